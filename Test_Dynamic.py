@@ -1,0 +1,98 @@
+"""Score CAIM-Net on DynamicEarthNet and write its maps.
+
+    python Test_Dynamic.py --data-root data --checkpoint best_model/Pretrained_model_Dynamic.pth
+
+Takes weights of ours and the authors' CAIMNet_Dynamic.pth. Writes runs/test_dynamic/<time>/:
+metrics.json, and per scene maps/<scene>/change_area.tif, change_moment.tif and overview.png.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from data_processing.dataset_spec import DYNAMIC as DATASET
+from data_processing.scene_maps import SceneMapWriter
+from data_processing.series_dataset import cover_split, open_split
+from utils.checkpoint import load_for_scoring
+from utils.device import choose_device
+from utils.errors import run_program
+from utils.loading import Batches
+from utils.progress import say
+from utils.run_log import start_run
+from utils.scoring import score_scenes, score_table, write_scores
+from utils.settings import override, setting
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One value a line, ordered by how often it is edited; each is also a flag."""
+
+    # paths
+    data_root: Path = setting(Path("data"), "folder that holds Images_Dynamic/", "paths")
+    checkpoint: Path = setting(Path("best_model/Pretrained_model_Dynamic.pth"), "weights file")
+    output_dir: Path | None = setting(None, "results; none = runs/test_dynamic/<time>")
+    overwrite: bool = setting(False, "replace results in an output folder that is not empty")
+    # data
+    split: Literal["train", "val", "test"] = setting("test", "scenes to score", "data")
+    protocol: Literal["full", "released"] = setting(
+        "full", "full = every pixel once; released = the patch index as it is"
+    )
+    patch_size: int = setting(64, "side of a patch in pixels")
+    stride: int = setting(64, "step between the index's patches (protocol released)")
+    overlap: int = setting(0, "least overlap of patches in pixels (protocol full)")
+    pixel_scale: Literal["checkpoint", "auto", "stored"] = setting(
+        "checkpoint", "auto = 8-bit / 255, 16-bit / 10000; stored = as they are"
+    )
+    ignore_invalid: bool = setting(True, "leave pixels without data out (released: no)")
+    share_cam: bool = setting(False, "average per-window CAM weights, for any batch and size")
+    # speed
+    batch_size: int = setting(8, "patches at a time", "speed")
+    precision: Literal["float32", "bfloat16"] = setting("float32", "bfloat16 = autocast")
+    num_workers: int = setting(2, "processes that read patches; 0 reads in this one")
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
+
+
+def main() -> None:
+    """Load weights and scenes, score, write maps."""
+    settings = override(Settings())
+    device = choose_device(settings.device)
+    weights = load_for_scoring(settings, DATASET.facts(settings.patch_size))
+    released = settings.protocol == "released"
+    reading = {
+        "pixel_scale": weights.data["pixel_scale"],
+        "ignore_invalid": settings.ignore_invalid and not released,
+    }
+    if released:
+        patches = open_split(
+            settings.data_root, DATASET, settings.split, settings.patch_size, settings.stride,
+            **reading,
+        )  # fmt: skip
+    else:
+        patches = cover_split(
+            settings.data_root, DATASET, settings.split, settings.patch_size, settings.overlap,
+            **reading,
+        )  # fmt: skip
+    folder = start_run("test_dynamic", settings, device)
+    report = score_scenes(
+        weights.build().to(device),
+        Batches(patches, settings.batch_size, num_workers=settings.num_workers, device=device),
+        patches.scenes,
+        SceneMapWriter(folder / "maps", settings.checkpoint.name, reading["pixel_scale"]),
+        precision=settings.precision,
+        counted_once=not released,
+        blank_invalid=reading["ignore_invalid"],
+    )
+    write_scores(folder / "metrics.json", report, settings, weights, device)
+    say(score_table(report))
+    say(f"scores: {folder / 'metrics.json'}; maps and pictures: {folder / 'maps'}")
+
+
+if __name__ == "__main__":
+    run_program(main)

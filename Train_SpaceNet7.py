@@ -1,0 +1,127 @@
+"""Train CAIM-Net on SpaceNet7 (9 dates, RGBA).
+
+    python Train_SpaceNet7.py --data-root data
+
+Writes runs/train_spacenet7/<time>/: last.pth, best.pth (by validation moment F1), metrics.csv,
+learning_curve.png, settings.json, environment.json. The full recipe is meant for a GPU; a CPU with
+bfloat16 manages small data (docs/results.md has times).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from data_processing.augmentation import FlipRotate
+from data_processing.dataset_spec import SPACENET7 as DATASET
+from data_processing.series_dataset import open_split
+from models import build_network
+from utils.checkpoint import Checkpoint
+from utils.device import choose_device, describe_device, seed_everything
+from utils.errors import run_program
+from utils.loading import Batches
+from utils.progress import say
+from utils.run_log import start_run
+from utils.settings import override, setting, to_dict
+from utils.training import TrainingPlan, fit
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One value a line, ordered by how often it is edited; each is also a flag."""
+
+    # paths
+    data_root: Path = setting(Path("data"), "folder that holds Images_SpaceNet7/", "paths")
+    output_dir: Path | None = setting(
+        None, "folder of this run; none = runs/train_spacenet7/<time>"
+    )
+    overwrite: bool = setting(False, "start afresh in an output folder that is not empty")
+    resume: bool = setting(False, "go on with the run in --output-dir after its last epoch")
+    # data
+    patch_size: int = setting(64, "side of a patch in pixels", "data")
+    stride: int = setting(63, "step between patches in pixels")
+    augment: bool = setting(False, "flip and turn patches at random (released: no)")
+    shuffle: bool = setting(True, "new order of patches every epoch (released: no)")
+    drop_last: bool = setting(False, "leave a short last batch out (released: yes)")
+    ignore_invalid: bool = setting(True, "leave pixels without data out of loss and scores")
+    num_workers: int = setting(2, "processes that read patches; 0 reads in this one")
+    cache: bool = setting(False, "keep all scenes in memory")
+    # model
+    attention: Literal["spatial", "batch"] = setting("spatial", "batch = as released", "model")
+    cam: Literal["shared", "per_window"] = setting("shared", "per_window = as released")
+    width: int = setting(64, "channels of each date's features, D")
+    dropout: float = setting(0.1, "of the transformer layer")
+    # optimisation
+    epochs: int = setting(100, "passes over the training patches", "optimisation")
+    batch_size: int = setting(64, "patches per step")
+    lr: float = setting(1e-4, "learning rate of Adam")
+    schedule: Literal["step", "cosine"] = setting("step", "course of the learning rate")
+    lr_milestones: tuple[int, ...] = setting((50,), "epochs (from 0) at which steps lower it")
+    lr_factor: float = setting(0.5, "by how much a step lowers it")
+    weight_decay: float = setting(0.0, "of Adam")
+    clip_norm: float | None = setting(4.0, "largest gradient norm, none = leave as is")
+    rebuild_optimizer: bool = setting(False, "new optimiser every epoch (released: yes)")
+    area_factors: tuple[float, ...] | None = setting((5.5, 1.0), "loss factors: unchanged, changed")
+    moment_factors: tuple[float, ...] | None = setting(
+        (5.5, *[1.0] * 8), "loss factors of the 9 moments"
+    )
+    precision: Literal["float32", "bfloat16"] = setting("float32", "bfloat16 = autocast")
+    protocol: Literal["ours", "released"] = setting("ours", "released = all of RELEASED below")
+    # output
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps", "output")
+    seed: int = setting(1, "of weights, order, dropout and augmentation")
+
+
+RELEASED = {
+    "shuffle": False, "drop_last": True, "ignore_invalid": False, "attention": "batch",
+    "cam": "per_window", "rebuild_optimizer": True,
+}  # fmt: skip
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
+
+
+def main() -> None:
+    """Open the data, build the network, train it."""
+    settings = override(Settings())
+    if settings.protocol == "released":
+        settings = replace(settings, **RELEASED)
+        say(f"protocol released: {RELEASED}")
+    device = choose_device(settings.device)
+    seed_everything(settings.seed)
+    train_set, val_set = (
+        open_split(
+            settings.data_root, DATASET, split, settings.patch_size, settings.stride,
+            transform=FlipRotate() if settings.augment and split == "train" else None,
+            cache=settings.cache, ignore_invalid=settings.ignore_invalid,
+        ) for split in ("train", "val")
+    )  # fmt: skip
+    arguments = {
+        "in_channels": len(DATASET.bands), "num_dates": DATASET.num_dates,
+        "width": settings.width, "dropout": settings.dropout,
+        "attention": settings.attention, "cam": settings.cam,
+    }  # fmt: skip
+    if settings.cam == "per_window":
+        arguments["cam_windows"] = (settings.batch_size, settings.patch_size, settings.patch_size)
+    network = build_network("caim_net", arguments).to(device)
+    folder = start_run("train_spacenet7", settings, device)
+    say(f"{len(train_set)} training, {len(val_set)} validation patches; {describe_device(device)}")
+    best = fit(
+        network,
+        Batches(train_set, settings.batch_size, shuffle=settings.shuffle,
+                drop_last=settings.drop_last, num_workers=settings.num_workers,
+                device=device, seed=settings.seed),
+        Batches(val_set, settings.batch_size, num_workers=settings.num_workers, device=device),
+        TrainingPlan.from_settings(settings),
+        folder,
+        Checkpoint("caim_net", arguments, {}, data=DATASET.facts(settings.patch_size),
+                   training={"settings": to_dict(settings)}),
+        settings.resume,
+    )  # fmt: skip
+    say(f"best epoch {best['epoch']}; weights, scores and learning curve: {folder}")
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,56 @@
+"""Step 3 for DynamicEarthNet: the dataset that serves patches; as a program, a look at a data root.
+
+    python data_processing/Dynamic_custom.py --data-root data --split all
+
+The program checks Images_Dynamic/ and the index folders, prints scenes, dates, sizes, bands,
+value ranges and class balance, and draws one patch to <data root>/Dynamic_patch.png. It leaves
+with exit code 3 and the list of all faults when something is wrong.
+
+Source and licence: Toker et al., DynamicEarthNet (CVPR 2022), mediatum.ub.tum.de/1650201,
+CC-BY-SA-4.0. PlanetFusion images, 3 m, bands blue, green, red, near infrared.
+Alpha: none; no-data by the nodata tag or NaN.
+On disk labels are 8-bit; 255 is "ignore" where the file's nodata tag is 255 (−1 in memory).
+
+    Images_Dynamic/{train,val,test}/Scene01/
+        train_images/2018_01.tif …    6 rasters of 4 bands; order by the date in the name
+        change/bi_change.tif          0 unchanged, 1 changed
+        change/multi_change.tif       0 unchanged, k = changed between date k−1 and date k (0…5)
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_processing.dataset_spec import DYNAMIC, Split
+from data_processing.inspection import custom_program
+from data_processing.series_dataset import SeriesDataset, open_split
+from utils.errors import run_program
+
+__all__ = ["dynamic_dataset", "main"]
+
+
+def dynamic_dataset(data_root: Path, split: Split, **options: Any) -> SeriesDataset:
+    """Patches of a split of DynamicEarthNet, everything verified.
+
+    Args:
+        data_root: Folder that holds Images_Dynamic/ and the index folders.
+        split: train, val or test.
+        **options: As for :func:`data_processing.series_dataset.open_split`.
+
+    Raises:
+        DataError: When the data is missing or at fault, with all faults.
+    """
+    return open_split(data_root, DYNAMIC, split, **options)
+
+
+def main() -> None:
+    """Check a data root of DynamicEarthNet and show what it holds."""
+    custom_program(DYNAMIC)
+
+
+if __name__ == "__main__":
+    run_program(main)

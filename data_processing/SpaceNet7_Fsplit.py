@@ -1,0 +1,29 @@
+"""Step 1 for SpaceNet7: write the scene lists SpaceNet7_Fsplit/F{train,val,test}.npy.
+
+    python data_processing/SpaceNet7_Fsplit.py --data-root data
+
+Lists the scene folders of Images_SpaceNet7/{train,val,test}/ inside the data root, sorted.
+A second run replaces these lists only and says so. The next step is SpaceNet7_create_xys.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_processing.dataset_spec import SPACENET7
+from data_processing.splits import fsplit_program
+from utils.errors import run_program
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Write the scene lists of SpaceNet7."""
+    fsplit_program(SPACENET7)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,30 @@
+"""Step 2 for SpaceNet7: write the patch index SpaceNet7_xys_64_63/myxys_{train,val,test}.csv.
+
+    python data_processing/SpaceNet7_create_xys.py --data-root data --patch-size 64 --stride 63
+
+Reads the scene lists of step 1 (SpaceNet7_Fsplit.py) and writes one row X,Y,image_ID per patch:
+top row, left column, position of the scene in its list. A second run replaces these files only
+and says so.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_processing.dataset_spec import SPACENET7
+from data_processing.patch_index import create_xys_program
+from utils.errors import run_program
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Write the patch index of SpaceNet7."""
+    create_xys_program(SPACENET7)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,196 @@
+"""What is known of a data set: bands, dates, file names, codes. Facts only, nothing is read here.
+
+The two data sets of the paper (Sec. 4.1) differ in these facts and in nothing else; every other
+module of this package takes a :class:`DatasetSpec`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+__all__ = [
+    "DYNAMIC",
+    "IGNORE",
+    "SPACENET7",
+    "SPLITS",
+    "STORED_IGNORE",
+    "DatasetSpec",
+    "Split",
+    "spec_by_name",
+]
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+IGNORE = -1  # label of a pixel that counts neither in the loss nor in the scores
+STORED_IGNORE = 255  # the same on disk, where the file's nodata tag is 255
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """Facts of one data set in its processed layout.
+
+    Attributes:
+        name: Name in folders: ``Images_<name>``, ``<name>_Fsplit`` and
+            ``<name>_xys_<patch>_<stride>``.
+        title: Name in sentences.
+        num_dates: Images per scene, T; moment labels are 0…T−1.
+        bands: Band names in stored order.
+        visible_bands: Positions of red, green and blue in ``bands``.
+        gsd: Ground sampling distance in metres.
+        image_folder: Folder of the images inside a scene.
+        image_name: Regular expression of an image's whole file name (case ignored).
+        image_example: A file name as users know it, for messages.
+        area_file: Change area inside a scene, 0/1.
+        moment_file: Change moment inside a scene, 0…T−1.
+        alpha_band: Position of the band that is 0 where an image has no data, or None.
+        scene_name: Regular expression of a usual scene folder name; others are only remarked on.
+        scene_example: A folder name as users know it, for messages.
+        patch_size: Side of a patch in pixels.
+        stride: Step between patches in pixels.
+    """
+
+    name: str
+    title: str
+    num_dates: int
+    bands: tuple[str, ...]
+    visible_bands: tuple[int, int, int]
+    gsd: float
+    image_folder: str
+    image_name: str
+    image_example: str
+    area_file: str
+    moment_file: str
+    alpha_band: int | None
+    scene_name: str | None
+    scene_example: str
+    patch_size: int
+    stride: int
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the change moment, 0 included: one per date."""
+        return self.num_dates
+
+    @property
+    def images_root(self) -> str:
+        """Folder of all scenes inside the data root."""
+        return f"Images_{self.name}"
+
+    @property
+    def lists_folder(self) -> str:
+        """Folder of the scene lists inside the data root."""
+        return f"{self.name}_Fsplit"
+
+    def facts(self, patch_size: int) -> dict[str, Any]:
+        """What a weights file says of the data it was trained on, as plain values."""
+        return {
+            "name": self.name,
+            "num_dates": self.num_dates,
+            "bands": list(self.bands),
+            "patch_size": patch_size,
+            "pixel_scale": "auto",
+        }
+
+    def index_folder(self, patch_size: int, stride: int) -> str:
+        """Folder of the patch index inside the data root."""
+        return f"{self.name}_xys_{patch_size}_{stride}"
+
+    def list_command(self, data_root: Path) -> str:
+        """Command line that writes the scene lists of ``data_root``."""
+        return f"python data_processing/{self.name}_Fsplit.py --data-root {_quoted(data_root)}"
+
+    def index_command(self, data_root: Path, patch_size: int, stride: int) -> str:
+        """Command line that writes the patch index of ``data_root``."""
+        return (
+            f"python data_processing/{self.name}_create_xys.py --data-root {_quoted(data_root)} "
+            f"--patch-size {patch_size} --stride {stride}"
+        )
+
+    def sample_command(self, data_root: Path) -> str:
+        """Command line that writes sample data of this layout into ``data_root``."""
+        return (
+            f"python data_processing/sample_data.py --data-root {_quoted(data_root)} "
+            f"--dataset {self.name.lower()}"
+        )
+
+    def tree(self) -> str:
+        """The processed layout as an indented folder tree, for messages."""
+        area, moment = Path(self.area_file), Path(self.moment_file)
+        return "\n".join(
+            [
+                f"    {self.images_root}/{{train,val,test}}/{self.scene_example}/",
+                f"        {self.image_folder}/{self.image_example}   "
+                f"{self.num_dates} rasters of {len(self.bands)} bands ({', '.join(self.bands)})",
+                f"        {area.as_posix()}   0 unchanged, 1 changed",
+                f"        {moment.as_posix()}   0 unchanged, k changed before date k "
+                f"(0…{self.num_dates - 1})",
+            ]
+        )
+
+
+DYNAMIC = DatasetSpec(
+    name="Dynamic",
+    title="DynamicEarthNet",
+    num_dates=6,
+    bands=("blue", "green", "red", "nir"),
+    visible_bands=(2, 1, 0),
+    gsd=3.0,
+    image_folder="train_images",
+    image_name=r"(19|20)\d{2}[-_. ]?\d{2}.*\.tiff?",
+    image_example="2018_01.tif",
+    area_file="change/bi_change.tif",
+    moment_file="change/multi_change.tif",
+    alpha_band=None,
+    scene_name=r"Scene\d+",
+    scene_example="Scene01",
+    patch_size=64,
+    stride=64,
+)
+
+SPACENET7 = DatasetSpec(
+    name="SpaceNet7",
+    title="SpaceNet7",
+    num_dates=9,
+    bands=("red", "green", "blue", "alpha"),
+    visible_bands=(0, 1, 2),
+    gsd=4.77,
+    image_folder="images_masked",
+    image_name=r"global_monthly_\d{4}[-_]\d{2}_mosaic_.+\.tiff?",
+    image_example="global_monthly_2018_01_mosaic_L15-0331E-1257N_1327_3160_13.tif",
+    area_file="change/bi_change.tif",
+    moment_file="change/multi_change_last.tif",
+    alpha_band=3,
+    scene_name=r"L15-.+",
+    scene_example="L15-0331E-1257N_1327_3160_13",
+    patch_size=64,
+    stride=63,
+)
+
+_SPECS = {spec.name.lower(): spec for spec in (DYNAMIC, SPACENET7)}
+
+
+def spec_by_name(name: str) -> DatasetSpec:
+    """The facts of a data set by its name.
+
+    Args:
+        name: ``dynamic`` or ``spacenet7``, in any case.
+
+    Raises:
+        ValueError: When no data set has that name.
+    """
+    try:
+        return _SPECS[name.lower()]
+    except KeyError:
+        raise ValueError(
+            f"data set {name!r} is not known; expected one of: {', '.join(_SPECS)}."
+        ) from None
+
+
+def _quoted(path: Path) -> str:
+    """A path as a shell takes it: in double quotes when it holds anything unusual."""
+    text = str(path)
+    usual = all(letter.isalnum() or letter in "/\\._-:~+" for letter in text)
+    return text if usual else f'"{text}"'

@@ -1,0 +1,308 @@
+"""One scene: a series of images with its change labels, read by windows.
+
+Holds how files become arrays: order by date, pixel scale, no-data, label codes. What is wrong with
+a folder is found in ``layout_check``; here only what makes reading impossible is an error.
+Not in the paper.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from data_processing.dataset_spec import IGNORE, STORED_IGNORE, DatasetSpec
+from data_processing.dates import date_from_name
+from data_processing.rasters import RasterInfo, raster_info, read_window
+from utils.errors import DataError
+
+__all__ = ["PixelScale", "Scene", "SceneFiles", "decode_label", "find_scene_files", "scale_pixels"]
+
+PixelScale = Literal["auto", "stored"]
+
+_IGNORED_NAMES = {"thumbs.db", "desktop.ini"}
+_RASTER_SUFFIXES = {".tif", ".tiff"}
+
+
+@dataclass
+class SceneFiles:
+    """The files of a scene as found in its folder, by date, and what is wrong with them.
+
+    Attributes:
+        images: Date and path of every image, sorted by date.
+        area: The change area file.
+        moment: The change moment file.
+        faults: Sentences on missing, surplus and misnamed files, each naming the scene.
+    """
+
+    images: list[tuple[datetime.date, Path]]
+    area: Path
+    moment: Path
+    faults: list[str] = field(default_factory=list)
+
+
+def find_scene_files(folder: Path, spec: DatasetSpec) -> SceneFiles:
+    """List the files of a scene without opening any of them.
+
+    Hidden files and what systems leave behind (``.aux.xml``, ``Thumbs.db`` …) are passed over.
+    """
+    label = f"{folder.parent.name}/{folder.name}"
+    files = SceneFiles([], folder / spec.area_file, folder / spec.moment_file)
+    image_folder = folder / spec.image_folder
+    if image_folder.is_dir():
+        names = sorted(path for path in image_folder.iterdir() if _is_raster_name(path))
+        _sort_images(names, label, spec, files)
+    else:
+        files.faults.append(
+            f"{label}: found no folder {spec.image_folder}/, expected one with {spec.num_dates} "
+            f"images such as {spec.image_example}"
+        )
+    for what, path in (("area", files.area), ("moment", files.moment)):
+        if not path.is_file():
+            files.faults.append(
+                f"{label}, {path.relative_to(folder).as_posix()}: missing; expected the change "
+                f"{what} label of the scene there"
+            )
+    return files
+
+
+class Scene:
+    """A scene of the processed layout, opened by its headers and read by windows.
+
+    Attributes:
+        folder: The scene's folder.
+        spec: Facts of its data set.
+        name: Name of the folder, the AOI.
+        split: Name of the folder above: train, val or test.
+        dates: T dates in order.
+        image_paths: T image files in that order.
+        area_path: The change area file.
+        moment_path: The change moment file.
+        info: Header of the first image.
+        height: Rows.
+        width: Columns.
+
+    Args:
+        folder: ``<data root>/Images_<name>/<split>/<scene>``.
+        spec: Facts of the data set.
+
+    Raises:
+        DataError: When files are missing, surplus or misnamed, with all such faults.
+    """
+
+    def __init__(self, folder: Path, spec: DatasetSpec) -> None:
+        self.folder = Path(folder)
+        self.spec = spec
+        files = find_scene_files(self.folder, spec)
+        if files.faults:
+            raise DataError(
+                str(self.folder), files.faults, f"A scene looks like this:\n{spec.tree()}"
+            )
+        self.name = self.folder.name
+        self.split = self.folder.parent.name
+        self.dates = [date for date, _ in files.images]
+        self.image_paths = [path for _, path in files.images]
+        self.area_path = files.area
+        self.moment_path = files.moment
+        self.info: RasterInfo = raster_info(self.image_paths[0])
+        self.height = self.info.height
+        self.width = self.info.width
+        self._area_nodata = raster_info(self.area_path).nodata
+        self._moment_nodata = raster_info(self.moment_path).nodata
+        self._kept: _Stored | None = None
+
+    def read(
+        self,
+        row: int,
+        col: int,
+        height: int,
+        width: int,
+        pixel_scale: PixelScale = "auto",
+        ignore_invalid: bool = True,
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Read a window; where it leaves the scene it is filled with the nearest edge values.
+
+        In ``images`` a pixel without data (nodata tag, NaN) is 0 in all bands; where only the
+        alpha band says so, the stored values stay.
+
+        Args:
+            row: Top row, may be negative.
+            col: Left column, may be negative.
+            height: Rows of the window.
+            width: Columns of the window.
+            pixel_scale: ``auto`` (8-bit / 255, 16-bit / 10000, float as stored) or ``stored``.
+            ignore_invalid: Whether pixels without data at some date get label −1. Filled pixels
+                and pixels labelled "ignore" on disk always do.
+
+        Returns:
+            images: (T, C, h, w) float32. area_label, moment_label: (h, w) int64, −1 = ignore.
+            valid: (h, w) bool, label known and data at every date.
+
+        Raises:
+            DataError: When a file cannot be read.
+            ValueError: When the window does not touch the scene.
+        """
+        top, left = max(row, 0), max(col, 0)
+        bottom, right = min(row + height, self.height), min(col + width, self.width)
+        if top >= bottom or left >= right:
+            raise ValueError(
+                f"{self.name}: found window row {row}, column {col}, {height}×{width}, expected "
+                f"one that touches the {self.height}×{self.width} pixels of the scene."
+            )
+        stored = self._stored(top, left, bottom - top, right - left)
+        images = scale_pixels(stored.images, pixel_scale)
+        if not stored.has_data.all():
+            images = np.where(stored.has_data[:, None], images, np.float32(0))
+        area = decode_label(stored.area, self._area_nodata, binary=True)
+        moment = decode_label(stored.moment, self._moment_nodata)
+        known = (area != IGNORE) & (moment != IGNORE)
+        valid = known & self.observed(stored.images, stored.has_data)
+        counted = valid if ignore_invalid else known
+        area[~counted] = IGNORE
+        moment[~counted] = IGNORE
+        if (bottom - top, right - left) != (height, width):
+            border = ((top - row, row + height - bottom), (left - col, col + width - right))
+            images = np.pad(images, ((0, 0), (0, 0), *border), mode="edge")
+            area = np.pad(area, border, constant_values=IGNORE)
+            moment = np.pad(moment, border, constant_values=IGNORE)
+            valid = np.pad(valid, border, constant_values=False)
+        return {"images": images, "area_label": area, "moment_label": moment, "valid": valid}
+
+    def observed(
+        self, images: npt.NDArray[Any], has_data: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.bool_]:
+        """Pixels with data at every date.
+
+        Args:
+            images: (T, C, h, w), as stored.
+            has_data: (T, h, w) bool, from the nodata tag and NaN.
+
+        Returns:
+            (h, w) bool; the alpha band is taken into account.
+        """
+        if self.spec.alpha_band is not None:
+            has_data = has_data & (images[:, self.spec.alpha_band] > 0)
+        return np.asarray(has_data.all(axis=0))
+
+    def keep_in_memory(self) -> int:
+        """Read the whole scene once and serve windows from memory from now on.
+
+        Returns:
+            Bytes kept: pixels in their stored type.
+        """
+        if self._kept is None:
+            self._kept = self._stored(0, 0, self.height, self.width)
+        return self._kept.nbytes
+
+    def _stored(self, row: int, col: int, height: int, width: int) -> _Stored:
+        """Values of a window inside the scene as they are on disk."""
+        if self._kept is not None:
+            return self._kept.window(row, col, height, width)
+        pairs = [read_window(path, row, col, height, width) for path in self.image_paths]
+        return _Stored(
+            images=np.stack([values for values, _ in pairs]),
+            has_data=np.stack([has_data for _, has_data in pairs]),
+            area=read_window(self.area_path, row, col, height, width)[0][0],
+            moment=read_window(self.moment_path, row, col, height, width)[0][0],
+        )
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A window as stored: images (T, C, h, w), has_data (T, h, w), labels (h, w)."""
+
+    images: npt.NDArray[Any]
+    has_data: npt.NDArray[np.bool_]
+    area: npt.NDArray[Any]
+    moment: npt.NDArray[Any]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(a.nbytes for a in (self.images, self.has_data, self.area, self.moment))
+
+    def window(self, row: int, col: int, height: int, width: int) -> _Stored:
+        """A part of this window, without copying."""
+        part = (..., slice(row, row + height), slice(col, col + width))
+        return _Stored(self.images[part], self.has_data[part], self.area[part], self.moment[part])
+
+
+def scale_pixels(stored: npt.NDArray[Any], pixel_scale: PixelScale) -> npt.NDArray[np.float32]:
+    """Bring stored values to the range the networks take.
+
+    Args:
+        stored: Any shape; 8-bit, 16-bit or float.
+        pixel_scale: ``auto`` (8-bit / 255, 16-bit / 10000, float as stored) or ``stored``.
+
+    Returns:
+        The same shape, float32.
+    """
+    images = stored.astype(np.float32)
+    if pixel_scale == "auto" and stored.dtype.kind in "ui":
+        images /= np.float32(255 if stored.dtype.itemsize == 1 else 10000)
+    return images
+
+
+def decode_label(
+    stored: npt.NDArray[Any], nodata: float | None, binary: bool = False
+) -> npt.NDArray[np.int64]:
+    """Labels as used in memory from labels as stored.
+
+    Args:
+        stored: (h, w), values on disk.
+        nodata: The file's nodata tag; 255 makes the value 255 mean "ignore".
+        binary: A change area, in which 255 without that tag means 1.
+
+    Returns:
+        (h, w) int64, −1 = ignore.
+    """
+    label = stored.astype(np.int64)
+    if nodata == STORED_IGNORE:
+        label[stored == STORED_IGNORE] = IGNORE
+    elif binary:
+        label[stored == STORED_IGNORE] = 1
+    return label
+
+
+def _sort_images(names: list[Path], label: str, spec: DatasetSpec, files: SceneFiles) -> None:
+    """Order images by the dates in their names into ``files``; note what does not fit."""
+    pattern = re.compile(spec.image_name, re.IGNORECASE)
+    by_date: dict[datetime.date, Path] = {}
+    images = 0
+    for path in names:
+        date = date_from_name(path.name) if pattern.fullmatch(path.name) else None
+        where = f"{label}, {spec.image_folder}/{path.name}"
+        if date is None:
+            files.faults.append(
+                f"{where}: found a raster whose name is no image name with a date, expected names "
+                f"such as {spec.image_example}; rename it or move it out of the folder"
+            )
+            continue
+        images += 1
+        if date in by_date:
+            files.faults.append(
+                f"{where}: found the date {date} twice (also in {by_date[date].name}), expected "
+                "one image per date; move one of them out of the folder"
+            )
+            continue
+        by_date[date] = path
+    files.images = sorted(by_date.items())
+    if images != spec.num_dates:
+        listed = ", ".join(str(date) for date, _ in files.images) or "none"
+        files.faults.append(
+            f"{label}, {spec.image_folder}/: found {images} images ({listed}), expected "
+            f"{spec.num_dates}, one per date"
+        )
+
+
+def _is_raster_name(path: Path) -> bool:
+    """Whether a file is one that a scene's reader has to make sense of."""
+    name = path.name
+    if name.startswith(".") or name.lower() in _IGNORED_NAMES:
+        return False
+    return path.suffix.lower() in _RASTER_SUFFIXES and path.is_file()

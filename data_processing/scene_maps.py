@@ -1,0 +1,89 @@
+"""Writing what a network says about a scene: georeferenced maps and an overview picture.
+
+Not in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from data_processing.rasters import write_map
+from data_processing.scene import PixelScale, Scene
+from utils.codes import NO_DATA
+from utils.metrics import area_scores, moment_scores
+from utils.plotting import draw_overview, moment_colors, shared_stretch, visible_image
+from utils.scoring import SceneResult
+
+__all__ = ["SceneMapWriter"]
+
+RGBA = tuple[int, int, int, int]
+
+
+class SceneMapWriter:
+    """Writes ``<folder>/<scene>/change_area.tif``, ``change_moment.tif`` and ``overview.png``.
+
+    Both maps are uint8 on the grid of the scene's images, 255 = no data. Their tags hold the dates.
+
+    Args:
+        folder: Where the scenes' folders go.
+        source: What made the maps, for the tags.
+        pixel_scale: How stored pixel values become the picture's.
+    """
+
+    def __init__(self, folder: Path, source: str, pixel_scale: PixelScale = "auto") -> None:
+        self.folder, self.source, self.pixel_scale = folder, source, pixel_scale
+
+    def __call__(self, result: SceneResult) -> None:
+        """Write one scene's maps; existing ones of the same names are replaced.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        scene = result.scene
+        assert isinstance(scene, Scene)
+        target = self.folder / scene.name
+        intervals = {
+            f"MOMENT_{k}": f"changed {scene.dates[k - 1]} - {scene.dates[k]}"
+            for k in range(1, len(scene.dates))
+        }
+        tags = {"SOURCE": self.source, "SCENE": scene.name}
+        write_map(
+            target / "change_area.tif", result.area, scene.info, NO_DATA,
+            {**tags, "AREA_0": "unchanged", "AREA_1": "changed"}, _colormap(2),
+        )  # fmt: skip
+        write_map(
+            target / "change_moment.tif", result.moment, scene.info, NO_DATA,
+            {**tags, "MOMENT_0": "unchanged", **intervals}, _colormap(len(scene.dates)),
+        )  # fmt: skip
+        self._overview(result, scene, target / "overview.png")
+
+    def _overview(self, result: SceneResult, scene: Scene, path: Path) -> None:
+        images = scene.read(0, 0, scene.height, scene.width, self.pixel_scale)["images"]
+        pair = [images[0], images[-1]]
+        stretch = shared_stretch(pair)
+        first, last = (visible_image(image, scene.spec.visible_bands, stretch) for image in pair)
+        area, moment = area_scores(result.area_matrix), moment_scores(result.moment_matrix)
+        if result.moment_matrix[1:].any():
+            scores = (
+                f"change area F1 {100 * area['f1']:.1f} %, kappa {100 * area['kappa']:.1f} %; "
+                f"change moment mean F1 {100 * (moment['f1_macro_all'] or 0):.1f} % (all classes)"
+            )
+        else:
+            scores = (
+                "no change in the truth; "
+                f"{100 * area['fpr']:.2f} % of the pixels are falsely called changed"
+            )
+        draw_overview(
+            path, first, last, result.moment_label, result.moment, scene.dates,
+            f"{scene.spec.title}: {scene.name}", scores,
+        )  # fmt: skip
+
+
+def _colormap(num_classes: int) -> Mapping[int, RGBA]:
+    """Colours of a map's values for programs that show rasters."""
+    colors = moment_colors(num_classes)
+    return {
+        value: (int(red), int(green), int(blue), 255)
+        for value, (red, green, blue) in enumerate(colors)
+    }

@@ -1,0 +1,252 @@
+"""Patches of image series with their change labels, as training and scoring take them.
+
+Holds the dataset and the one way to open a split with everything verified at once. Labels and
+pixels are read in ``scene``; flips in ``augmentation``. Not in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import Dataset
+
+from data_processing.dataset_spec import DatasetSpec, Split
+from data_processing.layout_check import examine_scene
+from data_processing.patch_index import PatchOrigin, read_patch_index, require_index
+from data_processing.scene import PixelScale, Scene
+from data_processing.splits import find_scenes, read_scene_list, scene_list_path
+from utils.errors import DataError
+from utils.progress import progress, say
+from utils.tiling import covering_origins
+
+__all__ = ["Sample", "SeriesDataset", "Transform", "cover_split", "open_split"]
+
+SHOWN_WARNINGS = 5
+
+Sample = dict[str, Any]
+Transform = Callable[[Sample], Sample]
+
+
+class SeriesDataset(Dataset[Sample]):
+    """Patches of scenes in the processed layout, in the order of their index.
+
+    Each item is a dict: ``images`` (T, C, H, W) float32; ``area_label`` and ``moment_label``
+    (H, W) int64, −1 = ignore; ``valid`` (H, W) bool; ``aoi`` str, the scene's name; ``origin``
+    (2,) int64, top row and left column; ``scene_index`` int.
+
+    Windows are read from disk per item, in whichever process asks; nothing is held open that a
+    worker could inherit. See :class:`data_processing.scene.Scene` for scale, no-data and filling.
+
+    Args:
+        scenes: Scenes in the order that ``origins`` refers to.
+        origins: One per patch.
+        patch_size: Side of a patch in pixels.
+        transform: Called with the whole item, images and labels together.
+        cache: Whether to read all scenes into memory now; the size is printed.
+        pixel_scale: ``auto`` or ``stored``.
+        ignore_invalid: Whether pixels without data at some date get label −1.
+
+    Raises:
+        DataError: When a scene cannot be read into the cache.
+    """
+
+    def __init__(
+        self,
+        scenes: Sequence[Scene],
+        origins: Sequence[PatchOrigin],
+        patch_size: int,
+        transform: Transform | None = None,
+        cache: bool = False,
+        pixel_scale: PixelScale = "auto",
+        ignore_invalid: bool = True,
+    ) -> None:
+        self.scenes = list(scenes)
+        self.origins = list(origins)
+        self.patch_size = patch_size
+        self.transform = transform
+        self.pixel_scale: PixelScale = pixel_scale
+        self.ignore_invalid = ignore_invalid
+        if cache:
+            size = sum(
+                scene.keep_in_memory()
+                for scene in progress(self.scenes, "reading scenes into memory", unit="scene")
+            )
+            say(f"cache: {len(self.scenes)} scenes in memory, {size / 2**20:.1f} MiB")
+
+    def __len__(self) -> int:
+        """Patches in the index."""
+        return len(self.origins)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The patch at a position of the index."""
+        scene_index, row, col = self.origins[index]
+        scene = self.scenes[scene_index]
+        arrays = scene.read(
+            row, col, self.patch_size, self.patch_size, self.pixel_scale, self.ignore_invalid
+        )
+        sample: Sample = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        sample["aoi"] = scene.name
+        sample["origin"] = torch.tensor([row, col], dtype=torch.int64)
+        sample["scene_index"] = scene_index
+        return self.transform(sample) if self.transform else sample
+
+
+def open_split(
+    data_root: Path,
+    spec: DatasetSpec,
+    split: Split,
+    patch_size: int | None = None,
+    stride: int | None = None,
+    *,
+    transform: Transform | None = None,
+    cache: bool = False,
+    pixel_scale: PixelScale = "auto",
+    ignore_invalid: bool = True,
+    verify: Literal["full", "quick"] = "full",
+) -> SeriesDataset:
+    """Open a split by its scene list and patch index, everything verified.
+
+    Args:
+        data_root: Folder that holds ``Images_<name>/`` and the index folders.
+        spec: Facts of the data set.
+        split: train, val or test.
+        patch_size: Side of a patch in pixels; default as in ``spec``.
+        stride: Step between patches in pixels; default as in ``spec``.
+        transform: See :class:`SeriesDataset`, likewise the following ones.
+        cache: Read all scenes into memory.
+        pixel_scale: ``auto`` or ``stored``.
+        ignore_invalid: Whether pixels without data at some date get label −1.
+        verify: ``full`` goes through all pixels once, ``quick`` through the headers.
+
+    Raises:
+        DataError: When list or index are missing (with the two commands that make them), or with
+            all faults of list, scenes and index.
+    """
+    data_root = Path(data_root)
+    patch_size = spec.patch_size if patch_size is None else patch_size
+    stride = spec.stride if stride is None else stride
+    require_index(data_root, spec, split, patch_size, stride)
+    errors: list[DataError] = []
+    folders: list[Path] = []
+    listed = True
+    try:
+        folders = read_scene_list(data_root, spec, split)
+    except DataError as error:
+        listed = False
+        errors.append(error)
+        folders = _folders_there(data_root, spec, split)
+    scenes = _open_scenes(data_root, spec, folders, verify == "full", errors)
+    origins: list[PatchOrigin] = []
+    try:
+        # Without a list nobody knows which scene an ID means.
+        known = scenes if listed else [None] * len(scenes)
+        origins = read_patch_index(data_root, spec, split, patch_size, stride, known)
+    except DataError as error:
+        errors.append(error)
+    if errors:
+        faults = [fault for error in errors for fault in error.faults]
+        advice = "\n".join(dict.fromkeys(error.advice for error in errors if error.advice))
+        raise DataError(f"{data_root}, {spec.title}, split {split}", faults, advice)
+    return SeriesDataset(
+        [scene for scene in scenes if scene is not None],
+        origins,
+        patch_size,
+        transform,
+        cache,
+        pixel_scale,
+        ignore_invalid,
+    )
+
+
+def cover_split(
+    data_root: Path,
+    spec: DatasetSpec,
+    split: Split,
+    patch_size: int | None = None,
+    overlap: int = 0,
+    *,
+    pixel_scale: PixelScale = "auto",
+    ignore_invalid: bool = True,
+    verify: Literal["full", "quick"] = "full",
+) -> SeriesDataset:
+    """Open a split so that its patches cover every pixel of every scene; needs no index.
+
+    Args:
+        data_root: Folder that holds ``Images_<name>/``.
+        spec: Facts of the data set.
+        split: train, val or test. Its scene list decides where there is one, else its folder.
+        patch_size: Side of a patch in pixels; default as in ``spec``.
+        overlap: Least overlap of neighbouring patches in pixels.
+        pixel_scale: ``auto`` or ``stored``.
+        ignore_invalid: Whether pixels without data at some date get label −1.
+        verify: ``full`` goes through all pixels once, ``quick`` through the headers.
+
+    Raises:
+        DataError: With all faults of list and scenes.
+    """
+    data_root = Path(data_root)
+    patch_size = spec.patch_size if patch_size is None else patch_size
+    if scene_list_path(data_root, spec, split).is_file():
+        folders = read_scene_list(data_root, spec, split)
+    else:
+        folders = find_scenes(data_root, spec, split)
+        say(
+            f"no scene list in {data_root}: all {len(folders)} scenes of {split}/ are taken. "
+            "Lists and the patch index, needed for training and the released protocol, are made "
+            f"by\n  {spec.list_command(data_root)}\n"
+            f"  {spec.index_command(data_root, patch_size, spec.stride)}"
+        )
+    errors: list[DataError] = []
+    scenes = [s for s in _open_scenes(data_root, spec, folders, verify == "full", errors) if s]
+    if errors:
+        raise errors[0]
+    origins = [
+        PatchOrigin(index, row, col)
+        for index, scene in enumerate(scenes)
+        for row, col in covering_origins(scene.height, scene.width, patch_size, overlap)
+    ]
+    return SeriesDataset(
+        scenes, origins, patch_size, pixel_scale=pixel_scale, ignore_invalid=ignore_invalid
+    )
+
+
+def _folders_there(data_root: Path, spec: DatasetSpec, split: Split) -> list[Path]:
+    """Scenes on disk, for checking them even though the list is at fault."""
+    try:
+        return find_scenes(data_root, spec, split)
+    except DataError:
+        return []
+
+
+def _open_scenes(
+    data_root: Path, spec: DatasetSpec, folders: Sequence[Path], full: bool, errors: list[DataError]
+) -> list[Scene | None]:
+    """Check and open scenes; None for one at fault, whose faults go into ``errors``."""
+    scenes: list[Scene | None] = []
+    faults: list[str] = []
+    warnings: list[str] = []
+    for folder in progress(folders, "checking scenes", unit="scene"):
+        report = examine_scene(folder, spec, full)
+        warnings.extend(report.warnings)
+        faults.extend(report.faults)
+        try:
+            scenes.append(Scene(folder, spec))
+        except DataError:
+            scenes.append(None)
+    for warning in warnings[:SHOWN_WARNINGS]:
+        say(f"warning: {warning}")
+    if len(warnings) > SHOWN_WARNINGS:
+        more = len(warnings) - SHOWN_WARNINGS
+        say(f"warning: {more} more; data_processing/{spec.name}_custom.py shows all")
+    if faults:
+        errors.append(
+            DataError(
+                str(data_root / spec.images_root),
+                faults,
+                f"A scene looks like this:\n{spec.tree()}",
+            )
+        )
+    return scenes

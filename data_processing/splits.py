@@ -1,0 +1,228 @@
+"""Which scenes belong to which split: the folders, and the lists F{train,val,test}.npy.
+
+A list is a numpy array of str, sorted, with paths as the authors' programs write them
+(``../Images_Dynamic/train/Scene07``); their lists are read too. Also holds what stands behind
+``Dynamic_Fsplit.py`` and ``SpaceNet7_Fsplit.py``. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from data_processing.dataset_spec import SPLITS, DatasetSpec, Split
+from utils.errors import DataError
+from utils.files import atomic_path
+from utils.progress import say
+
+__all__ = [
+    "REPOSITORY",
+    "add_split_flag",
+    "chosen_splits",
+    "data_root_parser",
+    "find_scenes",
+    "fsplit_program",
+    "no_data_error",
+    "read_scene_list",
+    "scene_list_path",
+    "write_scene_lists",
+    "writing",
+]
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+_NOT_SCENES = {"__macosx", "@eadir"}
+
+
+def find_scenes(data_root: Path, spec: DatasetSpec, split: Split) -> list[Path]:
+    """Scene folders of a split as they lie on disk, sorted by name.
+
+    Raises:
+        DataError: When the data root, the split's folder or any scene in it is missing.
+    """
+    images_root = data_root / spec.images_root
+    if not images_root.is_dir():
+        raise no_data_error(data_root, spec)
+    folder = images_root / split
+    if not folder.is_dir():
+        there = [name for name in SPLITS if (images_root / name).is_dir()]
+        raise DataError(
+            str(images_root),
+            [f"{split}/: the split's folder is missing; found {', '.join(there) or 'no split'}"],
+            f"Expected:\n{spec.tree()}\n"
+            "If some splits are left out on purpose, name the one you have, e.g. --split test.",
+        )
+    scenes = sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and path.name.lower() not in _NOT_SCENES
+    )
+    if not scenes:
+        raise DataError(
+            str(folder), [f"{split}/: found no scene folders"], f"Expected:\n{spec.tree()}"
+        )
+    return scenes
+
+
+def scene_list_path(data_root: Path, spec: DatasetSpec, split: Split) -> Path:
+    """Where the scene list of a split stands."""
+    return data_root / spec.lists_folder / f"F{split}.npy"
+
+
+def write_scene_lists(
+    data_root: Path, spec: DatasetSpec, splits: Sequence[Split] = SPLITS
+) -> dict[Split, list[str]]:
+    """Write the scene list of every split, replacing earlier ones.
+
+    Returns:
+        The paths written, by split.
+
+    Raises:
+        DataError: When splits or scenes are missing, with all such faults; nothing is written.
+    """
+    found: dict[Split, list[str]] = {}
+    errors: list[DataError] = []
+    for split in splits:
+        try:
+            scenes = find_scenes(data_root, spec, split)
+        except DataError as error:
+            errors.append(error)
+            continue
+        found[split] = sorted(f"../{spec.images_root}/{split}/{scene.name}" for scene in scenes)
+    if errors:
+        faults = [fault for error in errors for fault in error.faults]
+        # Without any data root every split tells the same.
+        raise DataError(errors[0].where, list(dict.fromkeys(faults)), errors[-1].advice)
+    for split, paths in found.items():
+        with (
+            writing(data_root, spec),
+            atomic_path(scene_list_path(data_root, spec, split)) as partial,
+            partial.open("wb") as stream,
+        ):
+            np.save(stream, np.array(paths, dtype=np.str_), allow_pickle=False)
+    return found
+
+
+def read_scene_list(data_root: Path, spec: DatasetSpec, split: Split) -> list[Path]:
+    """Scene folders of a split in the order of its list, which patch indexes refer to.
+
+    Of each path the last three components count (``Images_<name>/<split>/<scene>``), resolved
+    under the data root; both slashes are understood.
+
+    Raises:
+        DataError: When the list is missing or damaged, or names scenes that are not there, twice,
+            or of another split or data set; all such faults at once.
+    """
+    path = scene_list_path(data_root, spec, split)
+    if not (data_root / spec.images_root).is_dir():
+        raise no_data_error(data_root, spec)
+    advice = f"Write the lists afresh:\n    {spec.list_command(data_root)}"
+    if not path.is_file():
+        raise DataError(str(path), ["the scene list is missing"], advice)
+    try:
+        entries = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(
+            str(path), [f"found no plain array of text ({error}), expected paths"], advice
+        ) from error
+    if entries.dtype.kind not in "US" or entries.ndim != 1 or entries.size == 0:
+        found = f"an array of {entries.dtype}, shape {entries.shape}"
+        raise DataError(str(path), [f"found {found}, expected a list of paths"], advice)
+    scenes: list[Path] = []
+    faults: list[str] = []
+    for entry in entries.astype(np.str_).tolist():
+        scene, fault = _resolve(entry, data_root, spec, split)
+        if scene in scenes:
+            fault = f"{entry}: listed twice"
+        scenes.append(scene)
+        if fault:
+            faults.append(f"{path.name}: {fault}")
+    if faults:
+        raise DataError(str(path), faults, advice)
+    return scenes
+
+
+def no_data_error(data_root: Path, spec: DatasetSpec) -> DataError:
+    """The error for a data root that does not hold a data set at all, with two ways out."""
+    state = "is there, without that folder" if data_root.is_dir() else "does not exist"
+    return DataError(
+        str(data_root),
+        [f"found no folder {spec.images_root}/ (the data root {state}), expected\n{spec.tree()}"],
+        f"Either put the processed {spec.title} data there, or name the folder that holds "
+        f"{spec.images_root}/ with --data-root;\n"
+        f"or write sample data:\n    {spec.sample_command(data_root)}",
+    )
+
+
+@contextmanager
+def writing(data_root: Path, spec: DatasetSpec) -> Iterator[None]:
+    """Turn a data root that cannot be written into an error with a way out.
+
+    Raises:
+        DataError: When writing inside the block fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            str(data_root),
+            [f"cannot be written ({error})"],
+            f"Link or copy {spec.images_root}/ into a folder that can be written to, and name that "
+            "folder with --data-root.",
+        ) from error
+
+
+def data_root_parser(spec: DatasetSpec, what: str) -> argparse.ArgumentParser:
+    """Flags that the programs of this package share."""
+    parser = argparse.ArgumentParser(description=what, allow_abbrev=False)
+    parser.add_argument(
+        "--data-root",
+        type=Path,
+        default=REPOSITORY / "data",
+        help=f"folder that holds {spec.images_root}/ (default: data/ in the repository)",
+    )
+    return parser
+
+
+def add_split_flag(parser: argparse.ArgumentParser) -> None:
+    """Flag that limits a program to one split."""
+    parser.add_argument(
+        "--split", choices=[*SPLITS, "all"], default="all", help="one split only (default: all)"
+    )
+
+
+def chosen_splits(name: str) -> tuple[Split, ...]:
+    """The splits behind the value of the flag ``--split``."""
+    return tuple(split for split in SPLITS if name in (split, "all"))
+
+
+def fsplit_program(spec: DatasetSpec) -> None:
+    """Write the scene lists of a data set: the program behind ``<name>_Fsplit.py``."""
+    parser = data_root_parser(spec, f"Write the scene lists of {spec.title}.")
+    add_split_flag(parser)
+    flags = parser.parse_args()
+    splits = chosen_splits(flags.split)
+    before = {split: scene_list_path(flags.data_root, spec, split).exists() for split in splits}
+    for split, paths in write_scene_lists(flags.data_root, spec, splits).items():
+        verb = "replaced" if before[split] else "wrote"
+        count = f"{len(paths)} scene" + ("" if len(paths) == 1 else "s")
+        say(f"{verb} {scene_list_path(flags.data_root, spec, split)}: {count}")
+
+
+def _resolve(entry: str, data_root: Path, spec: DatasetSpec, split: Split) -> tuple[Path, str]:
+    """Folder that a list entry means, and what is wrong with it ('' if nothing)."""
+    parts = [part for part in re.split(r"[\\/]+", entry.strip()) if part not in ("", ".")]
+    if len(parts) < 3:
+        return Path(entry), f"{entry}: expected a path ending in {spec.images_root}/{split}/<scene>"
+    scene = data_root.joinpath(*parts[-3:])
+    if parts[-3] != spec.images_root:
+        return scene, f"{entry}: found folder {parts[-3]}, expected {spec.images_root}"
+    if parts[-2] != split:
+        return scene, f"{entry}: a scene of split {parts[-2]}, expected scenes of {split} only"
+    if not scene.is_dir():
+        return scene, f"{entry}: no such scene folder under {data_root}"
+    return scene, ""

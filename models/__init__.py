@@ -1,0 +1,62 @@
+"""The networks and the one interface through which the rest of the project uses them.
+
+``build_network`` makes a network by name from plain numbers; every network takes images
+(B, T, C, H, W) and gives ``ChangeMaps`` by ``predict``. No files, devices or training here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from models.caim_net import CAIMNet, CAIMNetOutput
+from models.change_maps import ChangeMaps, area_prob_from_moment, moment_label_from_prob
+from models.released_format import (
+    RELEASED_KEYS,
+    CamSpread,
+    Released,
+    from_released,
+    is_released,
+    share_cam_weights,
+)
+
+__all__ = [
+    "NETWORKS",
+    "RELEASED_KEYS",
+    "CAIMNet",
+    "CAIMNetOutput",
+    "CamSpread",
+    "ChangeMaps",
+    "Released",
+    "area_prob_from_moment",
+    "build_network",
+    "from_released",
+    "is_released",
+    "moment_label_from_prob",
+    "share_cam_weights",
+]
+
+NETWORKS: Mapping[str, type[nn.Module]] = {"caim_net": CAIMNet}
+
+
+def build_network(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Build a network by its name.
+
+    Args:
+        name: A key of ``NETWORKS``.
+        arguments: Keyword arguments of its constructor, as a checkpoint stores them.
+
+    Raises:
+        ValueError: Unknown name or argument.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"build_network: found {name!r}, expected one of {sorted(NETWORKS)}.")
+    given = dict(arguments)
+    if isinstance(given.get("cam_windows"), list):
+        given["cam_windows"] = tuple(given["cam_windows"])
+    try:
+        return NETWORKS[name](**given)
+    except TypeError as error:
+        raise ValueError(f"build_network: {name} was given unknown arguments: {error}") from error

@@ -1,0 +1,141 @@
+"""Run folders, the environment record and the table of epochs (utils/run_log.py, progress.py)."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+
+import pytest
+import torch
+
+from utils.errors import UserError
+from utils.progress import progress, say
+from utils.run_log import append_csv_row, environment, open_run_folder, read_csv_rows
+from utils.settings import REPOSITORY
+
+
+def test_runs_started_in_the_same_second_get_different_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("utils.run_log.REPOSITORY", tmp_path)
+    folders = {open_run_folder("Train_Dynamic", None, False, False) for _ in range(4)}
+    assert len(folders) == 4
+    assert all(f.is_dir() and f.parent == tmp_path / "runs" / "Train_Dynamic" for f in folders)
+
+
+def test_a_missing_or_empty_output_folder_is_taken(tmp_path: Path) -> None:
+    wanted = tmp_path / "a" / "b"
+    assert open_run_folder("Test", wanted, False, False) == wanted
+    assert open_run_folder("Test", wanted, False, False).is_dir()
+
+
+def test_a_folder_with_content_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("epoch\n1\n")
+    with pytest.raises(UserError, match=r"not empty.*--overwrite.*--resume"):
+        open_run_folder("Train", tmp_path, False, False)
+    assert (tmp_path / "metrics.csv").read_text() == "epoch\n1\n"
+
+
+@pytest.mark.parametrize(("overwrite", "resume"), [(True, False), (False, True)])
+def test_a_folder_with_content_is_taken_on_request(
+    tmp_path: Path, overwrite: bool, resume: bool
+) -> None:
+    (tmp_path / "last.pth").write_bytes(b"x")
+    assert open_run_folder("Train", tmp_path, overwrite, resume) == tmp_path
+    assert (tmp_path / "last.pth").exists()
+
+
+def test_resume_needs_a_run_to_continue(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--output-dir"):
+        open_run_folder("Train", None, False, True)
+    with pytest.raises(UserError, match="nothing can be resumed"):
+        open_run_folder("Train", tmp_path / "absent", False, True)
+    assert not (tmp_path / "absent").exists()
+
+
+def test_contradicting_or_impossible_requests_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="together"):
+        open_run_folder("Train", tmp_path, True, True)
+    with pytest.raises(UserError, match="found a file"):
+        open_run_folder("Train", tmp_path / "file", False, False)
+    with pytest.raises(ValueError, match="one folder name"):
+        open_run_folder("../Train", None, False, False)
+
+
+def test_environment_is_json_and_names_packages_device_and_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/some/where/Train_Dynamic.py", "--lr", "1"])
+    record = json.loads(json.dumps(environment(torch.device("cpu"))))
+    assert record["command"] == "python Train_Dynamic.py --lr 1"
+    assert record["packages"]["torch"] == torch.__version__
+    assert {"numpy", "rasterio", "scikit-learn"} <= set(record["packages"])
+    assert record["device"].startswith("cpu")
+    assert record["cpu_count"] >= 1
+
+
+def test_environment_does_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", os.devnull)
+    record = environment(torch.device("cpu"))
+    assert record["git_commit"] is None
+    assert record["git_changed"] is None
+
+
+def test_a_copy_without_git_names_no_commit_of_a_repository_around_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("utils.run_log.REPOSITORY", REPOSITORY / "utils")
+    assert environment(torch.device("cpu"))["git_commit"] is None
+
+
+def test_rows_survive_in_order_and_new_columns_are_added(tmp_path: Path) -> None:
+    table = tmp_path / "metrics.csv"
+    append_csv_row(table, {"epoch": 1, "train_loss": 0.1 + 0.2})
+    append_csv_row(table, {"epoch": 2, "train_loss": None, "note": 'a, "b"\nc'})
+    assert read_csv_rows(table) == [
+        {"epoch": "1", "train_loss": repr(0.1 + 0.2), "note": ""},
+        {"epoch": "2", "train_loss": "", "note": 'a, "b"\nc'},
+    ]
+
+
+def test_a_kill_while_a_row_is_written_leaves_the_earlier_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "metrics.csv"
+    append_csv_row(table, {"epoch": 1})
+    before = table.read_bytes()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        append_csv_row(table, {"epoch": 2})
+    assert table.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [table]
+
+
+def test_an_empty_row_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no column"):
+        append_csv_row(tmp_path / "metrics.csv", {})
+
+
+def test_a_bar_passes_its_items_on_and_is_silent_in_a_log(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert list(progress(iter("abc"), "letters", total=3, unit="letter")) == ["a", "b", "c"]
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_a_line_is_shown_by_a_console_that_lacks_its_signs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    console = TextIOWrapper(BytesIO(), encoding="cp1252", newline="\n")
+    monkeypatch.setattr(sys, "stdout", console)
+    say("epochs 100 → 2, 木")
+    assert console.buffer.getvalue() == b"epochs 100 -> 2, ?\n"

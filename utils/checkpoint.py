@@ -1,0 +1,303 @@
+"""Weights files: writing ours, reading ours and the authors', refusing what is neither.
+
+A file of ours says how its network is built, which data it was trained for and how it scored, so
+that nobody has to remember. Files are read with ``weights_only=True``: code inside never runs.
+
+Not in the paper; the released format is described in models/released_format.py.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models import build_network, from_released, is_released, share_cam_weights
+from utils.errors import CheckpointError, UserError
+from utils.files import atomic_path
+from utils.progress import say
+
+__all__ = [
+    "FORMAT",
+    "Checkpoint",
+    "load_checkpoint",
+    "load_for_scoring",
+    "read_state_file",
+    "save_checkpoint",
+]
+
+FORMAT = "caim-net checkpoint 1"
+
+RELEASED_STORED_DATES = 6  # the released program for 6 dates (DynamicEarthNet) scales no values
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a weights file holds.
+
+    Attributes:
+        network: Name for ``models.build_network``.
+        arguments: Its constructor arguments.
+        state_dict: Its parameters, float32 on the CPU.
+        origin: "ours" or "released".
+        data: What it was trained on: name, num_dates, bands, pixel_scale, patch_size (ours).
+        training: Epoch, scores, settings (ours).
+        dropped: Keys of a released file that have no effect.
+        resume: Optimiser state and what else a run needs to go on (only in last.pth).
+    """
+
+    network: str
+    arguments: dict[str, Any]
+    state_dict: dict[str, Tensor]
+    origin: str = "ours"
+    data: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+    resume: dict[str, Any] = field(default_factory=dict)
+
+    def build(self) -> nn.Module:
+        """The network with these weights, in eval mode on the CPU.
+
+        Raises:
+            CheckpointError: Weights and arguments do not go together.
+        """
+        try:
+            network = build_network(self.network, self.arguments)
+        except ValueError as error:
+            raise CheckpointError(f"checkpoint: its network cannot be built: {error}") from error
+        faults = _differences(network.state_dict(), self.state_dict)
+        if faults:
+            raise CheckpointError(
+                f"checkpoint for {self.network}({self.arguments}): {len(faults)} tensors do not "
+                "fit:\n  - " + "\n  - ".join(faults) + "\nLikely cause: the file was edited, or "
+                "written by another version of this program. Use the file as it was written."
+            )
+        network.load_state_dict(self.state_dict)
+        return network.eval()
+
+    def summary(self) -> str:
+        """What this is, in one line."""
+        by = "the authors' format" if self.origin == "released" else "ours"
+        given = ", ".join(f"{key} {value}" for key, value in self.arguments.items())
+        dropped = f"; {len(self.dropped)} tensors without effect dropped" if self.dropped else ""
+        epoch = f"; epoch {self.training['epoch']}" if "epoch" in self.training else ""
+        return f"{self.network} ({by}: {given}{epoch}{dropped})"
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint, half: bool = False) -> None:
+    """Write a weights file, whole or not at all.
+
+    Args:
+        path: Where to; an existing file is replaced only when the new one is complete.
+        checkpoint: What to write.
+        half: Store parameters in 16 bits (float16) to halve the file.
+    """
+    dtype = torch.float16 if half else torch.float32
+    content = {
+        "format": FORMAT,
+        "network": checkpoint.network,
+        "arguments": checkpoint.arguments,
+        "state_dict": {k: v.detach().cpu().to(dtype) for k, v in checkpoint.state_dict.items()},
+        "data": checkpoint.data,
+        "training": checkpoint.training,
+        "resume": checkpoint.resume,
+    }
+    with atomic_path(path) as partial:
+        torch.save(content, partial)
+
+
+def load_checkpoint(path: Path, patch_size: int = 64) -> Checkpoint:
+    """Read a weights file of ours or of the authors; which one is seen from its content.
+
+    Args:
+        path: The file, whatever its name.
+        patch_size: Training patch size of a released file (it stores B·H·W as one number).
+
+    Raises:
+        CheckpointError: There is no such file, it is no checkpoint, damaged, of an unknown kind,
+            or its tensors do not go together.
+    """
+    content = read_state_file(path)
+    if content.get("format") == FORMAT:
+        return _ours(path, content)
+    if "format" in content and isinstance(content["format"], str):
+        raise CheckpointError(
+            f"{path}: found format {content['format']!r}, expected {FORMAT!r}; the file was "
+            "written by another version of this program."
+        )
+    inner = content.get("state_dict", content)
+    state = {
+        str(key).removeprefix("module."): value
+        for key, value in (inner.items() if isinstance(inner, Mapping) else ())
+        if isinstance(value, Tensor)
+    }
+    if not is_released(state):
+        shown = ", ".join(f"{k} {tuple(v.shape)}" for k, v in list(state.items())[:3])
+        raise CheckpointError(
+            f"{path}: found a file with {len(state)} tensors ({shown or 'none'} …), expected "
+            "weights of CAIM-Net, ours or the authors'; it belongs to another network."
+        )
+    try:
+        released = from_released(state, patch_size)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return Checkpoint(
+        "caim_net", released.arguments, released.state_dict, "released", dropped=released.dropped
+    )
+
+
+def load_for_scoring(settings: Any, facts: Mapping[str, Any]) -> Checkpoint:
+    """The weights that a Test program was asked for, checked against its data set.
+
+    Args:
+        settings: With checkpoint, patch_size, batch_size, pixel_scale and share_cam.
+        facts: num_dates, bands and pixel_scale of the data set at hand.
+
+    Returns:
+        The checkpoint, its ``data["pixel_scale"]`` decided ("auto" or "stored").
+
+    Raises:
+        CheckpointError: As ``load_checkpoint``, or the network takes other dates or bands.
+        UserError: Batch or patch size do not go with per-window CAM weights.
+    """
+    loaded = load_checkpoint(settings.checkpoint, settings.patch_size)
+    say(f"{settings.checkpoint}: weights of {loaded.summary()}")
+    found = (loaded.arguments.get("num_dates"), loaded.arguments.get("in_channels"))
+    expected = (facts["num_dates"], len(facts["bands"]))
+    if found != expected:
+        raise CheckpointError(
+            f"{settings.checkpoint}: found weights for {found[0]} dates of {found[1]} bands, "
+            f"expected {expected[0]} of {expected[1]} for {facts['name']}; use the checkpoint or "
+            "the Test program of the other data set."
+        )
+    trained_bands = loaded.data.get("bands", facts["bands"])
+    if list(trained_bands) != list(facts["bands"]):
+        raise CheckpointError(
+            f"{settings.checkpoint}: trained on bands {trained_bands}, expected "
+            f"{list(facts['bands'])}; the order of bands differs."
+        )
+    if settings.share_cam:
+        loaded = _with_shared_cam(loaded)
+    windows = loaded.arguments.get("cam_windows")
+    if windows and (settings.batch_size > windows[0] or settings.patch_size != windows[1]):
+        raise UserError(
+            f"{settings.checkpoint}: its per-window CAM weights belong to batches of {windows[0]} "
+            f"patches of {windows[1]}×{windows[2]}; found --batch-size {settings.batch_size} "
+            f"--patch-size {settings.patch_size}. Use --batch-size {windows[0]} or less and "
+            f"--patch-size {windows[1]}, or --share-cam."
+        )
+    return replace(loaded, data={**facts, **loaded.data, "pixel_scale": _scale(settings, loaded)})
+
+
+def read_state_file(path: Path) -> dict[str, Any]:
+    """Read a torch file as a dictionary of plain values and tensors; no code in it is run.
+
+    Raises:
+        CheckpointError: Says what the file is instead, and what to do.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such file, expected a weights file (.pth). best_model/README.md says "
+            "where weights come from; Train_*.py writes last.pth and best.pth."
+        )
+    _refuse_what_is_no_torch_file(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{path}: found a pickle that holds more than tensors and plain values, expected a "
+            "plain state dict; it was not opened, since loading it could run code. If you trust "
+            f"its source, rewrite it there with torch.save(model.state_dict(), ...). ({reason})"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{path}: the file is damaged or cut short ({path.stat().st_size:,} bytes), expected "
+            "a complete torch file; download or copy it again and compare its SHA-256. "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        ) from error
+    if not isinstance(content, Mapping):
+        raise CheckpointError(
+            f"{path}: found a {type(content).__name__}, expected a dictionary of tensors; save "
+            "the network's state_dict()."
+        )
+    return dict(content)
+
+
+def _refuse_what_is_no_torch_file(path: Path) -> None:
+    with path.open("rb") as stream:
+        head = stream.read(512)
+    if not head:
+        raise CheckpointError(f"{path}: the file is empty, expected weights; download it again.")
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script")):
+        raise CheckpointError(
+            f"{path}: found a web page (HTML), expected weights; the download saved a login or "
+            "error page. Open the address in a browser, sign in, and save the file itself."
+        )
+    if not head.startswith((b"PK\x03\x04", b"\x80")):
+        kind = "text" if head.isascii() else "unknown bytes"
+        raise CheckpointError(
+            f"{path}: found {kind} (first bytes {head[:8]!r}), expected a torch file (.pth); "
+            "this is no checkpoint."
+        )
+
+
+def _ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
+    missing = {"network", "arguments", "state_dict"} - set(content)
+    if missing:
+        raise CheckpointError(
+            f"{path}: {sorted(missing)} missing, expected in every file of format {FORMAT!r}; "
+            "the file was edited. Use it as it was written."
+        )
+    state = {key: value.float() for key, value in content["state_dict"].items()}
+    return Checkpoint(
+        network=content["network"],
+        arguments=dict(content["arguments"]),
+        state_dict=state,
+        data=dict(content.get("data", {})),
+        training=dict(content.get("training", {})),
+        resume=dict(content.get("resume", {})),
+    )
+
+
+def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    faults = [f"{k}: missing, expected {tuple(expected[k].shape)}" for k in expected.keys() - found]
+    faults += [
+        f"{k}: found {tuple(found[k].shape)}, expected none" for k in found.keys() - expected
+    ]
+    faults += [
+        f"{k}: found {tuple(found[k].shape)}, expected {tuple(expected[k].shape)}"
+        for k in expected.keys() & found.keys()
+        if found[k].shape != expected[k].shape
+    ]
+    return sorted(faults)
+
+
+def _with_shared_cam(loaded: Checkpoint) -> Checkpoint:
+    if loaded.arguments.get("cam") != "per_window":
+        raise UserError(
+            f"--share-cam: found CAM weights that are {loaded.arguments.get('cam')}, expected "
+            "per_window; leave the flag out."
+        )
+    state, spread = share_cam_weights(loaded.state_dict)
+    for name, (std, largest) in spread.items():
+        say(f"{name}: shared; the spread over windows dropped: std {std:.2e}, max {largest:.2e}")
+    arguments = {k: v for k, v in loaded.arguments.items() if k != "cam_windows"}
+    return replace(loaded, state_dict=state, arguments={**arguments, "cam": "shared"})
+
+
+def _scale(settings: Any, loaded: Checkpoint) -> str:
+    """How pixel values are scaled for these weights."""
+    if settings.pixel_scale != "checkpoint":
+        return str(settings.pixel_scale)
+    if loaded.origin == "released" and loaded.arguments["num_dates"] == RELEASED_STORED_DATES:
+        say("pixel values are used as stored, as the released DynamicEarthNet program does.")
+        return "stored"
+    return str(loaded.data.get("pixel_scale", "auto"))

@@ -1,0 +1,154 @@
+"""The device a program computes on: choosing it, naming it, its memory peak, and the seeds.
+
+Not in the paper.
+"""
+
+from __future__ import annotations
+
+import platform
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from utils.errors import UserError
+
+__all__ = ["choose_device", "describe_device", "peak_memory_gib", "seed_everything"]
+
+GIB = float(1 << 30)
+LARGEST_SEED = 2**32 - 1  # numpy takes 32 bits
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a setting names, if this machine has it.
+
+    Args:
+        name: ``auto`` (the first there is of cuda, mps, cpu), ``cpu``, ``cuda``, ``cuda:1`` or
+            ``mps``.
+
+    Returns:
+        The device.
+
+    Raises:
+        UserError: The name is none of these, or the machine or the PyTorch build lacks the device.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(
+            f"device: found {name!r}, expected auto, cpu, cuda, cuda:<number> or mps. "
+            "Use auto to take what this machine has."
+        )
+    if device.type == "cuda" and not cuda:
+        reason = "no GPU is visible" if torch.version.cuda else "this PyTorch is built without CUDA"
+        raise UserError(f"device: found {name!r}, but {reason}. Use cpu or auto.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise UserError(
+            f"device: found {name!r}, but this machine has {count} GPU(s), "
+            f"numbered from 0. Use cuda:{count - 1} or auto."
+        )
+    if device.type == "mps" and not mps:
+        raise UserError(f"device: found {name!r}, but there is no Apple GPU. Use cpu or auto.")
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """A device in words, e.g. ``cuda:0, NVIDIA H100 80GB HBM3, 79 GiB`` or ``cpu, 2 threads``."""
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        properties = torch.cuda.get_device_properties(index)
+        return f"cuda:{index}, {properties.name}, {properties.total_memory / GIB:.0f} GiB"
+    if device.type == "mps":
+        return "mps, Apple GPU"
+    threads = torch.get_num_threads()
+    return f"cpu, {platform.machine()}, {threads} thread{'s' if threads != 1 else ''}"
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """The most memory used so far, in GiB.
+
+    Args:
+        device: With CUDA the allocator's peak on that GPU since the start or the last
+            ``torch.cuda.reset_peak_memory_stats``; otherwise the resident peak of this process.
+
+    Returns:
+        GiB; NaN where the system does not tell.
+    """
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / GIB
+    return _resident_peak_bytes() / GIB
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the random numbers of Python, NumPy and PyTorch (all devices).
+
+    Args:
+        seed: 0 … 2³²−1.
+
+    Raises:
+        UserError: The seed lies outside this range.
+    """
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"seed: found {seed}, expected 0 … {LARGEST_SEED}.")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _resident_peak_bytes() -> float:
+    if sys.platform == "win32":
+        return _windows_peak_bytes()
+    # Linux: getrusage counts what the parent held when it started us, VmHWM does not.
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return float(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS: bytes, else KiB
+
+
+def _windows_peak_bytes() -> float:
+    if sys.platform != "win32":
+        return float("nan")
+    import ctypes
+    from ctypes import wintypes
+
+    class Counters(ctypes.Structure):
+        """PROCESS_MEMORY_COUNTERS of psapi.h."""
+
+        _fields_ = [
+            ("cb", wintypes.DWORD),
+            ("PageFaultCount", wintypes.DWORD),
+            ("PeakWorkingSetSize", ctypes.c_size_t),
+            ("WorkingSetSize", ctypes.c_size_t),
+            ("QuotaPeakPagedPoolUsage", ctypes.c_size_t),
+            ("QuotaPagedPoolUsage", ctypes.c_size_t),
+            ("QuotaPeakNonPagedPoolUsage", ctypes.c_size_t),
+            ("QuotaNonPagedPoolUsage", ctypes.c_size_t),
+            ("PagefileUsage", ctypes.c_size_t),
+            ("PeakPagefileUsage", ctypes.c_size_t),
+        ]
+
+    counters = Counters()
+    counters.cb = ctypes.sizeof(counters)
+    current = ctypes.windll.kernel32.GetCurrentProcess
+    current.restype = wintypes.HANDLE
+    query = ctypes.windll.psapi.GetProcessMemoryInfo
+    query.argtypes = [wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD]
+    if not query(current(), ctypes.byref(counters), counters.cb):
+        return float("nan")
+    return float(counters.PeakWorkingSetSize)

@@ -1,0 +1,86 @@
+"""Errors that a user can act on, and the exit codes of every program.
+
+0 done · 1 failed inside · 2 the user's mistake · 3 data incomplete or at fault ·
+130/143 interrupted. Every message says where, what was found, what was expected and what to do.
+Not in the paper.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+__all__ = ["CaimError", "CheckpointError", "DataError", "UserError", "run_program"]
+
+
+class CaimError(Exception):
+    """Something went wrong that the programs report in plain words (exit code 1)."""
+
+    exit_code = 1
+
+
+class UserError(CaimError, ValueError):
+    """A flag, setting or argument cannot be used as given (exit code 2)."""
+
+    exit_code = 2
+
+
+class CheckpointError(CaimError):
+    """A weights file cannot be used: no checkpoint, damaged, or of another shape (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(CaimError):
+    """Data is missing or at fault; all faults are reported at once (exit code 3).
+
+    Args:
+        where: The folder or file the faults belong to.
+        faults: One sentence per fault: found, expected.
+        advice: What to do about them.
+    """
+
+    exit_code = 3
+
+    def __init__(self, where: str, faults: Sequence[str], advice: str = "") -> None:
+        self.where = where
+        self.faults = list(faults)
+        self.advice = advice
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        lines = [f"{where}: {count} found.", *(f"  - {fault}" for fault in self.faults)]
+        if advice:
+            lines.append(advice)
+        super().__init__("\n".join(lines))
+
+    def __reduce__(self) -> tuple[type[DataError], tuple[str, list[str], str]]:
+        return (DataError, (self.where, self.faults, self.advice))
+
+
+def run_program(main: Callable[[], None]) -> NoReturn:
+    """Run a program's main function and leave with the exit code its outcome calls for.
+
+    Args:
+        main: The program; it returns when all is done and raises otherwise.
+
+    Raises:
+        SystemExit: Always, with the code of the module's docstring.
+    """
+    try:
+        main()
+    except CaimError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception:
+        traceback.print_exc()
+        print(
+            "error: the program failed inside; the lines above say where. "
+            "docs/troubleshooting.md lists known causes.",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+    sys.exit(0)

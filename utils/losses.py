@@ -1,0 +1,112 @@
+"""The loss of CAIM-Net: class-balanced focal cross-entropy on probabilities.
+
+Pure functions of tensors; nothing here knows epochs, devices or files.
+
+Paper: Sec. 3 (loss); constants from the released program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from models import CAIMNetOutput
+
+__all__ = ["FINE_WEIGHT", "LossTerms", "balanced_focal_loss", "caim_loss"]
+
+
+FINE_WEIGHT = 0.25
+"""Weight of each of the four fine moments in the total loss."""
+
+_EPSILON = 1e-10
+
+
+class LossTerms(NamedTuple):
+    """Scalars of one batch; ``total = moment + area + FINE_WEIGHT · fine``."""
+
+    total: Tensor
+    area: Tensor
+    moment: Tensor
+    fine: Tensor
+
+
+def balanced_focal_loss(
+    prob: Tensor, label: Tensor, class_factors: Sequence[float] | Tensor | None = None
+) -> Tensor:
+    """Focal cross-entropy with each class weighted by one minus its share of this batch.
+
+    For N labelled pixels and K classes: sum of w_y · (−log(p_y + 1e-10)) · (1 − p_y)² over the
+    pixels, divided by N·K (not by N), with w_c = factor_c · (1 − share of class c).
+
+    Args:
+        prob: (B, K, H, W) float, sums to 1 over axis 1.
+        label: (B, H, W) int64, 0 … K−1 or ``IGNORE``.
+        class_factors: K extra factors; None means ones.
+
+    Returns:
+        Scalar of ``prob``'s dtype; 0 (with zero gradients) when every pixel is ignored.
+
+    Raises:
+        ValueError: Shapes do not go together, or there are not K factors.
+
+    Paper: Sec. 3; as released with N·K in the denominator.
+    """
+    K = prob.shape[1]
+    if label.shape != (prob.shape[0], *prob.shape[2:]):
+        raise ValueError(
+            f"balanced_focal_loss: found labels {tuple(label.shape)} for probabilities "
+            f"{tuple(prob.shape)}, expected (B, H, W) for (B, K, H, W)."
+        )
+    # Ignored pixels go to a class of their own, K, so that no data-dependent shape arises
+    # (picking them out by a mask would wait for the GPU).
+    index = torch.where(label < 0, K, label)
+    counts = prob.new_zeros(K + 1).scatter_add_(
+        0, index.flatten(), prob.new_ones(1).expand(index.numel())
+    )[:K]
+    num_labelled = counts.sum().clamp(min=1)
+    weight = 1 - counts / num_labelled
+    if class_factors is not None:
+        factors = torch.as_tensor(class_factors, dtype=prob.dtype, device=prob.device)
+        if factors.shape != (K,):
+            raise ValueError(
+                f"balanced_focal_loss: found {factors.numel()} class factors, expected {K}, one "
+                "per class starting with 'unchanged'."
+            )
+        weight = weight * factors
+    weight = torch.cat((weight, weight.new_zeros(1)))[index]  # (B, H, W), 0 where ignored
+    prob_y = prob.gather(1, index.clamp(max=K - 1)[:, None])[:, 0]
+    loss = weight * -torch.log(prob_y + _EPSILON) * (1 - prob_y) ** 2
+    return loss.sum() / (num_labelled * K)
+
+
+def caim_loss(
+    output: CAIMNetOutput,
+    area_label: Tensor,
+    moment_label: Tensor,
+    area_factors: Sequence[float] | None = None,
+    moment_factors: Sequence[float] | None = None,
+) -> LossTerms:
+    """Loss of a CAIM-Net output: moment + area + a quarter of each fine moment.
+
+    Args:
+        output: What the network's ``forward`` returned.
+        area_label: (B, H, W) int64, 0, 1 or ``IGNORE``.
+        moment_label: (B, H, W) int64, 0 … T−1 or ``IGNORE``.
+        area_factors: Two factors for unchanged and changed, None means ones.
+        moment_factors: T factors, also used for the fine moments. SpaceNet7 as released:
+            5.5 for class 0 in both.
+
+    Paper: Sec. 3; the weight of the fine moments from the released program.
+    """
+    area = balanced_focal_loss(output.area_prob, area_label, area_factors)
+    moment = balanced_focal_loss(output.moment_prob, moment_label, moment_factors)
+    fine = torch.stack(
+        [
+            balanced_focal_loss(fine_prob, moment_label, moment_factors)
+            for fine_prob in output.fine_moment_prob.unbind(1)
+        ]
+    ).sum()
+    return LossTerms(area + moment + FINE_WEIGHT * fine, area, moment, fine)

@@ -1,0 +1,224 @@
+"""What a run leaves behind beside its results: its folder, its environment, its table of epochs.
+
+Not in the paper.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils.device import choose_device, describe_device
+from utils.errors import UserError
+from utils.files import atomic_path, write_json
+from utils.settings import REPOSITORY, to_dict
+
+__all__ = [
+    "append_csv_row",
+    "environment",
+    "open_run_folder",
+    "read_csv_rows",
+    "start_run",
+    "write_csv_rows",
+]
+
+PACKAGES = (
+    "torch",
+    "numpy",
+    "scikit-learn",
+    "scikit-image",
+    "imageio",
+    "tqdm",
+    "rasterio",
+    "matplotlib",
+    "einops",
+)
+GIT_TIMEOUT_S = 5.0
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
+
+
+def open_run_folder(name: str, output_dir: Path | None, overwrite: bool, resume: bool) -> Path:
+    """The folder of one run, made if missing.
+
+    Args:
+        name: What is run, e.g. ``Train_Dynamic``; one folder name.
+        output_dir: The folder to use; None makes ``runs/<name>/<YYYYmmdd-HHMMSS>`` in the
+            repository, with ``-2``, ``-3`` … added where runs start in the same second.
+        overwrite: Accept a folder with content. Nothing is removed here: files stay until the
+            run writes ones of the same name.
+        resume: Continue the run in ``output_dir``, which must have content.
+
+    Returns:
+        The folder, which exists.
+
+    Raises:
+        UserError: ``output_dir`` is a file, or has content without ``overwrite`` or ``resume``;
+            ``resume`` without a run to continue; both at once.
+        ValueError: ``name`` is no plain folder name.
+    """
+    if not FOLDER_NAME.fullmatch(name):
+        raise ValueError(f"name: found {name!r}, expected one folder name.")
+    if overwrite and resume:
+        raise UserError("found --overwrite and --resume together. Give one of them.")
+    if output_dir is None:
+        if resume:
+            raise UserError("--resume needs the run to continue. Name its folder by --output-dir.")
+        return _dated_folder(REPOSITORY / "runs" / name)
+    folder = Path(output_dir)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output-dir {folder}: found a file, expected a folder or nothing.")
+    has_content = folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
+    if resume and not has_content:
+        raise UserError(f"--output-dir {folder}: found no run there, so nothing can be resumed.")
+    if has_content and not (overwrite or resume):
+        raise UserError(
+            f"--output-dir {folder}: the folder is not empty. Name another one, add --overwrite "
+            "to replace its results, or --resume to continue the run in it."
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def start_run(name: str, settings: Any, device: torch.device) -> Path:
+    """Open the folder of a run and write down how it is run.
+
+    Args:
+        name: What is run, e.g. ``train_dynamic``.
+        settings: A script's settings, with the fields ``output_dir`` and ``overwrite``, and
+            ``resume`` where the program can resume.
+        device: The device in use.
+
+    Returns:
+        The folder, with settings.json and environment.json in it.
+
+    Raises:
+        UserError: As ``open_run_folder``.
+    """
+    resume = getattr(settings, "resume", False)
+    folder = open_run_folder(name, settings.output_dir, settings.overwrite, resume)
+    write_json(folder / "settings.json", to_dict(settings))
+    write_json(folder / "environment.json", environment(device))
+    return folder
+
+
+def environment(device: torch.device | None = None) -> dict[str, Any]:
+    """Where and from what a run was made, for ``environment.json``.
+
+    Args:
+        device: The device in use; the one that ``auto`` would choose if left out.
+
+    Returns:
+        JSON-able: ``time, command, python, platform, cpu_count, device, packages`` (version or
+        None by package name), ``git_commit`` (None outside a git checkout of this repository)
+        and ``git_changed`` (tracked files differ from that commit).
+    """
+    program = Path(sys.argv[0]).name if sys.argv else ""
+    commit = _git_commit()
+    return {
+        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": shlex.join(["python", program, *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "device": describe_device(device or choose_device("auto")),
+        "packages": {package: _version(package) for package in PACKAGES},
+        "git_commit": commit,
+        "git_changed": bool(_git("status", "--porcelain", "--untracked-files=no"))
+        if commit
+        else None,
+    }
+
+
+def append_csv_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Add one row to a CSV file, with a header if the file is new; a kill leaves whole rows.
+
+    The file is rewritten and renamed, so it is meant for tables of epochs, not of pixels. A column
+    that earlier rows lack is added, empty for them; a column this row lacks stays empty.
+
+    Args:
+        path: The CSV file.
+        row: Values by column name; None is written as an empty cell.
+
+    Raises:
+        ValueError: ``row`` is empty.
+    """
+    if not row:
+        raise ValueError("row: found no column, expected at least one.")
+    write_csv_rows(path, [*(read_csv_rows(path) if Path(path).exists() else []), row])
+
+
+def write_csv_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a CSV file whole or not at all; its columns are those of all rows, as first met."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    with (
+        atomic_path(Path(path)) as partial,
+        partial.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_csv_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file as text by column name."""
+    with Path(path).open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _dated_folder(parent: Path) -> Path:
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
+        try:
+            folder.mkdir()  # fails where another run was first, so no two share a folder
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of this repository; None for a copy, also for one inside another repository."""
+    top = _git("rev-parse", "--show-toplevel")
+    if not top or Path(top).resolve() != REPOSITORY:
+        return None
+    return _git("rev-parse", "HEAD") or None
+
+
+def _git(*arguments: str) -> str | None:
+    program = shutil.which("git")
+    if program is None:
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603 – fixed arguments, no shell
+            [program, "-C", str(REPOSITORY), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=GIT_TIMEOUT_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,297 @@
+"""From a network and a split to change maps of whole scenes and their scores.
+
+Patches come in the data set's order, scene after scene. In the full protocol the fused moment
+probabilities of overlapping patches are averaged, and every pixel is decided and counted once;
+in the released protocol each patch is decided and counted as it is served.
+
+Protocols: docs/data.md. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from models import moment_label_from_prob
+from utils.checkpoint import Checkpoint
+from utils.codes import IGNORE, NO_DATA
+from utils.device import describe_device
+from utils.errors import UserError
+from utils.files import sha256, write_json
+from utils.loading import Batches, to_device
+from utils.metrics import ConfusionMatrix, Matrix, area_scores, moment_errors, moment_scores
+from utils.precision import Precision, autocast
+from utils.progress import progress
+
+__all__ = ["SceneLike", "SceneResult", "score_scenes", "score_table", "write_scores"]
+
+
+class SceneLike(Protocol):
+    """What scoring needs to know of a scene."""
+
+    name: str
+    height: int
+    width: int
+    dates: Sequence[datetime.date]
+
+
+@dataclass
+class SceneResult:
+    """Maps and counts of one scene.
+
+    Attributes:
+        scene: The scene.
+        moment: (H, W) uint8 predicted change moment, ``NO_DATA`` where unknown.
+        moment_label: (H, W) int64 truth, ``IGNORE`` where unknown or not covered.
+        area_matrix, moment_matrix: Confusion counts, rows truth.
+    """
+
+    scene: SceneLike
+    moment: NDArray[np.uint8]
+    moment_label: NDArray[np.int64]
+    area_matrix: Matrix
+    moment_matrix: Matrix
+
+    @property
+    def area(self) -> NDArray[np.uint8]:
+        """(H, W) uint8 predicted change area 0/1, ``NO_DATA`` where unknown."""
+        changed = (self.moment > 0).astype(np.uint8)
+        area: NDArray[np.uint8] = np.where(self.moment == NO_DATA, NO_DATA, changed)
+        return area.astype(np.uint8)
+
+
+class _Canvas:
+    """Collects the patches of one scene."""
+
+    def __init__(self, scene: SceneLike, num_dates: int, counted_once: bool, blank: bool) -> None:
+        H, W = scene.height, scene.width
+        self.scene, self.counted_once, self.blank = scene, counted_once, blank
+        self.prob = torch.zeros(num_dates, H, W) if counted_once else None
+        self.moment = torch.full((H, W), NO_DATA, dtype=torch.uint8)
+        self.covered = torch.zeros(H, W, dtype=torch.bool)
+        self.invalid = torch.zeros(H, W, dtype=torch.bool)
+        self.moment_label = torch.full((H, W), IGNORE, dtype=torch.int64)
+        self.area_label = torch.full((H, W), IGNORE, dtype=torch.int64)
+        self.area_matrix = ConfusionMatrix(2)
+        self.moment_matrix = ConfusionMatrix(num_dates)
+
+    def add(self, patch: dict[str, torch.Tensor]) -> None:
+        """Lay one patch (T, h, w) down; the part beyond the raster is cut off."""
+        row, col = patch["origin"].tolist()
+        h = min(patch["valid"].shape[0], self.scene.height - row)
+        w = min(patch["valid"].shape[1], self.scene.width - col)
+        there = (slice(row, row + h), slice(col, col + w))
+        prob = patch["moment_prob"][:, :h, :w]
+        if self.prob is not None:
+            self.prob[:, there[0], there[1]] += prob
+        else:
+            predicted = moment_label_from_prob(prob[None])[0]
+            self.moment[there] = predicted.to(torch.uint8)
+            self._count(predicted, patch["moment_label"][:h, :w], patch["area_label"][:h, :w])
+        self.covered[there] = True
+        self.invalid[there] = ~patch["valid"][:h, :w]
+        self.moment_label[there] = patch["moment_label"][:h, :w]
+        self.area_label[there] = patch["area_label"][:h, :w]
+
+    def finish(self) -> SceneResult:
+        """Decide every pixel and count it, if that has not been done patch by patch."""
+        if self.prob is not None:
+            predicted = moment_label_from_prob(self.prob[None])[0]
+            self._count(predicted, self.moment_label, self.area_label)
+            self.moment = torch.where(self.covered, predicted, NO_DATA).to(torch.uint8)
+        if self.blank:
+            self.moment = torch.where(self.invalid, NO_DATA, self.moment).to(torch.uint8)
+        return SceneResult(
+            self.scene,
+            self.moment.numpy(),
+            self.moment_label.numpy(),
+            self.area_matrix.matrix(),
+            self.moment_matrix.matrix(),
+        )
+
+    def _count(
+        self, predicted: torch.Tensor, moment_label: torch.Tensor, area_label: torch.Tensor
+    ) -> None:
+        self.moment_matrix.update(moment_label, predicted)
+        self.area_matrix.update(area_label, (predicted > 0).long())
+
+
+def score_scenes(
+    network: nn.Module,
+    batches: Batches,
+    scenes: Sequence[SceneLike],
+    on_scene: Callable[[SceneResult], None],
+    *,
+    precision: Precision = "float32",
+    counted_once: bool = True,
+    blank_invalid: bool = True,
+) -> dict[str, Any]:
+    """Run the network over a split and score it; memory holds one scene's maps at a time.
+
+    Args:
+        network: In eval mode on the device of the batches, with ``predict``.
+        batches: Patches in scene order, with keys images, labels, valid, origin, scene_index.
+        scenes: The scenes that ``scene_index`` counts through.
+        on_scene: Called with each finished scene, to write its maps.
+        precision: Of the network's heavy part.
+        counted_once: Full protocol (average overlaps, count each pixel once), or released.
+        blank_invalid: Pixels without data at some date become ``NO_DATA`` in the maps.
+
+    Returns:
+        area, moment: scores as fractions; confusion_matrix of both; scenes: scores per scene.
+    """
+    results: list[SceneResult] = []
+    canvas: _Canvas | None = None
+    open_scene = -1
+
+    def close() -> None:
+        if canvas is not None:
+            results.append(canvas.finish())
+            on_scene(results[-1])
+            # maps are written; keep only the counts
+            results[-1].moment = np.empty((0, 0), np.uint8)
+            results[-1].moment_label = np.empty((0, 0), np.int64)
+
+    for cpu_batch in progress(batches.epoch(0), "scoring", len(batches), "batch"):
+        batch = to_device(cpu_batch, batches.device)
+        with autocast(batches.device, precision):
+            moment_prob = network.predict(batch["images"]).moment_prob.float().cpu()  # type: ignore[operator]
+        for i, scene_index in enumerate(cpu_batch["scene_index"].tolist()):
+            if scene_index != open_scene:
+                close()
+                open_scene = scene_index
+                canvas = _Canvas(
+                    scenes[scene_index], moment_prob.shape[1], counted_once, blank_invalid
+                )
+            assert canvas is not None
+            keys = ("origin", "valid", "moment_label", "area_label")
+            canvas.add({"moment_prob": moment_prob[i], **{k: cpu_batch[k][i] for k in keys}})
+    close()
+    return _report(results)
+
+
+def score_table(report: dict[str, Any]) -> str:
+    """The scores in percent as one small table."""
+    area, moment = report["area"], report["moment"]
+    rows = [
+        ("", "OA", "precision", "recall", "F1", "kappa", "IoU", "mIoU"),
+        (
+            "change area",
+            *(
+                _percent(area[k])
+                for k in ("oa", "precision", "recall", "f1", "kappa", "iou", "miou")
+            ),
+        ),
+        (
+            "change moment",
+            *(
+                _percent(moment[k])
+                for k in (
+                    "oa",
+                    "precision_macro_all",
+                    "recall_macro_all",
+                    "f1_macro_all",
+                    "kappa",
+                    "iou_macro_change",
+                    "miou",
+                )
+            ),
+        ),
+    ]
+    lines = ["".join(f"{cell:>{16 if i == 0 else 11}}" for i, cell in enumerate(r)) for r in rows]
+    steps, days = moment["mae_steps"], moment["mae_days"]
+    error = "none changed in both" if steps is None else f"{steps:.2f} steps, {days:.0f} days"
+    return "\n".join(
+        [
+            *lines,
+            "percent; area: change class; moment: mean over all classes, IoU over change classes",
+            f"moment F1 over change classes {_percent(moment['f1_macro_change'])}; "
+            f"moment error where both changed: {error}",
+        ]
+    )
+
+
+def write_scores(
+    path: Path, report: dict[str, Any], settings: Any, weights: Checkpoint, device: torch.device
+) -> None:
+    """Write metrics.json: the scores, and the protocol that they were taken by.
+
+    Args:
+        path: The file.
+        report: What ``score_scenes`` returned.
+        settings: The Test program's settings.
+        weights: The weights that were scored.
+        device: Where the network ran.
+    """
+    full = settings.protocol == "full"
+    protocol = {
+        "name": settings.protocol,
+        "pixels": "every pixel once" if full else "patches of the index as they are served",
+        "overlaps": "mean of the moment probabilities" if full else "counted as often as served",
+        "split": settings.split,
+        "patch_size": settings.patch_size,
+        **({"overlap": settings.overlap} if full else {"stride": settings.stride}),
+        "invalid_pixels": "left out" if full and settings.ignore_invalid else "counted",
+        "pixel_scale": weights.data["pixel_scale"],
+        "batch_size": settings.batch_size,
+        "precision": settings.precision,
+        "averaging": "area: change class; *_macro_all: plain mean over all classes; "
+        "*_macro_change: without class 0; 0/0 counts 0; fractions",
+        "checkpoint": {
+            "file": settings.checkpoint.name,
+            "sha256": sha256(settings.checkpoint),
+            "origin": weights.origin,
+            "network": weights.network,
+            "arguments": weights.arguments,
+        },
+        "device": describe_device(device),
+        "data_root": str(settings.data_root),
+    }
+    write_json(path, {**report, "protocol": protocol})
+
+
+def _report(results: list[SceneResult]) -> dict[str, Any]:
+    if not results:
+        raise UserError("scoring: found no patches, expected at least one scene in this split.")
+    area = _sum_of([r.area_matrix for r in results])
+    moment = _sum_of([r.moment_matrix for r in results])
+    days = moment_errors([r.moment_matrix for r in results], [r.scene.dates for r in results])
+    return {
+        "area": area_scores(area),
+        "moment": {**moment_scores(moment), "mae_days": days},
+        "confusion_matrix": {
+            "rows": "truth",
+            "columns": "prediction",
+            "area": area.tolist(),
+            "moment": moment.tolist(),
+        },
+        "scenes": {
+            r.scene.name: {
+                "dates": [date.isoformat() for date in r.scene.dates],
+                "pixels": int(r.moment_matrix.sum()),
+                "area_f1": area_scores(r.area_matrix)["f1"],
+                "area_fpr": area_scores(r.area_matrix)["fpr"],
+                "moment_f1_macro_all": moment_scores(r.moment_matrix)["f1_macro_all"],
+                "moment_kappa": moment_scores(r.moment_matrix)["kappa"],
+            }
+            for r in results
+        },
+    }
+
+
+def _sum_of(matrices: Sequence[Matrix]) -> Matrix:
+    """Sum of confusion matrices."""
+    total: Matrix = np.sum(matrices, axis=0, dtype=np.int64)
+    return total
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f}"

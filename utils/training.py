@@ -1,0 +1,330 @@
+"""The training loop: epochs, validation, learning rate, weights files, one line per epoch.
+
+Numbers of the released recipe are the defaults of the scripts; what differs from the released
+program is listed in docs/differences.md#training.
+
+Paper: Sec. 4 (training details) as far as known; the rest as released.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from models import moment_label_from_prob
+from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from utils.device import peak_memory_gib
+from utils.errors import CaimError, CheckpointError, UserError
+from utils.loading import Batches, to_device
+from utils.losses import caim_loss
+from utils.metrics import ConfusionMatrix, area_scores, moment_scores
+from utils.plotting import draw_learning_curve
+from utils.precision import Precision, autocast
+from utils.progress import progress, say
+from utils.run_log import append_csv_row, read_csv_rows, write_csv_rows
+
+__all__ = ["SELECTION", "TrainingPlan", "fit", "learning_rate"]
+
+SELECTION = "val_moment_f1_macro_all"
+"""The score that decides which epoch becomes best.pth."""
+
+CHECK_EVERY = 10
+"""Steps between looks at the losses; looking waits for the GPU, so not at every step."""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What the loop needs to know; the scripts' settings carry fields of the same names.
+
+    Attributes:
+        epochs: Passes over the training patches.
+        lr: Learning rate of Adam(0.9, 0.999).
+        schedule: "step" multiplies ``lr`` by ``lr_factor`` at each milestone; "cosine" falls from
+            ``lr`` to 0 over all steps after one twentieth of warming up (not in the paper).
+        lr_milestones: Epochs, counted from 0, at which the step schedule lowers the rate.
+        lr_factor: By how much.
+        weight_decay: Of Adam.
+        clip_norm: Largest gradient norm, None to leave gradients alone.
+        rebuild_optimizer: Start a new optimiser every epoch, as the released program does.
+        precision: Of the network's heavy part.
+        area_factors, moment_factors: Extra class factors of the loss, None for ones.
+        seed: Of the shuffling, dropout and augmentation.
+    """
+
+    epochs: int
+    lr: float = 1e-4
+    schedule: Literal["step", "cosine"] = "step"
+    lr_milestones: tuple[int, ...] = ()
+    lr_factor: float = 0.5
+    weight_decay: float = 0.0
+    clip_norm: float | None = 4.0
+    rebuild_optimizer: bool = False
+    precision: Precision = "float32"
+    area_factors: tuple[float, ...] | None = None
+    moment_factors: tuple[float, ...] | None = None
+    seed: int = 1
+
+    @classmethod
+    def from_settings(cls, settings: Any) -> TrainingPlan:
+        """The plan that a script's settings describe."""
+        return cls(**{f.name: getattr(settings, f.name) for f in dataclasses.fields(cls)})
+
+
+@dataclass
+class _Epoch:
+    """What one pass over a split gave."""
+
+    losses: dict[str, float]
+    scores: dict[str, float]
+    patches_per_second: float
+
+
+def learning_rate(plan: TrainingPlan, epochs_done: float) -> float:
+    """Learning rate after so many (possibly broken) epochs, counted from 0."""
+    if plan.schedule == "cosine":
+        done = epochs_done / plan.epochs
+        warm = min(1.0, (done + 1e-3) * 20)
+        return plan.lr * warm * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    passed = sum(epochs_done >= milestone for milestone in plan.lr_milestones)
+    return plan.lr * plan.lr_factor**passed
+
+
+def fit(
+    network: nn.Module,
+    train: Batches,
+    val: Batches,
+    plan: TrainingPlan,
+    folder: Path,
+    template: Checkpoint,
+    resume: bool = False,
+) -> dict[str, Any]:
+    """Train, validate after every epoch, keep the last and the best weights.
+
+    Args:
+        network: On the device of the batches; its ``forward`` gives a ``CAIMNetOutput``.
+        train: Training batches.
+        val: Validation batches; every patch is counted.
+        plan: What to do.
+        folder: Gets metrics.csv, last.pth, best.pth and learning_curve.png.
+        template: What a weights file says of network and data; weights are filled in here.
+        resume: Go on after the epoch that folder/last.pth holds.
+
+    Returns:
+        The row of the best epoch.
+
+    Raises:
+        CaimError: The loss is not finite; epoch, step and AOIs are named.
+        UserError: There is nothing to train on, or nothing left to resume.
+    """
+    if len(train) == 0 or len(val) == 0:
+        raise UserError(
+            f"training: found {len(train)} training and {len(val)} validation batches, expected "
+            "at least one each; lower --batch-size, or add scenes."
+        )
+    optimizer = _adam(network, plan)
+    rows, first = _resumed(network, optimizer, plan, folder) if resume else _fresh(folder)
+    for epoch in range(first, plan.epochs):
+        torch.manual_seed(plan.seed * 7_919 + epoch)  # dropout and augmentation, also when resumed
+        if plan.rebuild_optimizer and epoch > first:
+            optimizer = _adam(network, plan)
+        begun = time.perf_counter()
+        trained = run_epoch("train", network, train, plan, epoch, optimizer)
+        validated = run_epoch("val", network, val, plan, epoch)
+        row = {
+            "epoch": epoch + 1,
+            **{f"train_{k}": v for k, v in (trained.losses | trained.scores).items()},
+            **{f"val_{k}": v for k, v in (validated.losses | validated.scores).items()},
+            "learning_rate": optimizer.param_groups[0]["lr"],
+            "patches_per_second": trained.patches_per_second,
+            "memory_gib": peak_memory_gib(train.device),
+            "seconds": time.perf_counter() - begun,
+        }
+        is_best = all(row[SELECTION] > float(earlier[SELECTION]) for earlier in rows)
+        rows.append(row)
+        _keep(network, optimizer, template, folder, rows, is_best)
+        say(_line(row, plan.epochs, is_best))
+    return max(rows, key=lambda row: float(row[SELECTION]))
+
+
+def run_epoch(
+    mode: Literal["train", "val"],
+    network: nn.Module,
+    batches: Batches,
+    plan: TrainingPlan,
+    epoch: int,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> _Epoch:
+    """One pass over a split: with an optimiser it learns, without it only scores."""
+    device, learning = batches.device, optimizer is not None
+    network.train(learning)
+    area, moment = ConfusionMatrix(2, device), None
+    watch = _LossWatch(epoch)
+    patches, begun = 0, time.perf_counter()
+    with nullcontext() if learning else torch.inference_mode():
+        bar = progress(batches.epoch(epoch), f"{mode} {epoch + 1}", len(batches), "batch")
+        for step, cpu_batch in enumerate(bar):
+            batch = to_device(cpu_batch, device)
+            if optimizer is not None:
+                optimizer.zero_grad(set_to_none=True)
+            with autocast(device, plan.precision):
+                output = network(batch["images"])
+            terms = caim_loss(
+                output,
+                batch["area_label"],
+                batch["moment_label"],
+                plan.area_factors,
+                plan.moment_factors,
+            )
+            if optimizer is not None:
+                terms.total.backward()  # type: ignore[no-untyped-call]
+                if plan.clip_norm is not None:
+                    nn.utils.clip_grad_norm_(network.parameters(), plan.clip_norm)
+                _set_rate(optimizer, learning_rate(plan, epoch + step / len(batches)))
+                optimizer.step()
+            watch.see(step, batch["aoi"], torch.stack([t.detach() for t in terms]))
+            predicted = moment_label_from_prob(output.moment_prob.detach())
+            moment = moment or ConfusionMatrix(output.moment_prob.shape[1], device)
+            moment.update(batch["moment_label"], predicted)
+            area.update(batch["area_label"], (predicted > 0).long())
+            patches += len(predicted)
+            if step == 1 and learning and epoch == 0 and device.type == "cpu":
+                _announce_time(time.perf_counter() - begun, len(batches), plan.epochs)
+    losses = watch.means()
+    assert moment is not None
+    return _Epoch(losses, _scores(area, moment), patches / max(time.perf_counter() - begun, 1e-9))
+
+
+class _LossWatch:
+    """Collects losses on the device and stops the run when one is not finite."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+        self._steps: list[tuple[int, Sequence[str], Tensor]] = []
+        self._seen = 0
+
+    def see(self, step: int, aois: Sequence[str], terms: Tensor) -> None:
+        self._steps.append((step, aois, terms))
+        if step % CHECK_EVERY == 0:
+            self._check()
+
+    def means(self) -> dict[str, float]:
+        self._check()
+        mean = torch.stack([terms for _, _, terms in self._steps]).double().mean(dim=0).tolist()
+        return dict(zip(("loss", "loss_area", "loss_moment", "loss_fine"), mean, strict=True))
+
+    def _check(self) -> None:
+        new = self._steps[self._seen :]
+        if not new:
+            return
+        finite = torch.stack([terms[0] for _, _, terms in new]).isfinite().tolist()
+        for good, (step, aois, terms) in zip(finite, new, strict=True):
+            if not good:
+                raise CaimError(
+                    f"training: the loss is {terms[0].item()} in epoch {self.epoch + 1}, step "
+                    f"{step + 1}, AOIs {', '.join(sorted(set(aois)))}; expected a finite number. "
+                    "Check these scenes with data_processing/*_custom.py, lower --lr, or use "
+                    "--precision float32. The weights of the last whole epoch are in last.pth."
+                )
+        self._seen = len(self._steps)
+
+
+def _scores(area: ConfusionMatrix, moment: ConfusionMatrix) -> dict[str, float]:
+    of_area, of_moment = area_scores(area.matrix()), moment_scores(moment.matrix())
+    return {
+        "area_f1": of_area["f1"],
+        "area_kappa": of_area["kappa"],
+        "moment_f1_macro_all": of_moment["f1_macro_all"] or 0.0,
+        "moment_f1_macro_change": of_moment["f1_macro_change"] or 0.0,
+        "moment_kappa": of_moment["kappa"] or 0.0,
+    }
+
+
+def _adam(network: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
+    return torch.optim.Adam(
+        network.parameters(), lr=plan.lr, betas=(0.9, 0.999), weight_decay=plan.weight_decay
+    )
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _keep(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    template: Checkpoint,
+    folder: Path,
+    rows: list[dict[str, Any]],
+    is_best: bool,
+) -> None:
+    """Write the epoch's row, curve and weights."""
+    checkpoint = dataclasses.replace(
+        template,
+        state_dict=network.state_dict(),
+        training={**template.training, "epoch": rows[-1]["epoch"], "scores": dict(rows[-1])},
+    )
+    if is_best:
+        save_checkpoint(folder / "best.pth", checkpoint)
+    state = {"optimizer": optimizer.state_dict()}
+    save_checkpoint(folder / "last.pth", dataclasses.replace(checkpoint, resume=state))
+    append_csv_row(folder / "metrics.csv", rows[-1])
+    draw_learning_curve(folder / "learning_curve.png", rows)
+
+
+def _fresh(folder: Path) -> tuple[list[dict[str, Any]], int]:
+    """Remove what an earlier run left in the folder (only --overwrite leads to one with any)."""
+    for name in ("metrics.csv", "last.pth", "best.pth", "learning_curve.png"):
+        (folder / name).unlink(missing_ok=True)
+    return [], 0
+
+
+def _resumed(
+    network: nn.Module, optimizer: torch.optim.Optimizer, plan: TrainingPlan, folder: Path
+) -> tuple[list[dict[str, Any]], int]:
+    """Put the state of folder/last.pth into network and optimiser; rows so far, next epoch."""
+    last = load_checkpoint(folder / "last.pth")
+    try:
+        network.load_state_dict(last.state_dict)
+        optimizer.load_state_dict(last.resume["optimizer"])
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder / 'last.pth'}: its state does not fit the settings of this run: {error}. "
+            "Resume with the settings of settings.json."
+        ) from error
+    epoch = int(last.training["epoch"])
+    if epoch >= plan.epochs:
+        raise UserError(
+            f"--resume: {folder} has finished epoch {epoch} of {plan.epochs}, expected epochs "
+            "left to do; give a larger --epochs."
+        )
+    rows: list[dict[str, Any]] = list(read_csv_rows(folder / "metrics.csv"))[:epoch]
+    write_csv_rows(folder / "metrics.csv", rows)  # a row newer than the weights is done again
+    say(f"resuming {folder} after epoch {epoch}")
+    return rows, epoch
+
+
+def _announce_time(seconds: float, steps: int, epochs: int) -> None:
+    minutes = seconds / 2 * steps * epochs / 60
+    amount = f"{minutes / 60:.1f} hours" if minutes > 90 else f"{max(minutes, 1):.0f} minutes"
+    say(f"No GPU is used: {epochs} epochs of {steps} steps take about {amount} on this CPU.")
+
+
+def _line(row: dict[str, Any], epochs: int, is_best: bool) -> str:
+    return (
+        f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f} (val {row['val_loss']:.4f})"
+        f"  val area F1 {100 * row['val_area_f1']:.2f} kappa {100 * row['val_area_kappa']:.2f}"
+        f"  moment F1 {100 * row['val_moment_f1_macro_all']:.2f}"
+        f" kappa {100 * row['val_moment_kappa']:.2f}  lr {row['learning_rate']:.2g}"
+        f"  {row['patches_per_second']:.1f} patches/s  {row['memory_gib']:.2f} GiB"
+        f"{'  best' if is_best else ''}"
+    )
