@@ -87,7 +87,7 @@ def main() -> None:
         SceneMapWriter(folder / "maps", settings.checkpoint.name, reading["pixel_scale"]),
         precision=settings.precision,
         counted_once=not released,
-        blank_invalid=reading["ignore_invalid"],
+        blank_unseen=reading["ignore_invalid"],
     )
     write_scores(folder / "metrics.json", report, settings, weights, device)
     say(score_table(report))

@@ -12,7 +12,7 @@ from torch.utils.data import get_worker_info
 
 __all__ = ["FlipRotate"]
 
-_MAPS = ("images", "area_label", "moment_label", "valid")
+_MAPS = ("images", "area_label", "moment_label", "valid", "observed")
 
 
 class FlipRotate:

@@ -12,10 +12,8 @@ from typing import Any, Literal, get_args
 
 __all__ = [
     "DYNAMIC",
-    "IGNORE",
     "SPACENET7",
     "SPLITS",
-    "STORED_IGNORE",
     "DatasetSpec",
     "Split",
     "spec_by_name",
@@ -23,9 +21,6 @@ __all__ = [
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-
-IGNORE = -1  # label of a pixel that counts neither in the loss nor in the scores
-STORED_IGNORE = 255  # the same on disk, where the file's nodata tag is 255
 
 
 @dataclass(frozen=True)

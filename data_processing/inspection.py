@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_processing.dataset_spec import STORED_IGNORE, DatasetSpec, Split
+from data_processing.dataset_spec import DatasetSpec, Split
 from data_processing.layout_check import Report, SceneReport, check_data_root
 from data_processing.patch_index import patch_index_path, patch_origins, read_patch_index
 from data_processing.rasters import read_window
@@ -26,6 +26,7 @@ from data_processing.splits import (
     read_scene_list,
     scene_list_path,
 )
+from utils.codes import NO_DATA
 from utils.errors import DataError, UserError
 from utils.progress import say
 
@@ -177,7 +178,7 @@ def _changed_pixels(scene: Scene, corner: tuple[int, int], size: int) -> int:
     row, col = corner
     height, width = min(size, scene.height - row), min(size, scene.width - col)
     stored, _ = read_window(scene.moment_path, row, col, height, width)
-    return int((decode_label(stored[0], STORED_IGNORE) > 0).sum())
+    return int((decode_label(stored[0], NO_DATA) > 0).sum())
 
 
 def _scene_row(scene: SceneReport, spec: DatasetSpec) -> tuple[str, ...]:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_processing.dataset_spec import IGNORE, STORED_IGNORE, DatasetSpec
+from data_processing.dataset_spec import DatasetSpec
 from data_processing.rasters import RasterInfo, raster_blocks, read_window
 from data_processing.scene import decode_label
+from utils.codes import IGNORE, NO_DATA
 from utils.errors import DataError
 
 __all__ = ["PixelFindings", "read_pixels"]
@@ -85,7 +86,7 @@ class PixelFindings:
         area = next((p for p in self.label_values if p.name == Path(spec.area_file).name), None)
         if area is not None:
             values = self.label_values[area]
-            if infos[area].nodata != STORED_IGNORE and values[STORED_IGNORE] and not values[1]:
+            if infos[area].nodata != NO_DATA and values[NO_DATA] and not values[1]:
                 remarks.setdefault(area, []).append("values 0/255 are taken as 0/1")
             if self.half_ignored:
                 remarks.setdefault(area, []).append(
@@ -224,8 +225,8 @@ def _label_fault(
 ) -> str:
     """What is wrong with the values of a label file, or ''."""
     allowed = {0, 1} if binary else set(range(spec.num_classes))
-    if nodata == STORED_IGNORE or (binary and not values[1]):
-        allowed.add(STORED_IGNORE)
+    if nodata == NO_DATA or (binary and not values[1]):
+        allowed.add(NO_DATA)
     wrong = sorted(value for value in values if value not in allowed)
     if not wrong:
         return ""

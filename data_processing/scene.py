@@ -16,9 +16,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from data_processing.dataset_spec import IGNORE, STORED_IGNORE, DatasetSpec
+from data_processing.dataset_spec import DatasetSpec
 from data_processing.dates import date_from_name
 from data_processing.rasters import RasterInfo, raster_info, read_window
+from utils.codes import IGNORE, NO_DATA
 from utils.errors import DataError
 
 __all__ = ["PixelScale", "Scene", "SceneFiles", "decode_label", "find_scene_files", "scale_pixels"]
@@ -141,7 +142,8 @@ class Scene:
 
         Returns:
             images: (T, C, h, w) float32. area_label, moment_label: (h, w) int64, −1 = ignore.
-            valid: (h, w) bool, label known and data at every date.
+            valid: (h, w) bool, label known and data at every date. observed: (h, w) bool, data at
+            every date, whether labelled or not.
 
         Raises:
             DataError: When a file cannot be read.
@@ -161,7 +163,8 @@ class Scene:
         area = decode_label(stored.area, self._area_nodata, binary=True)
         moment = decode_label(stored.moment, self._moment_nodata)
         known = (area != IGNORE) & (moment != IGNORE)
-        valid = known & self.observed(stored.images, stored.has_data)
+        observed = self.observed(stored.images, stored.has_data)
+        valid = known & observed
         counted = valid if ignore_invalid else known
         area[~counted] = IGNORE
         moment[~counted] = IGNORE
@@ -171,7 +174,14 @@ class Scene:
             area = np.pad(area, border, constant_values=IGNORE)
             moment = np.pad(moment, border, constant_values=IGNORE)
             valid = np.pad(valid, border, constant_values=False)
-        return {"images": images, "area_label": area, "moment_label": moment, "valid": valid}
+            observed = np.pad(observed, border, constant_values=False)
+        return {
+            "images": images,
+            "area_label": area,
+            "moment_label": moment,
+            "valid": valid,
+            "observed": observed,
+        }
 
     def observed(
         self, images: npt.NDArray[Any], has_data: npt.NDArray[np.bool_]
@@ -262,10 +272,10 @@ def decode_label(
         (h, w) int64, −1 = ignore.
     """
     label = stored.astype(np.int64)
-    if nodata == STORED_IGNORE:
-        label[stored == STORED_IGNORE] = IGNORE
+    if nodata == NO_DATA:
+        label[stored == NO_DATA] = IGNORE
     elif binary:
-        label[stored == STORED_IGNORE] = 1
+        label[stored == NO_DATA] = 1
     return label
 
 

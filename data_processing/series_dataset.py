@@ -34,8 +34,9 @@ class SeriesDataset(Dataset[Sample]):
     """Patches of scenes in the processed layout, in the order of their index.
 
     Each item is a dict: ``images`` (T, C, H, W) float32; ``area_label`` and ``moment_label``
-    (H, W) int64, −1 = ignore; ``valid`` (H, W) bool; ``aoi`` str, the scene's name; ``origin``
-    (2,) int64, top row and left column; ``scene_index`` int.
+    (H, W) int64, −1 = ignore; ``valid`` (label known, data at every date) and ``observed`` (data
+    at every date) (H, W) bool; ``aoi`` str, the scene's name; ``origin`` (2,) int64, top row and
+    left column; ``scene_index`` int.
 
     Windows are read from disk per item, in whichever process asks; nothing is held open that a
     worker could inherit. See :class:`data_processing.scene.Scene` for scale, no-data and filling.

@@ -242,7 +242,8 @@ class CAIMNet(nn.Module):
 
         tokens = self.correlation(rearrange(enhanced, "b e h w -> b (h w) e"))
         steps = rearrange(tokens, "b n (s d) -> (b n) s d", s=self.num_dates - 1)
-        return rearrange(self.temporal(steps), "(b h w) s d -> b s d h w", b=B, h=H, w=W)
+        states: Tensor = self.temporal(steps)  # (B·H·W, T−1, D/2)
+        return rearrange(states, "(b h w) s d -> b s d h w", b=B, h=H, w=W)
 
     def fine_moments(self, coarse1: Tensor, coarse2: Tensor) -> Tensor:
         """Fine moments (B, 4, T, H, W) of two coarse logits (B, T, H, W), in float32 or better."""

@@ -38,16 +38,19 @@ class DataError(CaimError):
 
     Args:
         where: The folder or file the faults belong to.
-        faults: One sentence per fault: found, expected.
+        faults: One sentence per fault: found, expected. None when ``where`` is the whole message.
         advice: What to do about them.
     """
 
     exit_code = 3
 
-    def __init__(self, where: str, faults: Sequence[str], advice: str = "") -> None:
+    def __init__(self, where: str, faults: Sequence[str] = (), advice: str = "") -> None:
         self.where = where
         self.faults = list(faults)
         self.advice = advice
+        if not self.faults:  # a message that is whole already, as a reading process hands it on
+            super().__init__(where)
+            return
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
         lines = [f"{where}: {count} found.", *(f"  - {fault}" for fault in self.faults)]
         if advice:

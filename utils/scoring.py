@@ -77,7 +77,7 @@ class _Canvas:
         self.prob = torch.zeros(num_dates, H, W) if counted_once else None
         self.moment = torch.full((H, W), NO_DATA, dtype=torch.uint8)
         self.covered = torch.zeros(H, W, dtype=torch.bool)
-        self.invalid = torch.zeros(H, W, dtype=torch.bool)
+        self.unseen = torch.zeros(H, W, dtype=torch.bool)
         self.moment_label = torch.full((H, W), IGNORE, dtype=torch.int64)
         self.area_label = torch.full((H, W), IGNORE, dtype=torch.int64)
         self.area_matrix = ConfusionMatrix(2)
@@ -86,8 +86,8 @@ class _Canvas:
     def add(self, patch: dict[str, torch.Tensor]) -> None:
         """Lay one patch (T, h, w) down; the part beyond the raster is cut off."""
         row, col = patch["origin"].tolist()
-        h = min(patch["valid"].shape[0], self.scene.height - row)
-        w = min(patch["valid"].shape[1], self.scene.width - col)
+        h = min(patch["observed"].shape[0], self.scene.height - row)
+        w = min(patch["observed"].shape[1], self.scene.width - col)
         there = (slice(row, row + h), slice(col, col + w))
         prob = patch["moment_prob"][:, :h, :w]
         if self.prob is not None:
@@ -97,7 +97,7 @@ class _Canvas:
             self.moment[there] = predicted.to(torch.uint8)
             self._count(predicted, patch["moment_label"][:h, :w], patch["area_label"][:h, :w])
         self.covered[there] = True
-        self.invalid[there] = ~patch["valid"][:h, :w]
+        self.unseen[there] = ~patch["observed"][:h, :w]
         self.moment_label[there] = patch["moment_label"][:h, :w]
         self.area_label[there] = patch["area_label"][:h, :w]
 
@@ -108,7 +108,7 @@ class _Canvas:
             self._count(predicted, self.moment_label, self.area_label)
             self.moment = torch.where(self.covered, predicted, NO_DATA).to(torch.uint8)
         if self.blank:
-            self.moment = torch.where(self.invalid, NO_DATA, self.moment).to(torch.uint8)
+            self.moment = torch.where(self.unseen, NO_DATA, self.moment).to(torch.uint8)
         return SceneResult(
             self.scene,
             self.moment.numpy(),
@@ -132,18 +132,18 @@ def score_scenes(
     *,
     precision: Precision = "float32",
     counted_once: bool = True,
-    blank_invalid: bool = True,
+    blank_unseen: bool = True,
 ) -> dict[str, Any]:
     """Run the network over a split and score it; memory holds one scene's maps at a time.
 
     Args:
         network: In eval mode on the device of the batches, with ``predict``.
-        batches: Patches in scene order, with keys images, labels, valid, origin, scene_index.
+        batches: Patches in scene order, with keys images, labels, observed, origin, scene_index.
         scenes: The scenes that ``scene_index`` counts through.
         on_scene: Called with each finished scene, to write its maps.
         precision: Of the network's heavy part.
         counted_once: Full protocol (average overlaps, count each pixel once), or released.
-        blank_invalid: Pixels without data at some date become ``NO_DATA`` in the maps.
+        blank_unseen: Pixels without data at some date become ``NO_DATA`` in the maps.
 
     Returns:
         area, moment: scores as fractions; confusion_matrix of both; scenes: scores per scene.
@@ -169,10 +169,10 @@ def score_scenes(
                 close()
                 open_scene = scene_index
                 canvas = _Canvas(
-                    scenes[scene_index], moment_prob.shape[1], counted_once, blank_invalid
+                    scenes[scene_index], moment_prob.shape[1], counted_once, blank_unseen
                 )
             assert canvas is not None
-            keys = ("origin", "valid", "moment_label", "area_label")
+            keys = ("origin", "observed", "moment_label", "area_label")
             canvas.add({"moment_prob": moment_prob[i], **{k: cpu_batch[k][i] for k in keys}})
     close()
     return _report(results)
