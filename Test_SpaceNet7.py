@@ -41,7 +41,7 @@ class Settings:
     protocol: Literal["full", "released"] = setting(
         "full", "full = every pixel once; released = the patch index as it is"
     )
-    patch_size: int = setting(64, "side of a patch in pixels")
+    patch_size: int | None = setting(None, "pixels; none = as trained (64 for released weights)")
     stride: int = setting(63, "step between the index's patches (protocol released)")
     overlap: int = setting(0, "least overlap of patches in pixels (protocol full)")
     pixel_scale: Literal["checkpoint", "auto", "stored"] = setting(
@@ -63,7 +63,8 @@ def main() -> None:
     """Load weights and scenes, score, write maps."""
     settings = override(Settings())
     device = choose_device(settings.device)
-    weights = load_for_scoring(settings, DATASET.facts(settings.patch_size))
+    weights = load_for_scoring(settings, DATASET.facts(DATASET.patch_size))
+    patch_size = weights.data["patch_size"]
     released = settings.protocol == "released"
     reading = {
         "pixel_scale": weights.data["pixel_scale"],
@@ -71,12 +72,12 @@ def main() -> None:
     }
     if released:
         patches = open_split(
-            settings.data_root, DATASET, settings.split, settings.patch_size, settings.stride,
+            settings.data_root, DATASET, settings.split, patch_size, settings.stride,
             **reading,
         )  # fmt: skip
     else:
         patches = cover_split(
-            settings.data_root, DATASET, settings.split, settings.patch_size, settings.overlap,
+            settings.data_root, DATASET, settings.split, patch_size, settings.overlap,
             **reading,
         )  # fmt: skip
     folder = start_run("test_spacenet7", settings, device)

@@ -156,16 +156,19 @@ def load_for_scoring(settings: Any, facts: Mapping[str, Any]) -> Checkpoint:
 
     Args:
         settings: With checkpoint, patch_size, batch_size, pixel_scale and share_cam.
-        facts: num_dates, bands and pixel_scale of the data set at hand.
+        facts: num_dates, bands, patch_size and pixel_scale usual for the data set at hand.
 
     Returns:
-        The checkpoint, its ``data["pixel_scale"]`` decided ("auto" or "stored").
+        The checkpoint, in its ``data`` the ``patch_size`` and ``pixel_scale`` ("auto" or "stored")
+        to score with: the user's if given, else those of the file, else the usual ones.
 
     Raises:
         CheckpointError: As ``load_checkpoint``, or the network takes other dates or bands.
         UserError: Batch or patch size do not go with per-window CAM weights.
     """
-    loaded = load_checkpoint(settings.checkpoint, settings.patch_size)
+    loaded = load_checkpoint(settings.checkpoint, settings.patch_size or facts["patch_size"])
+    usual = loaded.data.get("patch_size", facts["patch_size"])
+    patch_size = settings.patch_size or usual
     say(f"{settings.checkpoint}: weights of {loaded.summary()}")
     found = (loaded.arguments.get("num_dates"), loaded.arguments.get("in_channels"))
     expected = (facts["num_dates"], len(facts["bands"]))
@@ -184,14 +187,15 @@ def load_for_scoring(settings: Any, facts: Mapping[str, Any]) -> Checkpoint:
     if settings.share_cam:
         loaded = _with_shared_cam(loaded)
     windows = loaded.arguments.get("cam_windows")
-    if windows and (settings.batch_size > windows[0] or settings.patch_size != windows[1]):
+    if windows and (settings.batch_size > windows[0] or patch_size != windows[1]):
         raise UserError(
             f"{settings.checkpoint}: its per-window CAM weights belong to batches of {windows[0]} "
             f"patches of {windows[1]}×{windows[2]}; found --batch-size {settings.batch_size} "
-            f"--patch-size {settings.patch_size}. Use --batch-size {windows[0]} or less and "
+            f"--patch-size {patch_size}. Use --batch-size {windows[0]} or less and "
             f"--patch-size {windows[1]}, or --share-cam."
         )
-    return replace(loaded, data={**facts, **loaded.data, "pixel_scale": _scale(settings, loaded)})
+    chosen = {"patch_size": patch_size, "pixel_scale": _scale(settings, loaded)}
+    return replace(loaded, data={**facts, **loaded.data, **chosen})
 
 
 def read_state_file(path: Path) -> dict[str, Any]:

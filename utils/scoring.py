@@ -237,7 +237,7 @@ def write_scores(
         "pixels": "every pixel once" if full else "patches of the index as they are served",
         "overlaps": "mean of the moment probabilities" if full else "counted as often as served",
         "split": settings.split,
-        "patch_size": settings.patch_size,
+        "patch_size": weights.data["patch_size"],
         **({"overlap": settings.overlap} if full else {"stride": settings.stride}),
         "invalid_pixels": "left out" if full and settings.ignore_invalid else "counted",
         "pixel_scale": weights.data["pixel_scale"],
