@@ -85,7 +85,7 @@ def main() -> None:
         weights.build().to(device),
         Batches(patches, settings.batch_size, num_workers=settings.num_workers, device=device),
         patches.scenes,
-        SceneMapWriter(folder / "maps", settings.checkpoint.name, reading["pixel_scale"]),
+        SceneMapWriter(folder / "maps", source=settings.checkpoint.name),
         precision=settings.precision,
         counted_once=not released,
         blank_unseen=reading["ignore_invalid"],

@@ -113,7 +113,7 @@ def main() -> None:
         TrainingPlan.from_settings(settings),
         folder,
         Checkpoint("caim_net", arguments, {}, data=DATASET.facts(settings.patch_size),
-                   training={"settings": to_dict(settings)}),
+                   training={"settings": to_dict(settings, with_paths=False)}),
         settings.resume,
     )  # fmt: skip
     say(f"best epoch {best['epoch']}; weights, scores and learning curve: {folder}")

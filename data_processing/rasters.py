@@ -105,13 +105,22 @@ def read_window(
         )
         stored = raster.read(window=Window(col, row, width, height))
         nodata = raster.nodata
-    has_data = np.ones(stored.shape[1:], dtype=np.bool_)
-    if stored.dtype.kind == "f":
-        has_data &= ~np.isnan(stored).any(axis=0)
-    if nodata is not None and not np.isnan(nodata):
-        missing = stored == float(nodata)
-        has_data &= ~(missing.all(axis=0) if nodata == 0 else missing.any(axis=0))
-    return stored, has_data
+    return stored, _has_data(stored, nodata)
+
+
+def read_reduced(path: Path, step: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Read about every ``step``-th pixel of a whole raster, for pictures.
+
+    Returns:
+        Values (C, ⌈H/step⌉, ⌈W/step⌉) of the stored type, and a mask as in :func:`read_window`.
+
+    Raises:
+        DataError: When the file cannot be opened or its pixels cannot be decoded.
+    """
+    with _reading(path), _quiet(), rasterio.open(path) as raster:
+        shape = (raster.count, -(-raster.height // step), -(-raster.width // step))
+        stored = raster.read(out_shape=shape)
+        return stored, _has_data(stored, raster.nodata)
 
 
 def raster_blocks(info: RasterInfo) -> Iterator[tuple[int, int, int, int]]:
@@ -221,3 +230,14 @@ def _first_line(error: BaseException) -> str:
     """The first line of an error's text, or its class where it has none."""
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def _has_data(stored: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
+    """Where (h, w) values (C, h, w) are measurements."""
+    has_data = np.ones(stored.shape[1:], dtype=np.bool_)
+    if stored.dtype.kind == "f":
+        has_data &= ~np.isnan(stored).any(axis=0)
+    if nodata is not None and not np.isnan(nodata):
+        missing = stored == float(nodata)
+        has_data &= ~(missing.all(axis=0) if nodata == 0 else missing.any(axis=0))
+    return has_data

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from data_processing.rasters import write_map
-from data_processing.scene import PixelScale, Scene
+from data_processing.rasters import read_reduced, write_map
+from data_processing.scene import Scene
 from utils.codes import NO_DATA
 from utils.metrics import area_scores, moment_scores
 from utils.plotting import draw_overview, moment_colors, shared_stretch, visible_image
 from utils.scoring import SceneResult
 
 __all__ = ["SceneMapWriter"]
+
+PICTURE_SIDE = 1024  # largest side of a panel of the overview, in pixels
 
 RGBA = tuple[int, int, int, int]
 
@@ -28,11 +30,10 @@ class SceneMapWriter:
     Args:
         folder: Where the scenes' folders go.
         source: What made the maps, for the tags.
-        pixel_scale: How stored pixel values become the picture's.
     """
 
-    def __init__(self, folder: Path, source: str, pixel_scale: PixelScale = "auto") -> None:
-        self.folder, self.source, self.pixel_scale = folder, source, pixel_scale
+    def __init__(self, folder: Path, source: str) -> None:
+        self.folder, self.source = folder, source
 
     def __call__(self, result: SceneResult) -> None:
         """Write one scene's maps; existing ones of the same names are replaced.
@@ -59,10 +60,15 @@ class SceneMapWriter:
         self._overview(result, scene, target / "overview.png")
 
     def _overview(self, result: SceneResult, scene: Scene, path: Path) -> None:
-        images = scene.read(0, 0, scene.height, scene.width, self.pixel_scale)["images"]
-        pair = [images[0], images[-1]]
-        stretch = shared_stretch(pair)
-        first, last = (visible_image(image, scene.spec.visible_bands, stretch) for image in pair)
+        step = -(-max(scene.height, scene.width) // PICTURE_SIDE)
+        pair = [read_reduced(scene.image_paths[date], step) for date in (0, -1)]
+        alpha = scene.spec.alpha_band
+        valid = [mask if alpha is None else mask & (values[alpha] > 0) for values, mask in pair]
+        stretch = shared_stretch([values for values, _ in pair], valid)
+        first, last = (
+            visible_image(values, scene.spec.visible_bands, stretch, mask)
+            for (values, _), mask in zip(pair, valid, strict=True)
+        )
         area, moment = area_scores(result.area_matrix), moment_scores(result.moment_matrix)
         if result.moment_matrix[1:].any():
             scores = (
@@ -75,7 +81,8 @@ class SceneMapWriter:
                 f"{100 * area['fpr']:.2f} % of the pixels are falsely called changed"
             )
         draw_overview(
-            path, first, last, result.moment_label, result.moment, scene.dates,
+            path, first, last, result.moment_label[::step, ::step],
+            result.moment[::step, ::step], scene.dates,
             f"{scene.spec.title}: {scene.name}", scores,
         )  # fmt: skip
 

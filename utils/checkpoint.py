@@ -29,6 +29,7 @@ __all__ = [
     "load_for_scoring",
     "read_state_file",
     "save_checkpoint",
+    "share_cam",
 ]
 
 FORMAT = "caim-net checkpoint 1"
@@ -185,7 +186,7 @@ def load_for_scoring(settings: Any, facts: Mapping[str, Any]) -> Checkpoint:
             f"{list(facts['bands'])}; the order of bands differs."
         )
     if settings.share_cam:
-        loaded = _with_shared_cam(loaded)
+        loaded = share_cam(loaded)
     windows = loaded.arguments.get("cam_windows")
     if windows and (settings.batch_size > windows[0] or patch_size != windows[1]):
         raise UserError(
@@ -196,6 +197,24 @@ def load_for_scoring(settings: Any, facts: Mapping[str, Any]) -> Checkpoint:
         )
     chosen = {"patch_size": patch_size, "pixel_scale": _scale(settings, loaded)}
     return replace(loaded, data={**facts, **loaded.data, **chosen})
+
+
+def share_cam(loaded: Checkpoint) -> Checkpoint:
+    """Average a checkpoint's per-window CAM weights, and say how much they differed.
+
+    Raises:
+        UserError: They are shared already.
+    """
+    if loaded.arguments.get("cam") != "per_window":
+        raise UserError(
+            f"--share-cam: found CAM weights that are {loaded.arguments.get('cam')}, expected "
+            "per_window; leave the flag out."
+        )
+    state, spread = share_cam_weights(loaded.state_dict)
+    for name, (std, largest) in spread.items():
+        say(f"{name}: shared; the spread over windows dropped: std {std:.2e}, max {largest:.2e}")
+    arguments = {k: v for k, v in loaded.arguments.items() if k != "cam_windows"}
+    return replace(loaded, state_dict=state, arguments={**arguments, "cam": "shared"})
 
 
 def read_state_file(path: Path) -> dict[str, Any]:
@@ -282,19 +301,6 @@ def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
         if found[k].shape != expected[k].shape
     ]
     return sorted(faults)
-
-
-def _with_shared_cam(loaded: Checkpoint) -> Checkpoint:
-    if loaded.arguments.get("cam") != "per_window":
-        raise UserError(
-            f"--share-cam: found CAM weights that are {loaded.arguments.get('cam')}, expected "
-            "per_window; leave the flag out."
-        )
-    state, spread = share_cam_weights(loaded.state_dict)
-    for name, (std, largest) in spread.items():
-        say(f"{name}: shared; the spread over windows dropped: std {std:.2e}, max {largest:.2e}")
-    arguments = {k: v for k, v in loaded.arguments.items() if k != "cam_windows"}
-    return replace(loaded, state_dict=state, arguments={**arguments, "cam": "shared"})
 
 
 def _scale(settings: Any, loaded: Checkpoint) -> str:

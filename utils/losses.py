@@ -44,7 +44,8 @@ def balanced_focal_loss(
     Args:
         prob: (B, K, H, W) float, sums to 1 over axis 1.
         label: (B, H, W) int64, 0 … K−1 or ``IGNORE``.
-        class_factors: K extra factors; None means ones.
+        class_factors: K extra factors; None means ones. In a training loop on a GPU give a tensor
+            that lies there already: copying numbers over makes the host wait.
 
     Returns:
         Scalar of ``prob``'s dtype; 0 (with zero gradients) when every pixel is ignored.
@@ -86,8 +87,8 @@ def caim_loss(
     output: CAIMNetOutput,
     area_label: Tensor,
     moment_label: Tensor,
-    area_factors: Sequence[float] | None = None,
-    moment_factors: Sequence[float] | None = None,
+    area_factors: Sequence[float] | Tensor | None = None,
+    moment_factors: Sequence[float] | Tensor | None = None,
 ) -> LossTerms:
     """Loss of a CAIM-Net output: moment + area + a quarter of each fine moment.
 

@@ -95,18 +95,22 @@ def override(
     return cast(Settings, dataclasses.replace(cast(Any, settings), **values))
 
 
-def to_dict(settings: Any) -> dict[str, Any]:
+def to_dict(settings: Any, with_paths: bool = True) -> dict[str, Any]:
     """Settings as plain values for JSON, in the order of the fields.
 
     Args:
         settings: Instance of a dataclass.
+        with_paths: Whether to keep files and folders; weights files leave them out, since they
+            travel and paths tell about the machine they were made on.
 
     Returns:
         Tuples as lists and paths as text: those inside the repository relative to it, as the
         defaults are written, all others as they are.
     """
     return {
-        field.name: _plain(getattr(settings, field.name)) for field in dataclasses.fields(settings)
+        field.name: _plain(getattr(settings, field.name))
+        for field in _fields_of(settings)
+        if with_paths or not field.is_path
     }
 
 

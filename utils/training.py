@@ -166,41 +166,79 @@ def run_epoch(
     """One pass over a split: with an optimiser it learns, without it only scores."""
     device, learning = batches.device, optimizer is not None
     network.train(learning)
-    area, moment = ConfusionMatrix(2, device), None
-    watch = _LossWatch(epoch)
-    patches, begun = 0, time.perf_counter()
+    factors = _factors(plan, device)
+    watch, tally = _LossWatch(epoch), _Tally(device)
+    begun = time.perf_counter()
     with nullcontext() if learning else torch.inference_mode():
         bar = progress(batches.epoch(epoch), f"{mode} {epoch + 1}", len(batches), "batch")
         for step, cpu_batch in enumerate(bar):
             batch = to_device(cpu_batch, device)
-            if optimizer is not None:
-                optimizer.zero_grad(set_to_none=True)
             with autocast(device, plan.precision):
                 output = network(batch["images"])
-            terms = caim_loss(
-                output,
-                batch["area_label"],
-                batch["moment_label"],
-                plan.area_factors,
-                plan.moment_factors,
-            )
+            terms = caim_loss(output, batch["area_label"], batch["moment_label"], *factors)
             if optimizer is not None:
-                terms.total.backward()  # type: ignore[no-untyped-call]
-                if plan.clip_norm is not None:
-                    nn.utils.clip_grad_norm_(network.parameters(), plan.clip_norm)
-                _set_rate(optimizer, learning_rate(plan, epoch + step / len(batches)))
-                optimizer.step()
+                rate = learning_rate(plan, epoch + step / len(batches))
+                _learn(network, optimizer, terms.total, plan.clip_norm, rate)
             watch.see(step, batch["aoi"], torch.stack([t.detach() for t in terms]))
-            predicted = moment_label_from_prob(output.moment_prob.detach())
-            moment = moment or ConfusionMatrix(output.moment_prob.shape[1], device)
-            moment.update(batch["moment_label"], predicted)
-            area.update(batch["area_label"], (predicted > 0).long())
-            patches += len(predicted)
+            tally.add(output.moment_prob.detach(), batch)
             if step == 1 and learning and epoch == 0 and device.type == "cpu":
                 _announce_time(time.perf_counter() - begun, len(batches), plan.epochs)
     losses = watch.means()
-    assert moment is not None
-    return _Epoch(losses, _scores(area, moment), patches / max(time.perf_counter() - begun, 1e-9))
+    speed = tally.patches / max(time.perf_counter() - begun, 1e-9)
+    return _Epoch(losses, tally.scores(), speed)
+
+
+def _learn(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    clip_norm: float | None,
+    rate: float,
+) -> None:
+    """One step of the optimiser."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+
+
+def _factors(plan: TrainingPlan, device: torch.device) -> list[Tensor | None]:
+    """Class factors of area and moment on the device, once per epoch rather than every step."""
+    return [
+        None if factors is None else torch.tensor(factors, device=device)
+        for factors in (plan.area_factors, plan.moment_factors)
+    ]
+
+
+class _Tally:
+    """Counts patches and confusions of one pass, on the device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.patches = device, 0
+        self.area = ConfusionMatrix(2, device)
+        self.moment: ConfusionMatrix | None = None
+
+    def add(self, moment_prob: Tensor, batch: dict[str, Any]) -> None:
+        if self.moment is None:
+            self.moment = ConfusionMatrix(moment_prob.shape[1], self.device)
+        predicted = moment_label_from_prob(moment_prob)
+        self.moment.update(batch["moment_label"], predicted)
+        self.area.update(batch["area_label"], (predicted > 0).long())
+        self.patches += len(predicted)
+
+    def scores(self) -> dict[str, float]:
+        assert self.moment is not None
+        area, moment = area_scores(self.area.matrix()), moment_scores(self.moment.matrix())
+        return {
+            "area_f1": area["f1"],
+            "area_kappa": area["kappa"],
+            "moment_f1_macro_all": moment["f1_macro_all"] or 0.0,
+            "moment_f1_macro_change": moment["f1_macro_change"] or 0.0,
+            "moment_kappa": moment["kappa"] or 0.0,
+        }
 
 
 class _LossWatch:
@@ -237,26 +275,10 @@ class _LossWatch:
         self._seen = len(self._steps)
 
 
-def _scores(area: ConfusionMatrix, moment: ConfusionMatrix) -> dict[str, float]:
-    of_area, of_moment = area_scores(area.matrix()), moment_scores(moment.matrix())
-    return {
-        "area_f1": of_area["f1"],
-        "area_kappa": of_area["kappa"],
-        "moment_f1_macro_all": of_moment["f1_macro_all"] or 0.0,
-        "moment_f1_macro_change": of_moment["f1_macro_change"] or 0.0,
-        "moment_kappa": of_moment["kappa"] or 0.0,
-    }
-
-
 def _adam(network: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
     return torch.optim.Adam(
         network.parameters(), lr=plan.lr, betas=(0.9, 0.999), weight_decay=plan.weight_decay
     )
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
 
 
 def _keep(

@@ -1,0 +1,47 @@
+# make help lists the targets. PYTHON chooses the interpreter that the environment is made from;
+# PIP_FLAGS goes to pip. Windows: the README has the same commands without make.
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+
+venv: $(STAMP)  ## make .venv and install everything into it (quick when done already)
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
+	sys.exit(sys.version_info < (3, 11) and f"found Python {v}, expected 3.11 or newer; give another one: make venv PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet $(PIP_FLAGS) -r requirements-dev.txt
+	@touch $@
+
+# Generated scenes, a short training, and the shipped weights on test scenes: no GPU, no downloads.
+demo: $(STAMP)  ## sample data, a short training, change maps with the shipped weights
+	$(RUN) data_processing/sample_data.py --data-root demo/data --dataset both --scene-size 256 --num-train 3 --num-val 1 --num-test 2 --seed 2026 --overwrite
+	$(RUN) data_processing/Dynamic_Fsplit.py --data-root demo/data
+	$(RUN) data_processing/Dynamic_create_xys.py --data-root demo/data
+	$(RUN) data_processing/SpaceNet7_Fsplit.py --data-root demo/data
+	$(RUN) data_processing/SpaceNet7_create_xys.py --data-root demo/data
+	$(RUN) Train_Dynamic.py --data-root demo/data --output-dir demo/train_dynamic --overwrite --epochs 4 --batch-size 8 --width 32 --lr 0.001
+	$(RUN) Test_Dynamic.py --data-root demo/data --output-dir demo/test_dynamic --overwrite
+	$(RUN) Test_SpaceNet7.py --data-root demo/data --output-dir demo/test_spacenet7 --overwrite
+	@echo
+	@echo 'Done. Look at'
+	@echo '  demo/train_dynamic/learning_curve.png     the short training'
+	@echo '  demo/test_dynamic/maps/*/overview.png     change maps of 6 dates'
+	@echo '  demo/test_spacenet7/maps/*/overview.png   change maps of 9 dates'
+
+test: $(STAMP)  ## the whole test suite
+	@$(RUN) -m pytest
+
+check: $(STAMP)  ## linter, formatter, type checker
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy

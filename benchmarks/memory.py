@@ -1,0 +1,101 @@
+"""Peak resident memory of CAIM-Net: forward passes and training steps on the CPU.
+
+    python benchmarks/memory.py
+
+Each case runs in a process of its own, since a process's peak never falls; figures include the
+interpreter and PyTorch. Prints a table and writes benchmarks/results/memory.json with the
+conditions. The attention matrix of a 64×64 patch would take 4096² × 4 heads × 4 bytes = 256 MiB
+per patch (2 GiB for a batch of 8), so a peak below that sum shows that it is never stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from models import build_network
+from utils.device import peak_memory_gib
+from utils.errors import run_program
+from utils.files import write_json
+from utils.losses import caim_loss
+from utils.progress import progress, say
+from utils.run_log import environment
+
+__all__ = ["main", "measure"]
+
+RESULTS = Path(__file__).resolve().parent / "results" / "memory.json"
+GIB_TO_GB = (1 << 30) / 1e9
+
+
+def measure(case: dict[str, Any]) -> float:
+    """Run one case here and return this process's peak resident memory in GB (10⁹ bytes)."""
+    torch.manual_seed(0)
+    T, B, P = case["num_dates"], case["batch_size"], case["patch_size"]
+    network = build_network("caim_net", {"num_dates": T, "attention": case["attention"]})
+    images = torch.rand(B, T, 4, P, P)
+    if case["what"] == "forward":
+        network.eval()
+        with torch.inference_mode():
+            for _ in range(2):
+                network(images)
+    else:
+        network.train()
+        moment_label = torch.randint(0, T, (B, P, P))
+        optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+        for _ in range(2):  # the second step holds the optimiser's state as well
+            optimizer.zero_grad(set_to_none=True)
+            caim_loss(network(images), (moment_label > 0).long(), moment_label).total.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 4.0)
+            optimizer.step()
+    return peak_memory_gib(torch.device("cpu")) * GIB_TO_GB
+
+
+def main() -> None:
+    """Measure all cases in processes of their own."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--patch-size", type=int, default=64)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--case", help="one case as JSON: measured here, printed as a number")
+    flags = parser.parse_args()
+    if flags.case:
+        print(measure(json.loads(flags.case)))
+        return
+    cases = [
+        {"what": what, "attention": attention, "num_dates": num_dates,
+         "batch_size": flags.batch_size, "patch_size": flags.patch_size}
+        for what in ("forward", "training step")
+        for attention in ("spatial", "batch")
+        for num_dates in (6, 9)
+    ]  # fmt: skip
+    rows = []
+    say("what           attention  dates  peak memory, GB (median of repeats)")
+    for case in progress(cases, "measuring", unit="case"):
+        peaks = [_in_a_process(case) for _ in range(flags.repeats)]
+        rows.append({**case, "peak_gb": statistics.median(peaks), "repeats_gb": peaks})
+        say(
+            f"{case['what']:<15}{case['attention']:<11}{case['num_dates']:<7}"
+            f"{rows[-1]['peak_gb']:.2f}"
+        )
+    conditions = {"dtype": "float32", "width": 64, "cam": "shared", **environment()}
+    write_json(RESULTS, {"conditions": conditions, "rows": rows})
+    say(f"written: {RESULTS}")
+
+
+def _in_a_process(case: dict[str, Any]) -> float:
+    command = [sys.executable, __file__, "--case", json.dumps(case)]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    return float(result.stdout)
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,379 @@
+"""The training loop: it learns, repeats itself, resumes and stops (utils/training.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from data_processing.augmentation import FlipRotate
+from models import CAIMNet, CAIMNetOutput, area_prob_from_moment
+from utils import training
+from utils.checkpoint import Checkpoint, load_checkpoint
+from utils.errors import CaimError, CheckpointError, UserError
+from utils.loading import Batches
+from utils.run_log import open_run_folder, read_csv_rows
+from utils.training import SELECTION, TrainingPlan, fit, learning_rate, run_epoch
+
+T, C, SIZE = 3, 2, 8
+CPU = torch.device("cpu")
+ARGUMENTS = {"in_channels": C, "num_dates": T, "width": 8}
+TIMING = {"patches_per_second", "memory_gib", "seconds"}
+
+
+class EasyPatches(Dataset[dict[str, Any]]):
+    """Noise that gets brighter for good from the moment on: nothing easier to learn."""
+
+    def __init__(
+        self, number: int, seed: int = 0, transform: Callable[[dict[str, Any]], Any] | None = None
+    ) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.transform = transform
+        self.label = torch.zeros(number, SIZE, SIZE, dtype=torch.int64)
+        self.label[:, :4, :4], self.label[:, 4:, 4:] = 1, 2
+        self.images = 0.1 * torch.rand(number, T, C, SIZE, SIZE, generator=generator)
+        for t in range(1, T):
+            self.images[:, t] += ((self.label > 0) & (self.label <= t)).float()[:, None]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        moment = self.label[index].clone()
+        sample = {
+            "images": self.images[index],
+            "moment_label": moment,
+            "area_label": torch.where(moment < 0, -1, (moment > 0).long()),
+            "aoi": f"Scene{index:02d}",
+        }
+        return self.transform(sample) if self.transform else sample
+
+
+def network(**arguments: Any) -> CAIMNet:
+    torch.manual_seed(5)
+    return CAIMNet(**(ARGUMENTS | arguments))
+
+
+def batches(dataset: Dataset[dict[str, Any]], size: int = 2, **options: Any) -> Batches:
+    return Batches(dataset, size, device=CPU, **options)
+
+
+def run(
+    folder: Path, plan: TrainingPlan, resume: bool = False, **options: Any
+) -> dict[str, Any]:
+    """Train afresh, or resume, on five easy patches in shuffled order."""
+    number = options.pop("number", 5)
+    train = batches(
+        EasyPatches(number, transform=options.pop("transform", None)),
+        shuffle=True,
+        seed=plan.seed,
+        num_workers=options.pop("num_workers", 0),
+    )
+    val = batches(EasyPatches(3, seed=1))
+    template = Checkpoint("caim_net", ARGUMENTS, {}, data={"name": "easy"})
+    return fit(network(), train, val, plan, folder, template, resume)
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    """metrics.csv without the columns that depend on the machine's mood."""
+    rows = read_csv_rows(folder / "metrics.csv")
+    return [{k: v for k, v in row.items() if k not in TIMING} for row in rows]
+
+
+def weights(folder: Path, name: str = "last.pth") -> dict[str, Tensor]:
+    return load_checkpoint(folder / name).state_dict
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    a, b = weights(first), weights(second)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than an epoch of these."""
+    monkeypatch.setattr(training, "draw_learning_curve", lambda path, _rows: path.touch())
+
+
+# ------------------------------------------------------------------ learning
+
+
+def test_two_easy_patches_are_learnt_by_heart() -> None:
+    patches, ours = batches(EasyPatches(2)), network()
+    plan = TrainingPlan(epochs=80, lr=1e-2)
+    optimizer = torch.optim.Adam(ours.parameters())
+    first = run_epoch("train", ours, patches, plan, 0, optimizer).losses["loss"]
+    for epoch in range(1, 80):
+        last = run_epoch("train", ours, patches, plan, epoch, optimizer).losses["loss"]
+    scores = run_epoch("val", ours, patches, plan, 0).scores
+    assert last < 0.6 * first  # the stacked softmaxes keep it from falling much further
+    assert scores["moment_f1_macro_all"] > 0.9
+    assert scores["area_f1"] > 0.9
+
+
+def test_training_learns_with_bfloat16_too() -> None:
+    patches, ours = batches(EasyPatches(2)), network()
+    plan = TrainingPlan(epochs=30, lr=1e-2, precision="bfloat16")
+    optimizer = torch.optim.Adam(ours.parameters())
+    losses = [
+        run_epoch("train", ours, patches, plan, e, optimizer).losses["loss"] for e in range(30)
+    ]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        run(tmp_path / name, TrainingPlan(epochs=2, lr=1e-3))
+    run(tmp_path / "other", TrainingPlan(epochs=2, lr=1e-3, seed=2))
+    assert_same_weights(tmp_path / "one", tmp_path / "two")
+    assert table(tmp_path / "one") == table(tmp_path / "two")
+    with pytest.raises(AssertionError):
+        assert_same_weights(tmp_path / "one", tmp_path / "other")
+
+
+# ------------------------------------------------------------------ resuming
+
+
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    """Press Ctrl-C as soon as an epoch's line is shown."""
+
+    def say(text: str) -> None:
+        if text.startswith(f"epoch {epoch}/"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "say", say)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"schedule": "cosine"}, {"rebuild_optimizer": True}, {"weight_decay": 0.1}],
+)
+def test_a_resumed_run_ends_like_an_uninterrupted_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    plan = TrainingPlan(epochs=4, lr=1e-3, lr_milestones=(3,), **changes)
+    whole = run(tmp_path / "whole", plan, transform=FlipRotate())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_after(patch, 2)
+        run(tmp_path / "parts", plan, transform=FlipRotate())
+    assert len(table(tmp_path / "parts")) == 2
+    parts = run(tmp_path / "parts", plan, resume=True, transform=FlipRotate())
+    assert_same_weights(tmp_path / "whole", tmp_path / "parts")
+    assert table(tmp_path / "whole") == table(tmp_path / "parts")
+    assert float(whole[SELECTION]) == float(parts[SELECTION])
+    best = [load_checkpoint(tmp_path / name / "best.pth").training for name in ("whole", "parts")]
+    assert best[0]["epoch"] == best[1]["epoch"]
+
+
+def test_workers_turn_patches_the_same_way_in_a_resumed_epoch() -> None:
+    dataset = EasyPatches(4, transform=FlipRotate())
+    through = batches(dataset, num_workers=1, seed=1)
+    list(through.epoch(0))
+    uninterrupted = [batch["images"] for batch in through.epoch(1)]
+    resumed = [batch["images"] for batch in batches(dataset, num_workers=1, seed=1).epoch(1)]
+    assert all(torch.equal(a, b) for a, b in zip(uninterrupted, resumed, strict=True))
+
+
+def test_a_row_newer_than_the_weights_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = TrainingPlan(epochs=3)
+    run(tmp_path / "whole", plan)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_after(patch, 1)
+        run(tmp_path / "parts", plan)
+    rows = (tmp_path / "parts" / "metrics.csv").read_text()
+    (tmp_path / "parts" / "metrics.csv").write_text(rows + rows.splitlines()[1] + "\n")
+    run(tmp_path / "parts", plan, resume=True)
+    assert table(tmp_path / "whole") == table(tmp_path / "parts")
+
+
+def test_nothing_left_to_resume_and_nothing_to_resume_from_are_told(tmp_path: Path) -> None:
+    run(tmp_path, TrainingPlan(epochs=1))
+    with pytest.raises(UserError, match="finished epoch 1 of 1"):
+        run(tmp_path, TrainingPlan(epochs=1), resume=True)
+    with pytest.raises(CheckpointError, match="no such file"):
+        run(tmp_path / "nowhere", TrainingPlan(epochs=1), resume=True)
+
+
+def test_weights_of_other_settings_are_not_resumed(tmp_path: Path) -> None:
+    run(tmp_path, TrainingPlan(epochs=1))
+    template = Checkpoint("caim_net", ARGUMENTS | {"width": 16}, {})
+    patches = batches(EasyPatches(2))
+    with pytest.raises(CheckpointError, match=r"settings\.json"):
+        fit(network(width=16), patches, patches, TrainingPlan(epochs=2), tmp_path, template, True)
+
+
+def test_a_run_without_resume_starts_afresh_in_a_used_folder(tmp_path: Path) -> None:
+    run(tmp_path, TrainingPlan(epochs=3))
+    with pytest.raises(UserError, match="--overwrite"):
+        open_run_folder("train", tmp_path, overwrite=False, resume=False)
+    assert open_run_folder("train", tmp_path, overwrite=True, resume=False) == tmp_path
+    run(tmp_path, TrainingPlan(epochs=1))
+    assert [row["epoch"] for row in table(tmp_path)] == ["1"]
+    assert load_checkpoint(tmp_path / "best.pth").training["epoch"] == 1
+
+
+# ------------------------------------------------------------------ stopping
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_naming_epoch_step_and_scene(
+    tmp_path: Path,
+) -> None:
+    patches = EasyPatches(6)
+    patches.images[3] = torch.nan
+    template = Checkpoint("caim_net", ARGUMENTS, {})
+    train = batches(patches)
+    with pytest.raises(CaimError) as caught:
+        fit(network(), train, train, TrainingPlan(epochs=1), tmp_path, template)
+    text = str(caught.value)
+    assert "epoch 1, step 2, AOIs Scene02, Scene03" in text
+    assert "--lr" in text
+    assert not (tmp_path / "last.pth").exists()
+
+
+def test_nothing_to_train_on_is_told(tmp_path: Path) -> None:
+    template = Checkpoint("caim_net", ARGUMENTS, {})
+    none = batches(EasyPatches(3), size=4, drop_last=True)
+    with pytest.raises(UserError, match="found 0 training and 2 validation batches"):
+        fit(network(), none, batches(EasyPatches(3)), TrainingPlan(1), tmp_path, template)
+
+
+def test_a_batch_without_any_label_is_survived() -> None:
+    patches = EasyPatches(2)
+    patches.label[:] = -1
+    ours = network()
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    sgd = torch.optim.SGD(ours.parameters())
+    done = run_epoch("train", ours, batches(patches), TrainingPlan(1), 0, sgd)
+    assert done.losses["loss"] == 0
+    assert done.scores["area_f1"] == 0
+    assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
+
+
+# ------------------------------------------------------------------ rate, clipping, optimiser
+
+
+def test_steps_halve_the_rate_from_their_epoch_on() -> None:
+    plan = TrainingPlan(epochs=100, lr=8.0, lr_milestones=(50, 80))
+    epochs = (0, 49, 49.99, 50, 79.5, 80, 99)
+    assert [learning_rate(plan, e) for e in epochs] == [8, 8, 8, 4, 4, 2, 2]
+
+
+def test_cosine_warms_up_then_falls_to_zero() -> None:
+    plan = TrainingPlan(epochs=100, lr=1.0, schedule="cosine")
+    rates = [learning_rate(plan, step / 10) for step in range(1001)]
+    assert 0 < rates[0] < 0.05
+    assert max(rates) == pytest.approx(1, abs=0.02)
+    assert rates.index(max(rates)) <= 50
+    assert rates[500] == pytest.approx(0.5)
+    assert rates[-1] == pytest.approx(0, abs=1e-12)
+    falling = rates[rates.index(max(rates)) :]
+    assert falling == sorted(falling, reverse=True)
+
+
+@pytest.mark.parametrize(("clip", "moved"), [(1e-3, 1e-3), (None, None), (1e9, None)])
+def test_a_step_goes_no_further_than_the_clipped_gradient(
+    clip: float | None, moved: float | None
+) -> None:
+    ours, patches = network(dropout=0.0), batches(EasyPatches(2))
+    before = nn.utils.parameters_to_vector(ours.parameters()).detach().clone()
+    sgd = torch.optim.SGD(ours.parameters())
+    run_epoch("train", ours, patches, TrainingPlan(1, lr=1.0, clip_norm=clip), 0, sgd)
+    step = (nn.utils.parameters_to_vector(ours.parameters()) - before).norm().item()
+    if moved is None:
+        assert step > 1e-2
+    else:
+        assert step == pytest.approx(moved, rel=1e-2)
+
+
+@pytest.mark.parametrize(("rebuild", "steps"), [(True, [3, 3, 3]), (False, [3, 6, 9])])
+def test_rebuilding_the_optimiser_forgets_its_moments_every_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rebuild: bool, steps: list[int]
+) -> None:
+    seen = []
+
+    def look(_text: str) -> None:
+        if (tmp_path / "last.pth").exists():
+            state = load_checkpoint(tmp_path / "last.pth").resume["optimizer"]["state"]
+            seen.append(int(state[0]["step"]))
+
+    monkeypatch.setattr(training, "say", look)
+    run(tmp_path, TrainingPlan(epochs=3, rebuild_optimizer=rebuild))
+    assert seen[-3:] == steps
+
+
+def test_validation_changes_no_weight_and_draws_no_dropout() -> None:
+    ours, patches = network(), batches(EasyPatches(3))
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    losses = [run_epoch("val", ours, patches, TrainingPlan(1), 0).losses for _ in range(2)]
+    assert losses[0] == losses[1]
+    assert not ours.training
+    assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
+
+
+# ------------------------------------------------------------------ scores and files
+
+
+class Scripted(nn.Module):
+    """Gets all pixels of an image right where a list says so, by epoch of validation."""
+
+    def __init__(self, right: list[float]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.right, self.calls = right, 0
+
+    def forward(self, images: Tensor) -> CAIMNetOutput:
+        moment = (images[:, 1, 0] < 0.5).long() + (images[:, 2, 0] < 0.5).long()
+        moment = torch.where(moment == 2, 0, moment + 1)  # bright at date 1: 1, at date 2: 2
+        if not self.training:
+            wrong = torch.arange(SIZE) >= self.right[self.calls] * SIZE
+            moment[:, wrong] = 0
+            self.calls += 1
+        prob = nn.functional.one_hot(moment, T).permute(0, 3, 1, 2).float() * (1 + 0 * self.weight)
+        return CAIMNetOutput(area_prob_from_moment(prob), prob, torch.stack([prob] * 4, dim=1))
+
+
+def test_best_is_the_epoch_with_the_highest_validation_moment_f1(tmp_path: Path) -> None:
+    scripted = Scripted([0.5, 1.0, 0.75, 1.0])
+    template = Checkpoint("caim_net", ARGUMENTS, {})
+    patches = batches(EasyPatches(2))
+    best = fit(scripted, patches, patches, TrainingPlan(4), tmp_path, template)
+    assert best["epoch"] == 2  # of equal ones the first
+    assert load_checkpoint(tmp_path / "best.pth").training["epoch"] == 2
+    assert load_checkpoint(tmp_path / "last.pth").training["epoch"] == 4
+    rows = table(tmp_path)
+    assert [float(row["val_moment_f1_macro_all"]) for row in rows][1] == 1.0
+    assert SELECTION == "val_moment_f1_macro_all"
+
+
+def test_the_last_patch_of_a_short_batch_counts_in_validation() -> None:
+    patches = EasyPatches(5)
+    patches.label[:4][patches.label[:4] == 2] = -1  # moment 2 is known in the last patch only
+    scores = run_epoch("val", Scripted([1.0] * 3), batches(patches), TrainingPlan(1), 0).scores
+    assert scores["moment_f1_macro_all"] == 1.0
+    assert scores["moment_f1_macro_change"] == 1.0
+
+
+def test_a_run_leaves_its_table_weights_and_curve(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # draw
+    run(tmp_path, TrainingPlan(epochs=2, lr=1e-3))
+    names = {"metrics.csv", "best.pth", "last.pth", "learning_curve.png"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert (tmp_path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    row = read_csv_rows(tmp_path / "metrics.csv")[1]
+    for column in ("train_loss", "val_loss", "val_area_f1", "val_moment_kappa", "learning_rate"):
+        assert float(row[column]) >= -1
+    assert TIMING <= set(row)
+    last = load_checkpoint(tmp_path / "last.pth")
+    assert (last.arguments, last.data["name"], last.training["epoch"]) == (ARGUMENTS, "easy", 2)
+    assert set(last.resume) == {"optimizer"}
+    assert load_checkpoint(tmp_path / "best.pth").resume == {}
+    assert "epoch 2/2" in capsys.readouterr().out

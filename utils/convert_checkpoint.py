@@ -1,0 +1,80 @@
+"""Rewrite a weights file: the authors' format to ours, shared CAM weights, 16 bits, for sharing.
+
+    python utils/convert_checkpoint.py --checkpoint CAIMNet_Dynamic.pth --output converted.pth
+
+Beside the output a sheet of the same name with .json says what is in it: network, data, settings,
+commit, scores, SHA-256. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from utils.checkpoint import load_checkpoint, save_checkpoint, share_cam
+from utils.errors import UserError, run_program
+from utils.files import read_json, sha256, write_json
+from utils.progress import say
+from utils.settings import override, setting
+
+__all__ = ["Settings", "main"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Flags of the program."""
+
+    checkpoint: Path = setting(Path("last.pth"), "weights file of ours or the authors'", "files")
+    output: Path = setting(Path("converted.pth"), "file to write")
+    scores: Path | None = setting(None, "metrics.json of a Test program, for the sheet")
+    about: str = setting("", "a sentence on the data, for the sheet")
+    overwrite: bool = setting(False, "replace an existing output")
+    share_cam: bool = setting(False, "average per-window CAM weights into shared ones", "what")
+    half: bool = setting(False, "store the weights in 16 bits")
+    patch_size: int = setting(64, "training patch size of a released file, in pixels")
+
+
+def main() -> None:
+    """Read, convert, write, describe."""
+    settings = override(Settings())
+    if settings.output.exists() and not settings.overwrite:
+        raise UserError(
+            f"--output {settings.output}: the file exists; name another, or add --overwrite."
+        )
+    loaded = load_checkpoint(settings.checkpoint, settings.patch_size)
+    say(f"{settings.checkpoint}: {loaded.summary()}")
+    for key in loaded.dropped:
+        say(f"  dropped, without effect: {key}")
+    if settings.share_cam:
+        loaded = share_cam(loaded)
+    loaded.build()  # refuses weights that do not go together
+    save_checkpoint(settings.output, dataclasses.replace(loaded, resume={}), settings.half)
+    sheet: dict[str, Any] = {
+        "file": settings.output.name,
+        "sha256": sha256(settings.output),
+        "bits": 16 if settings.half else 32,
+        "about": settings.about,
+        "origin": loaded.origin,
+        "network": loaded.network,
+        "arguments": loaded.arguments,
+        "data": loaded.data,
+        "training": loaded.training,
+    }
+    beside = settings.checkpoint.parent / "environment.json"
+    if beside.is_file():  # all but the command line, whose paths are of one machine only
+        sheet["trained_with"] = {k: v for k, v in read_json(beside).items() if k != "command"}
+    if settings.scores is not None:
+        report = read_json(settings.scores)
+        report["protocol"].pop("data_root", None)
+        sheet["test"] = report
+    write_json(settings.output.with_suffix(".json"), sheet)
+    say(f"written: {settings.output} ({settings.output.stat().st_size / 1e6:.1f} MB) and its sheet")
+
+
+if __name__ == "__main__":
+    run_program(main)
