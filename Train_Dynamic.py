@@ -16,8 +16,7 @@ from typing import Literal
 from data_processing.augmentation import FlipRotate
 from data_processing.dataset_spec import DYNAMIC as DATASET
 from data_processing.series_dataset import open_split
-from models import build_network
-from utils.checkpoint import Checkpoint
+from utils.checkpoint import Checkpoint, network_to_train
 from utils.device import choose_device, describe_device, seed_everything
 from utils.errors import run_program
 from utils.loading import Batches
@@ -36,6 +35,7 @@ class Settings:
     # paths
     data_root: Path = setting(Path("data"), "folder that holds Images_Dynamic/", "paths")
     output_dir: Path | None = setting(None, "folder of this run; none = runs/train_dynamic/<time>")
+    checkpoint: Path | None = setting(None, "weights to start from; none = new ones")
     overwrite: bool = setting(False, "start afresh in an output folder that is not empty")
     resume: bool = setting(False, "go on with the run in --output-dir after its last epoch")
     # data
@@ -45,6 +45,9 @@ class Settings:
     shuffle: bool = setting(True, "new order of patches every epoch (released: no)")
     drop_last: bool = setting(False, "leave a short last batch out (released: yes)")
     ignore_invalid: bool = setting(True, "leave pixels without data out of loss and scores")
+    pixel_scale: Literal["auto", "stored"] = setting(
+        "auto", "auto = 8-bit / 255, 16-bit / 10000; stored = as they are"
+    )
     num_workers: int = setting(2, "processes that read patches; 0 reads in this one")
     cache: bool = setting(False, "keep all scenes in memory")
     # model
@@ -74,6 +77,7 @@ class Settings:
 RELEASED = {
     "shuffle": False, "drop_last": True, "ignore_invalid": False, "attention": "batch",
     "cam": "per_window", "rebuild_optimizer": True, "clip_norm": None,
+    "pixel_scale": "stored",
 }  # fmt: skip
 
 # ─────────────────────────────── nothing below needs editing ───────────────────────────────
@@ -91,7 +95,8 @@ def main() -> None:
         open_split(
             settings.data_root, DATASET, split, settings.patch_size, settings.stride,
             transform=FlipRotate() if settings.augment and split == "train" else None,
-            cache=settings.cache, ignore_invalid=settings.ignore_invalid,
+            cache=settings.cache, pixel_scale=settings.pixel_scale,
+            ignore_invalid=settings.ignore_invalid,
         ) for split in ("train", "val")
     )  # fmt: skip
     arguments = {
@@ -101,18 +106,19 @@ def main() -> None:
     }  # fmt: skip
     if settings.cam == "per_window":
         arguments["cam_windows"] = (settings.batch_size, settings.patch_size, settings.patch_size)
-    network = build_network("caim_net", arguments).to(device)
+    network, arguments = network_to_train(arguments, settings.checkpoint, settings.patch_size)
     folder = start_run("train_dynamic", settings, device)
     say(f"{len(train_set)} training, {len(val_set)} validation patches; {describe_device(device)}")
     best = fit(
-        network,
+        network.to(device),
         Batches(train_set, settings.batch_size, shuffle=settings.shuffle,
                 drop_last=settings.drop_last, num_workers=settings.num_workers,
                 device=device, seed=settings.seed),
         Batches(val_set, settings.batch_size, num_workers=settings.num_workers, device=device),
         TrainingPlan.from_settings(settings),
         folder,
-        Checkpoint("caim_net", arguments, {}, data=DATASET.facts(settings.patch_size),
+        Checkpoint("caim_net", arguments, {},
+                   data=DATASET.facts(settings.patch_size, settings.pixel_scale),
                    training={"settings": to_dict(settings, with_paths=False)}),
         settings.resume,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """What is known of a data set: bands, dates, file names, codes. Facts only, nothing is read here.
 
-The two data sets of the paper (Sec. 4.1) differ in these facts and in nothing else; every other
+The two data sets of the paper differ in these facts and in nothing else; every other
 module of this package takes a :class:`DatasetSpec`.
 """
 
@@ -79,14 +79,14 @@ class DatasetSpec:
         """Folder of the scene lists inside the data root."""
         return f"{self.name}_Fsplit"
 
-    def facts(self, patch_size: int) -> dict[str, Any]:
+    def facts(self, patch_size: int, pixel_scale: str = "auto") -> dict[str, Any]:
         """What a weights file says of the data it was trained on, as plain values."""
         return {
             "name": self.name,
             "num_dates": self.num_dates,
             "bands": list(self.bands),
             "patch_size": patch_size,
-            "pixel_scale": "auto",
+            "pixel_scale": pixel_scale,
         }
 
     def index_folder(self, patch_size: int, stride: int) -> str:

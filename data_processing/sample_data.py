@@ -35,6 +35,7 @@ from data_processing.sample_scene import (
 )
 from utils.errors import UserError, run_program
 from utils.files import read_json, write_json
+from utils.progress import say
 
 __all__ = ["GENERATOR", "GENERATOR_VERSION", "main", "write_sample_data"]
 
@@ -236,7 +237,7 @@ def _report(kind: SampleKind, content: dict[str, Any], folder: Path) -> None:
             ["unchanged", *map(str, range(1, kind.num_dates))], totals / totals.sum(), strict=True
         )
     )
-    print(f"{folder}: {len(content['scenes'])} scenes written, shares of the classes: {shares}")
+    say(f"{folder}: {len(content['scenes'])} scenes written, shares of the classes: {shares}")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -259,14 +260,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             flags.data_root, key, arguments, flags.num_workers, flags.overwrite
         )
         if content is None:
-            print(f"{folder}: complete already, made with the same arguments; nothing done")
+            say(f"{folder}: complete already, made with the same arguments; nothing done")
         else:
             _report(DATASETS[key], content, folder)
-    print("These are generated data, not observations. Next:")
+    say("These are generated data, not observations. Next:")
     for key in keys:
         name = DATASETS[key].folder.removeprefix("Images_")
         for step in ("Fsplit", "create_xys"):
-            print(f"  python data_processing/{name}_{step}.py --data-root {flags.data_root}")
+            say(f"  python data_processing/{name}_{step}.py --data-root {flags.data_root}")
 
 
 if __name__ == "__main__":

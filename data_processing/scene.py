@@ -168,20 +168,15 @@ class Scene:
         counted = valid if ignore_invalid else known
         area[~counted] = IGNORE
         moment[~counted] = IGNORE
-        if (bottom - top, right - left) != (height, width):
-            border = ((top - row, row + height - bottom), (left - col, col + width - right))
-            images = np.pad(images, ((0, 0), (0, 0), *border), mode="edge")
-            area = np.pad(area, border, constant_values=IGNORE)
-            moment = np.pad(moment, border, constant_values=IGNORE)
-            valid = np.pad(valid, border, constant_values=False)
-            observed = np.pad(observed, border, constant_values=False)
-        return {
+        part = {
             "images": images,
             "area_label": area,
             "moment_label": moment,
             "valid": valid,
             "observed": observed,
         }
+        beyond = ((top - row, row + height - bottom), (left - col, col + width - right))
+        return _padded(part, beyond) if any(map(any, beyond)) else part
 
     def observed(
         self, images: npt.NDArray[Any], has_data: npt.NDArray[np.bool_]
@@ -240,6 +235,19 @@ class _Stored:
         """A part of this window, without copying."""
         part = (..., slice(row, row + height), slice(col, col + width))
         return _Stored(self.images[part], self.has_data[part], self.area[part], self.moment[part])
+
+
+def _padded(
+    part: dict[str, npt.NDArray[Any]], beyond: tuple[tuple[int, int], tuple[int, int]]
+) -> dict[str, npt.NDArray[Any]]:
+    """A window filled up beyond the scene: nearest edge values, labels "ignore", masks False."""
+    fill = {"area_label": IGNORE, "moment_label": IGNORE, "valid": False, "observed": False}
+    return {
+        name: np.pad(array, beyond, constant_values=fill[name])
+        if name in fill
+        else np.pad(array, ((0, 0), (0, 0), *beyond), mode="edge")
+        for name, array in part.items()
+    }
 
 
 def scale_pixels(stored: npt.NDArray[Any], pixel_scale: PixelScale) -> npt.NDArray[np.float32]:

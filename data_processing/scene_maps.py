@@ -70,7 +70,9 @@ class SceneMapWriter:
             for (values, _), mask in zip(pair, valid, strict=True)
         )
         area, moment = area_scores(result.area_matrix), moment_scores(result.moment_matrix)
-        if result.moment_matrix[1:].any():
+        if not result.moment_matrix.any():
+            scores = "no labelled pixels in this scene, so there is no score"
+        elif result.moment_matrix[1:].any():
             scores = (
                 f"change area F1 {100 * area['f1']:.1f} %, kappa {100 * area['kappa']:.1f} %; "
                 f"change moment mean F1 {100 * (moment['f1_macro_all'] or 0):.1f} % (all classes)"

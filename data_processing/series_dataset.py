@@ -148,9 +148,7 @@ def open_split(
     except DataError as error:
         errors.append(error)
     if errors:
-        faults = [fault for error in errors for fault in error.faults]
-        advice = "\n".join(dict.fromkeys(error.advice for error in errors if error.advice))
-        raise DataError(f"{data_root}, {spec.title}, split {split}", faults, advice)
+        raise _merged(f"{data_root}, {spec.title}, split {split}", errors)
     return SeriesDataset(
         [scene for scene in scenes if scene is not None],
         origins,
@@ -212,6 +210,13 @@ def cover_split(
     return SeriesDataset(
         scenes, origins, patch_size, pixel_scale=pixel_scale, ignore_invalid=ignore_invalid
     )
+
+
+def _merged(where: str, errors: Sequence[DataError]) -> DataError:
+    """One error with the faults and the advice of several."""
+    faults = [fault for error in errors for fault in error.faults]
+    advice = dict.fromkeys(error.advice for error in errors if error.advice)
+    return DataError(where, faults, "\n".join(advice))
 
 
 def _folders_there(data_root: Path, spec: DatasetSpec, split: Split) -> list[Path]:

@@ -2,7 +2,9 @@
 
 J. Li, C. Wu, M. Hu, H. Guo, "Information transmission: Inferring change area from change moment
 in time series remote sensing images", ISPRS J. Photogramm. Remote Sens. 231 (2026) 266-287,
-arXiv 2509.03112. Blocks stand in the order of the paper's overview figure, the network below::
+arXiv 2509.03112. Blocks stand in the order of the paper's overview figure, the network below.
+"Paper:" in the docstrings names a stage; section and equation numbers are not given, since this
+was written from descriptions of the method, not from the paper's full text::
 
     images ─ Encoder ─ |difference| ─ BEConv ─ Correlation ─ PeepholeLSTM ─┬─ StepwiseMoment ─────┐
              (each date)  (neighbours)                                    └─ SegmentationMoment ─┤
@@ -66,7 +68,7 @@ class Encoder(nn.Module):
     Shape:
         (N, C, H, W) float → (N, D, H, W).
 
-    Paper: Sec. 3, feature extraction; the same weights serve every date.
+    Paper: feature extraction; the same weights serve every date.
     """
 
     def __init__(self, in_channels: int, width: int) -> None:
@@ -105,7 +107,7 @@ class BEConv(nn.Module):
     Shape:
         (B, channels, H, W) float → same.
 
-    Paper: Sec. 3, boundary enhancement convolution.
+    Paper: boundary enhancement convolution.
     """
 
     def __init__(self, channels: int) -> None:
@@ -129,7 +131,7 @@ class StepwiseMoment(nn.Module):
     Shape:
         hidden states (B, T−1, D/2, H, W) → logits (B, T, H, W).
 
-    Paper: Sec. 3, coarse change moment extraction, first branch.
+    Paper: coarse change moment extraction, first branch.
     """
 
     def __init__(self, hidden_dim: int) -> None:
@@ -151,7 +153,7 @@ class SegmentationMoment(nn.Module):
     Shape:
         hidden states (B, T−1, D/2, H, W) → logits (B, T, H, W).
 
-    Paper: Sec. 3, coarse change moment extraction, second branch. As in the released program no
+    Paper: coarse change moment extraction, second branch. As in the released program no
     activation stands between the two convolutions.
     """
 
@@ -189,7 +191,7 @@ class CAIMNet(nn.Module):
     Raises:
         ValueError: An argument is out of range, or ``forward`` gets images of another shape.
 
-    Paper: Sec. 3 and its overview figure.
+    Paper: the network of its overview figure.
     """
 
     def __init__(

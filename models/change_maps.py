@@ -3,7 +3,7 @@
 Scoring, tiling, pictures and rasters see ``ChangeMaps`` only, whichever network made them.
 How a change area follows from a change moment stands here and nowhere else.
 
-Paper: Sec. 3 ("inferring change area from change moment").
+Paper: "inferring change area from change moment" (its title).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def area_prob_from_moment(moment_prob: Tensor) -> Tensor:
         (B, 2, H, W): softmax over {p_0, max_{t ≥ 1} p_t}. Because its inputs are probabilities,
         its values stay near one half: they rank pixels, they are no calibrated confidences.
 
-    Paper: Sec. 3, change area inferred from change moment.
+    Paper: change area inferred from change moment.
     """
     changed = moment_prob[:, 1:].amax(dim=1)
     return torch.stack((moment_prob[:, 0], changed), dim=1).softmax(dim=1)

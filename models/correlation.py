@@ -4,7 +4,7 @@ The paper speaks of *spatial* correlation: tokens are the pixels of a patch. The
 hands the tensor over with its axes in an order that makes attention mix the patches of a batch
 instead, separately at every pixel position. Both are here; see docs/differences.md#attention.
 
-Paper: Sec. 3, difference extraction and enhancement.
+Paper: difference extraction and enhancement.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Correlation(nn.Module):
     Raises:
         ValueError: ``embed_dim`` is no multiple of ``num_heads``, or an unknown ``attention``.
 
-    Paper: Sec. 3; head count, widths and dropout from the released program.
+    Paper: correlation by a transformer encoder; head count, widths and dropout from the released
+    program.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 Not torch.nn.LSTM: the gates also see the cell state, through full matrices.
 
-Paper: Sec. 3, temporal modelling of change features; gate layout from the released program.
+Paper: temporal modelling of change features; gate layout from the released program.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PeepholeLSTM(nn.Module):
         input_dim: Channels of each step; also sets the initial range ±1/√input_dim.
         hidden_dim: Channels of the hidden and cell state.
 
-    Paper: Sec. 3; definition of the gates from the released program's behaviour.
+    Paper: LSTM over dates; definition of the gates from the released program's behaviour.
     """
 
     def __init__(self, input_dim: int, hidden_dim: int) -> None:

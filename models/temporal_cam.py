@@ -3,7 +3,7 @@
 Within a window of k×k pixels each date's score is a weighted sum of the window's coarse
 probabilities; scores are stretched to 0…1 over the dates and laid back over the pixels.
 
-Paper: Sec. 3, fine change moment extraction; weights per window as released, see
+Paper: fine change moment extraction; weights per window as released, see
 docs/differences.md#cam-weights.
 """
 
@@ -32,7 +32,7 @@ class TemporalCAM(nn.Module):
     Raises:
         ValueError: In ``forward``, when the images do not fit ``cam_windows``.
 
-    Paper: Sec. 3, multiscale temporal CAM; one map per scale.
+    Paper: multiscale temporal CAM; one map per scale.
     """
 
     def __init__(self, window: int, cam_windows: tuple[int, int, int] | None = None) -> None:

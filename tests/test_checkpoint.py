@@ -19,6 +19,7 @@ from utils.checkpoint import (
     Checkpoint,
     load_checkpoint,
     load_for_scoring,
+    network_to_train,
     read_state_file,
     save_checkpoint,
 )
@@ -361,3 +362,31 @@ def test_shared_cam_weights_lift_the_bounds_and_say_what_is_dropped(
 def test_sharing_weights_that_are_shared_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--share-cam"):
         load_for_scoring(settings(ours_file(tmp_path), share_cam=True), facts())
+
+
+# ------------------------------------------------------------------ for the Train programs
+
+
+def test_training_starts_from_new_weights_or_from_those_of_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = {**ARGUMENTS, "attention": "spatial", "cam": "shared"}
+    network, arguments = network_to_train(wanted, None, 8)
+    assert arguments == wanted
+    path = ours_file(tmp_path, attention="batch")
+    network, arguments = network_to_train(wanted, path, 8)
+    assert arguments["attention"] == "batch"
+    assert "attention" in capsys.readouterr().out
+    for name, value in checkpoint().state_dict.items():
+        assert torch.equal(network.state_dict()[name], value)
+
+
+def test_training_starts_from_released_weights_too(tmp_path: Path) -> None:
+    network, arguments = network_to_train(dict(ARGUMENTS), released_file(tmp_path), 8)
+    assert arguments["cam_windows"] == (2, 8, 8)
+    assert network.predict(images()).area_prob.isfinite().all()  # type: ignore[operator]
+
+
+def test_training_refuses_to_start_from_weights_of_other_dates(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="num_dates=6, expected 9"):
+        network_to_train(ARGUMENTS | {"num_dates": 9}, ours_file(tmp_path), 8)

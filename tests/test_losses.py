@@ -131,7 +131,7 @@ def test_a_wrong_certain_prediction_has_a_finite_gradient() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 6, 6), (1, 6, 7), (2, 42), (2, 1, 6, 7)])
 def test_labels_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="found labels .* expected"):
+    with pytest.raises(ValueError, match=r"found labels .* expected"):
         balanced_focal_loss(random_prob(3), torch.zeros(shape, dtype=torch.int64))
 
 

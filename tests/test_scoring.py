@@ -18,7 +18,7 @@ from data_processing.dataset_spec import DYNAMIC
 from data_processing.series_dataset import cover_split, open_split
 from models import ChangeMaps
 from tests.scene_files import write_data_root
-from utils.errors import UserError
+from utils.errors import CaimError, UserError
 from utils.loading import Batches
 from utils.scoring import SceneResult, score_scenes, score_table
 from utils.tiling import covering_origins
@@ -268,6 +268,13 @@ def test_maps_are_let_go_after_they_are_handed_on() -> None:
     seen: list[SceneResult] = []
     score_scenes(Obedient(), Batches(covering(scenes, 16), 2, device=CPU), scenes, seen.append)
     assert [result.moment.size for result in seen] == [0, 0]
+
+
+def test_an_index_that_comes_back_to_a_scene_is_refused_instead_of_writing_half_maps() -> None:
+    scenes = [PlainScene(f"Scene{n:02d}", 8, 16, seed=n) for n in range(2)]
+    patches = Patches(scenes, [(0, 0, 0), (1, 0, 0), (0, 0, 8), (1, 0, 8)], 8)
+    with pytest.raises(CaimError, match="Scene00"):
+        score(Obedient(), patches, counted_once=False)
 
 
 def test_without_any_patch_scoring_refuses() -> None:

@@ -17,6 +17,7 @@ from utils import training
 from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.errors import CaimError, CheckpointError, UserError
 from utils.loading import Batches
+from utils.losses import caim_loss
 from utils.run_log import open_run_folder, read_csv_rows
 from utils.training import SELECTION, TrainingPlan, fit, learning_rate, run_epoch
 
@@ -63,9 +64,7 @@ def batches(dataset: Dataset[dict[str, Any]], size: int = 2, **options: Any) -> 
     return Batches(dataset, size, device=CPU, **options)
 
 
-def run(
-    folder: Path, plan: TrainingPlan, resume: bool = False, **options: Any
-) -> dict[str, Any]:
+def run(folder: Path, plan: TrainingPlan, resume: bool = False, **options: Any) -> dict[str, Any]:
     """Train afresh, or resume, on five easy patches in shuffled order."""
     number = options.pop("number", 5)
     train = batches(
@@ -105,13 +104,13 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_two_easy_patches_are_learnt_by_heart() -> None:
     patches, ours = batches(EasyPatches(2)), network()
-    plan = TrainingPlan(epochs=80, lr=1e-2)
+    plan = TrainingPlan(epochs=40, lr=1e-2)
     optimizer = torch.optim.Adam(ours.parameters())
     first = run_epoch("train", ours, patches, plan, 0, optimizer).losses["loss"]
-    for epoch in range(1, 80):
+    for epoch in range(1, 40):
         last = run_epoch("train", ours, patches, plan, epoch, optimizer).losses["loss"]
     scores = run_epoch("val", ours, patches, plan, 0).scores
-    assert last < 0.6 * first  # the stacked softmaxes keep it from falling much further
+    assert last < 0.5 * first  # the stacked softmaxes keep it from falling much further
     assert scores["moment_f1_macro_all"] > 0.9
     assert scores["area_f1"] > 0.9
 
@@ -139,14 +138,17 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: 
 # ------------------------------------------------------------------ resuming
 
 
-def interrupt_after(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
-    """Press Ctrl-C as soon as an epoch's line is shown."""
+def run_until(epoch: int, folder: Path, plan: TrainingPlan, **options: Any) -> None:
+    """A run in which somebody presses Ctrl-C as soon as an epoch's line is shown."""
 
     def say(text: str) -> None:
         if text.startswith(f"epoch {epoch}/"):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "say", say)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "say", say)
+        with pytest.raises(KeyboardInterrupt):
+            run(folder, plan, **options)
 
 
 @pytest.mark.parametrize(
@@ -154,13 +156,11 @@ def interrupt_after(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     [{}, {"schedule": "cosine"}, {"rebuild_optimizer": True}, {"weight_decay": 0.1}],
 )
 def test_a_resumed_run_ends_like_an_uninterrupted_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+    tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     plan = TrainingPlan(epochs=4, lr=1e-3, lr_milestones=(3,), **changes)
     whole = run(tmp_path / "whole", plan, transform=FlipRotate())
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupt_after(patch, 2)
-        run(tmp_path / "parts", plan, transform=FlipRotate())
+    run_until(2, tmp_path / "parts", plan, transform=FlipRotate())
     assert len(table(tmp_path / "parts")) == 2
     parts = run(tmp_path / "parts", plan, resume=True, transform=FlipRotate())
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
@@ -179,14 +179,10 @@ def test_workers_turn_patches_the_same_way_in_a_resumed_epoch() -> None:
     assert all(torch.equal(a, b) for a, b in zip(uninterrupted, resumed, strict=True))
 
 
-def test_a_row_newer_than_the_weights_is_done_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_row_newer_than_the_weights_is_done_again(tmp_path: Path) -> None:
     plan = TrainingPlan(epochs=3)
     run(tmp_path / "whole", plan)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        interrupt_after(patch, 1)
-        run(tmp_path / "parts", plan)
+    run_until(1, tmp_path / "parts", plan)
     rows = (tmp_path / "parts" / "metrics.csv").read_text()
     (tmp_path / "parts" / "metrics.csv").write_text(rows + rows.splitlines()[1] + "\n")
     run(tmp_path / "parts", plan, resume=True)
@@ -217,6 +213,19 @@ def test_a_run_without_resume_starts_afresh_in_a_used_folder(tmp_path: Path) -> 
     run(tmp_path, TrainingPlan(epochs=1))
     assert [row["epoch"] for row in table(tmp_path)] == ["1"]
     assert load_checkpoint(tmp_path / "best.pth").training["epoch"] == 1
+
+
+def test_every_epoch_has_an_order_of_its_own_that_its_number_brings_back() -> None:
+    def order(number: int, seed: int = 1) -> list[str]:
+        shuffled = batches(EasyPatches(20), shuffle=True, seed=seed)
+        return [aoi for batch in shuffled.epoch(number) for aoi in batch["aoi"]]
+
+    names = [f"Scene{index:02d}" for index in range(20)]
+    assert sorted(order(0)) == sorted(order(1)) == names
+    assert order(0) == order(0)
+    assert len({tuple(order(0)), tuple(order(1)), tuple(order(0, seed=2)), tuple(names)}) == 4
+    in_order = batches(EasyPatches(20)).epoch(3)
+    assert [aoi for batch in in_order for aoi in batch["aoi"]] == names
 
 
 # ------------------------------------------------------------------ stopping
@@ -317,6 +326,16 @@ def test_validation_changes_no_weight_and_draws_no_dropout() -> None:
     assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
 
 
+def test_class_factors_of_the_plan_reach_the_loss() -> None:
+    ours, patches = network().eval(), EasyPatches(2)
+    factors = {"area_factors": (5.5, 1.0), "moment_factors": (5.5, 1.0, 2.0)}
+    found = run_epoch("val", ours, batches(patches), TrainingPlan(1, **factors), 0).losses
+    with torch.inference_mode():
+        expected = caim_loss(ours(patches.images), patches.label.sign(), patches.label, **factors)
+    names = ("loss", "loss_area", "loss_moment", "loss_fine")
+    assert [found[name] for name in names] == pytest.approx([term.item() for term in expected])
+
+
 # ------------------------------------------------------------------ scores and files
 
 
@@ -371,7 +390,7 @@ def test_a_run_leaves_its_table_weights_and_curve(
     row = read_csv_rows(tmp_path / "metrics.csv")[1]
     for column in ("train_loss", "val_loss", "val_area_f1", "val_moment_kappa", "learning_rate"):
         assert float(row[column]) >= -1
-    assert TIMING <= set(row)
+    assert set(row) >= TIMING
     last = load_checkpoint(tmp_path / "last.pth")
     assert (last.arguments, last.data["name"], last.training["epoch"]) == (ARGUMENTS, "easy", 2)
     assert set(last.resume) == {"optimizer"}

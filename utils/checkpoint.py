@@ -27,6 +27,7 @@ __all__ = [
     "Checkpoint",
     "load_checkpoint",
     "load_for_scoring",
+    "network_to_train",
     "read_state_file",
     "save_checkpoint",
     "share_cam",
@@ -69,7 +70,7 @@ class Checkpoint:
         """
         try:
             network = build_network(self.network, self.arguments)
-        except ValueError as error:
+        except (ValueError, TypeError, RuntimeError) as error:
             raise CheckpointError(f"checkpoint: its network cannot be built: {error}") from error
         faults = _differences(network.state_dict(), self.state_dict)
         if faults:
@@ -147,9 +148,46 @@ def load_checkpoint(path: Path, patch_size: int = 64) -> Checkpoint:
         released = from_released(state, patch_size)
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    num_dates = released.arguments["num_dates"]
+    data = {
+        "num_dates": num_dates,
+        "patch_size": patch_size,
+        "pixel_scale": "stored" if num_dates == RELEASED_STORED_DATES else "auto",
+    }
     return Checkpoint(
-        "caim_net", released.arguments, released.state_dict, "released", dropped=released.dropped
-    )
+        "caim_net", released.arguments, released.state_dict, "released", data,
+        dropped=released.dropped,
+    )  # fmt: skip
+
+
+def network_to_train(
+    arguments: Mapping[str, Any], start: Path | None, patch_size: int
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A new network, or one that goes on from given weights, and its constructor arguments.
+
+    Args:
+        arguments: How a new network is built.
+        start: Weights of ours or the authors' to start from; the network is then built as that
+            file says, and differences from ``arguments`` are said aloud.
+        patch_size: Training patch size, for a released file.
+
+    Raises:
+        CheckpointError: As ``load_checkpoint``, or the weights are for other dates or bands.
+    """
+    if start is None:
+        return build_network("caim_net", arguments), dict(arguments)
+    loaded = load_checkpoint(start, patch_size)
+    say(f"starting from {start}: {loaded.summary()}")
+    for name in ("num_dates", "in_channels"):
+        if loaded.arguments.get(name) != arguments[name]:
+            raise CheckpointError(
+                f"{start}: found weights with {name}={loaded.arguments.get(name)}, expected "
+                f"{arguments[name]}; use weights of the same data set."
+            )
+    changed = {k: v for k, v in loaded.arguments.items() if arguments.get(k, v) != v}
+    if changed:
+        say(f"the model is built as in that file, not by the flags: {changed}")
+    return loaded.build(), loaded.arguments
 
 
 def load_for_scoring(settings: Any, facts: Mapping[str, Any]) -> Checkpoint:
@@ -239,7 +277,7 @@ def read_state_file(path: Path) -> dict[str, Any]:
             "plain state dict; it was not opened, since loading it could run code. If you trust "
             f"its source, rewrite it there with torch.save(model.state_dict(), ...). ({reason})"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # arbitrary bytes make the unpickler fail in any way
         raise CheckpointError(
             f"{path}: the file is damaged or cut short ({path.stat().st_size:,} bytes), expected "
             "a complete torch file; download or copy it again and compare its SHA-256. "
@@ -273,11 +311,24 @@ def _refuse_what_is_no_torch_file(path: Path) -> None:
 
 
 def _ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
-    missing = {"network", "arguments", "state_dict"} - set(content)
+    kinds = {"network": str, "arguments": dict, "state_dict": dict}
+    optional = {"data": dict, "training": dict, "resume": dict}
+    missing = sorted(kinds.keys() - content.keys())
     if missing:
         raise CheckpointError(
-            f"{path}: {sorted(missing)} missing, expected in every file of format {FORMAT!r}; "
+            f"{path}: {missing} missing, expected in every file of format {FORMAT!r}; "
             "the file was edited. Use it as it was written."
+        )
+    faults = [
+        f"{key} is a {type(content[key]).__name__}, expected a {kind.__name__}"
+        for key, kind in (kinds | optional).items()
+        if key in content and not isinstance(content[key], kind)
+    ]
+    if not faults and not all(isinstance(v, Tensor) for v in content["state_dict"].values()):
+        faults = ["state_dict holds other things, expected tensors only"]
+    if faults:
+        raise CheckpointError(
+            f"{path}: {'; '.join(faults)}; the file was edited. Use it as it was written."
         )
     state = {key: value.float() for key, value in content["state_dict"].items()}
     return Checkpoint(
@@ -307,7 +358,7 @@ def _scale(settings: Any, loaded: Checkpoint) -> str:
     """How pixel values are scaled for these weights."""
     if settings.pixel_scale != "checkpoint":
         return str(settings.pixel_scale)
-    if loaded.origin == "released" and loaded.arguments["num_dates"] == RELEASED_STORED_DATES:
-        say("pixel values are used as stored, as the released DynamicEarthNet program does.")
-        return "stored"
-    return str(loaded.data.get("pixel_scale", "auto"))
+    scale = str(loaded.data.get("pixel_scale", "auto"))
+    if scale == "stored":
+        say("pixel values are used as stored, as in training (--pixel-scale auto would scale).")
+    return scale

@@ -2,7 +2,7 @@
 
 Pure functions of tensors; nothing here knows epochs, devices or files.
 
-Paper: Sec. 3 (loss); constants from the released program.
+Paper: its loss; constants from the released program.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def balanced_focal_loss(
     Raises:
         ValueError: Shapes do not go together, or there are not K factors.
 
-    Paper: Sec. 3; as released with N·K in the denominator.
+    Paper: its loss; as released with N·K in the denominator.
     """
     K = prob.shape[1]
     if label.shape != (prob.shape[0], *prob.shape[2:]):
@@ -100,7 +100,7 @@ def caim_loss(
         moment_factors: T factors, also used for the fine moments. SpaceNet7 as released:
             5.5 for class 0 in both.
 
-    Paper: Sec. 3; the weight of the fine moments from the released program.
+    Paper: its loss; the weight of the fine moments from the released program.
     """
     area = balanced_focal_loss(output.area_prob, area_label, area_factors)
     moment = balanced_focal_loss(output.moment_prob, moment_label, moment_factors)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -76,22 +77,18 @@ def area_scores(matrix: Matrix) -> dict[str, float]:
     Returns:
         oa, precision, recall, f1, kappa, iou, miou (mean of both classes), fpr, fnr.
     """
-    true_negative, false_positive, false_negative, true_positive = matrix.ravel().tolist()
-    truth, prediction, cells = _cells(matrix)
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        truth, prediction, sample_weight=cells, labels=[1], average="macro", zero_division=0.0
-    )
-    iou = _iou_per_class(matrix)
+    per_class = _per_class(matrix)
+    precision, recall, f1, iou, fpr, fnr = (values.tolist() for values in per_class)
     return {
         "oa": _accuracy(matrix),
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(f1),
+        "precision": precision[1],
+        "recall": recall[1],
+        "f1": f1[1],
         "kappa": _kappa(matrix),
-        "iou": float(iou[1]),
-        "miou": float(iou.mean()),
-        "fpr": _ratio(false_positive, false_positive + true_negative),
-        "fnr": _ratio(false_negative, false_negative + true_positive),
+        "iou": iou[1],
+        "miou": float(per_class.iou.mean()),
+        "fpr": fpr[1],
+        "fnr": fnr[1],
     }
 
 
@@ -107,28 +104,18 @@ def moment_scores(matrix: Matrix) -> dict[str, float | None]:
         likewise; miou over all; fpr and fnr one-against-rest, averaged over all T classes;
         mae_steps: mean |true − predicted| interval over pixels changed in both, None if none.
     """
-    truth, prediction, cells = _cells(matrix)
-    labels = list(range(matrix.shape[0]))
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        truth, prediction, sample_weight=cells, labels=labels, average=None, zero_division=0.0
-    )
-    one_against_rest = multilabel_confusion_matrix(
-        truth, prediction, sample_weight=cells, labels=labels
-    )  # (T, 2, 2)
-    fpr = [_ratio(row[0, 1], row[0].sum()) for row in one_against_rest]
-    fnr = [_ratio(row[1, 0], row[1].sum()) for row in one_against_rest]
-    iou = _iou_per_class(matrix)
+    precision, recall, f1, iou, fpr, fnr = _per_class(matrix)
     return {
         "oa": _accuracy(matrix),
         "kappa": _kappa(matrix),
-        "precision_macro_all": float(np.mean(precision)),
-        "recall_macro_all": float(np.mean(recall)),
-        "f1_macro_all": float(np.mean(f1)),
-        "f1_macro_change": float(np.mean(f1[1:])),
+        "precision_macro_all": float(precision.mean()),
+        "recall_macro_all": float(recall.mean()),
+        "f1_macro_all": float(f1.mean()),
+        "f1_macro_change": float(f1[1:].mean()),
         "iou_macro_change": float(iou[1:].mean()),
         "miou": float(iou.mean()),
-        "fpr": float(np.mean(fpr)),
-        "fnr": float(np.mean(fnr)),
+        "fpr": float(fpr.mean()),
+        "fnr": float(fnr.mean()),
         "mae_steps": moment_errors([matrix], [list(range(matrix.shape[0]))]),
     }
 
@@ -157,6 +144,33 @@ def moment_errors(
     return total / count if count else None
 
 
+class _PerClass(NamedTuple):
+    """Scores of each class against the rest, each (K,) float64."""
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    f1: NDArray[np.float64]
+    iou: NDArray[np.float64]
+    fpr: NDArray[np.float64]
+    fnr: NDArray[np.float64]
+
+
+def _per_class(matrix: Matrix) -> _PerClass:
+    K = matrix.shape[0]
+    if not matrix.any():  # scikit-learn refuses samples that all weigh nothing
+        return _PerClass(*np.zeros((6, K)))
+    truth, prediction, cells = _cells(matrix)
+    options = {"sample_weight": cells, "labels": list(range(K))}
+    rates = {"average": None, "zero_division": 0.0, **options}
+    precision, recall, f1, _ = precision_recall_fscore_support(truth, prediction, **rates)
+    iou = jaccard_score(truth, prediction, **rates)
+    one_against_rest = multilabel_confusion_matrix(truth, prediction, **options)  # (K, 2, 2)
+    negatives, positives = one_against_rest.sum(axis=2).T
+    fpr = one_against_rest[:, 0, 1] / np.where(negatives, negatives, 1)
+    fnr = one_against_rest[:, 1, 0] / np.where(positives, positives, 1)
+    return _PerClass(precision, recall, f1, iou, fpr, fnr)
+
+
 def _cells(matrix: Matrix) -> tuple[Matrix, Matrix, NDArray[np.float64]]:
     """Truth, prediction and weight of each cell, as scikit-learn's functions take them.
 
@@ -181,16 +195,3 @@ def _kappa(matrix: Matrix) -> float:
     return float(
         cohen_kappa_score(truth, prediction, sample_weight=cells, replace_undefined_by=0.0)
     )
-
-
-def _iou_per_class(matrix: Matrix) -> NDArray[np.float64]:
-    truth, prediction, cells = _cells(matrix)
-    labels = list(range(matrix.shape[0]))
-    iou: NDArray[np.float64] = jaccard_score(
-        truth, prediction, labels=labels, average=None, sample_weight=cells, zero_division=0.0
-    )
-    return iou
-
-
-def _ratio(part: float, whole: float) -> float:
-    return float(part / whole) if whole else 0.0

@@ -23,7 +23,8 @@ import torch
 
 from utils.device import choose_device, describe_device
 from utils.errors import UserError
-from utils.files import atomic_path, write_json
+from utils.files import atomic_path, read_json, write_json
+from utils.progress import say
 from utils.settings import REPOSITORY, to_dict
 
 __all__ = [
@@ -50,7 +51,9 @@ GIT_TIMEOUT_S = 5.0
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
-def open_run_folder(name: str, output_dir: Path | None, overwrite: bool, resume: bool) -> Path:
+def open_run_folder(
+    name: str, output_dir: Path | None, overwrite: bool, resume: bool, can_resume: bool = True
+) -> Path:
     """The folder of one run, made if missing.
 
     Args:
@@ -60,6 +63,7 @@ def open_run_folder(name: str, output_dir: Path | None, overwrite: bool, resume:
         overwrite: Accept a folder with content. Nothing is removed here: files stay until the
             run writes ones of the same name.
         resume: Continue the run in ``output_dir``, which must have content.
+        can_resume: Whether the program has ``--resume``, for the message.
 
     Returns:
         The folder, which exists.
@@ -85,8 +89,8 @@ def open_run_folder(name: str, output_dir: Path | None, overwrite: bool, resume:
         raise UserError(f"--output-dir {folder}: found no run there, so nothing can be resumed.")
     if has_content and not (overwrite or resume):
         raise UserError(
-            f"--output-dir {folder}: the folder is not empty. Name another one, add --overwrite "
-            "to replace its results, or --resume to continue the run in it."
+            f"--output-dir {folder}: the folder is not empty. Name another one, or add --overwrite "
+            f"to replace its results{', or --resume to continue the run in it' * can_resume}."
         )
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -102,15 +106,25 @@ def start_run(name: str, settings: Any, device: torch.device) -> Path:
         device: The device in use.
 
     Returns:
-        The folder, with settings.json and environment.json in it.
+        The folder, with settings.json and environment.json in it; a resumed run adds
+        settings_resumed.json and environment_resumed.json, and says which settings changed.
 
     Raises:
         UserError: As ``open_run_folder``.
     """
     resume = getattr(settings, "resume", False)
-    folder = open_run_folder(name, settings.output_dir, settings.overwrite, resume)
-    write_json(folder / "settings.json", to_dict(settings))
-    write_json(folder / "environment.json", environment(device))
+    folder = open_run_folder(
+        name, settings.output_dir, settings.overwrite, resume, hasattr(settings, "resume")
+    )
+    if resume and (folder / "settings.json").is_file():
+        first, now = read_json(folder / "settings.json"), to_dict(settings)
+        changed = [
+            f"{key} {first.get(key)} → {now[key]}" for key in now if now[key] != first.get(key)
+        ]
+        say(f"resumed with other settings than at first: {', '.join(changed)}")
+    ending = "_resumed.json" if resume else ".json"  # what the run began with stays on record
+    write_json(folder / f"settings{ending}", to_dict(settings))
+    write_json(folder / f"environment{ending}", environment(device))
     return folder
 
 

@@ -3,7 +3,7 @@
 Numbers of the released recipe are the defaults of the scripts; what differs from the released
 program is listed in docs/differences.md#training.
 
-Paper: Sec. 4 (training details) as far as known; the rest as released.
+Source: the released recipe, as far as it has an effect.
 """
 
 from __future__ import annotations
@@ -123,13 +123,15 @@ def fit(
 
     Raises:
         CaimError: The loss is not finite; epoch, step and AOIs are named.
-        UserError: There is nothing to train on, or nothing left to resume.
+        UserError: There is nothing to train on, or nothing left to resume, or the number of
+            class factors is wrong.
     """
     if len(train) == 0 or len(val) == 0:
         raise UserError(
             f"training: found {len(train)} training and {len(val)} validation batches, expected "
             "at least one each; lower --batch-size, or add scenes."
         )
+    _check_factors(plan, template.data["num_dates"])
     optimizer = _adam(network, plan)
     rows, first = _resumed(network, optimizer, plan, folder) if resume else _fresh(folder)
     for epoch in range(first, plan.epochs):
@@ -303,6 +305,16 @@ def _keep(
     draw_learning_curve(folder / "learning_curve.png", rows)
 
 
+def _check_factors(plan: TrainingPlan, num_dates: int) -> None:
+    given = {"area": (plan.area_factors, 2), "moment": (plan.moment_factors, num_dates)}
+    for task, (factors, expected) in given.items():
+        if factors is not None and len(factors) != expected:
+            raise UserError(
+                f"--{task}-factors: found {len(factors)} numbers, expected {expected}, one per "
+                "class starting with 'unchanged', or none."
+            )
+
+
 def _fresh(folder: Path) -> tuple[list[dict[str, Any]], int]:
     """Remove what an earlier run left in the folder (only --overwrite leads to one with any)."""
     for name in ("metrics.csv", "last.pth", "best.pth", "learning_curve.png"):
@@ -319,9 +331,10 @@ def _resumed(
         network.load_state_dict(last.state_dict)
         optimizer.load_state_dict(last.resume["optimizer"])
     except (RuntimeError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0]
         raise CheckpointError(
-            f"{folder / 'last.pth'}: its state does not fit the settings of this run: {error}. "
-            "Resume with the settings of settings.json."
+            f"{folder / 'last.pth'}: its state does not fit the settings of this run ({reason}). "
+            f"Resume with the model settings of {folder / 'settings.json'}."
         ) from error
     epoch = int(last.training["epoch"])
     if epoch >= plan.epochs:

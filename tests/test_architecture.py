@@ -1,0 +1,241 @@
+"""How the repository is built: imports go one way, files stay small, nothing unsafe is called."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from utils.settings import REPOSITORY
+
+PACKAGES = ("models", "utils", "data_processing")
+LONGEST_FILE = 450
+LONGEST_FUNCTION = 60
+
+# who may import what of ours: a package as a whole, or its top only
+ALLOWED = {
+    "models": {"models."},
+    "utils": {"utils.", "models"},
+    "data_processing": {"data_processing.", "utils.", "models"},
+}
+OPEN_TO_ALL = {"tests"}
+SKIPPED = {".git", ".venv", "data", "runs", "results", "demo", "__pycache__"}
+
+
+@cache
+def files() -> tuple[Path, ...]:
+    """Every file that is, or is about to be, part of the repository."""
+    if shutil.which("git") and (REPOSITORY / ".git").exists():
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+        listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True).stdout
+        paths = [REPOSITORY / name for name in listed.decode().split("\0") if name]
+    else:
+        paths = [path for path in REPOSITORY.rglob("*") if not SKIPPED & set(path.parts)]
+    return tuple(sorted(path for path in paths if path.is_file()))
+
+
+def programs() -> list[Path]:
+    return [path for path in files() if path.suffix == ".py"]
+
+
+def package_modules() -> list[Path]:
+    return [path for path in programs() if package_of(path) in PACKAGES]
+
+
+def package_of(path: Path) -> str:
+    parts = path.relative_to(REPOSITORY).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def short(path: Path) -> str:
+    return path.relative_to(REPOSITORY).as_posix()
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Modules that a file imports anywhere, also inside functions."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{short(path)}: relative import"
+            yield node.module or ""
+
+
+def called(node: ast.Call) -> str:
+    return ast.unparse(node.func)
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert len(package_modules()) > 20
+    assert {package_of(path) for path in package_modules()} == set(PACKAGES)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_go_one_way(package: str) -> None:
+    wrong = []
+    for path in package_modules():
+        for module in imports(path) if package_of(path) == package else ():
+            top, _, rest = module.partition(".")
+            if top not in (*PACKAGES, "tests", "benchmarks") and not module.startswith(
+                ("Train_", "Test_", "Predict")
+            ):
+                continue
+            if not {module, f"{top}." if rest or top == package else ""} & ALLOWED[package]:
+                wrong.append(f"{short(path)} imports {module}")
+    assert not wrong
+
+
+def test_scripts_take_models_by_their_top_only() -> None:
+    scripts = [path for path in programs() if path.parent == REPOSITORY]
+    wrong = [
+        f"{short(path)} imports {module}"
+        for path in scripts
+        for module in imports(path)
+        if module.startswith(("models.", "tests", "benchmarks"))
+    ]
+    assert len(scripts) >= 4
+    assert not wrong
+
+
+def test_only_tests_import_tests() -> None:
+    users = {package_of(p) for p in programs() if any(m.startswith("tests") for m in imports(p))}
+    assert users <= OPEN_TO_ALL
+
+
+def test_every_module_says_what_it_holds_and_what_is_public() -> None:
+    wrong = []
+    for path in package_modules():
+        module = tree(path)
+        assigned = [
+            target.id
+            for node in module.body
+            if isinstance(node, ast.Assign | ast.AnnAssign)
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+            if isinstance(target, ast.Name)
+        ]
+        if not ast.get_docstring(module):
+            wrong.append(f"{short(path)}: no docstring")
+        holds_code = any(isinstance(n, ast.FunctionDef | ast.ClassDef) for n in module.body)
+        if holds_code and "__all__" not in assigned:
+            wrong.append(f"{short(path)}: no __all__")
+    assert not wrong
+
+
+def test_programs_and_tests_have_docstrings() -> None:
+    undocumented = [
+        short(p) for p in programs() if p.stat().st_size and not ast.get_docstring(tree(p))
+    ]
+    assert not undocumented
+
+
+def test_public_names_exist_and_are_sorted() -> None:
+    wrong = []
+    for path in package_modules():
+        for node in tree(path).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                names = ast.literal_eval(node.value)
+                defined = {name.id for name in ast.walk(tree(path)) if isinstance(name, ast.Name)}
+                defined |= {getattr(item, "name", "") for item in ast.walk(tree(path))}
+                wrong += [f"{short(path)}: {name}" for name in set(names) - defined]
+    assert not wrong
+
+
+def test_no_file_is_longer_than_can_be_read_at_once() -> None:
+    lengths = {short(p): len(p.read_text(encoding="utf-8").splitlines()) for p in programs()}
+    assert not {name: length for name, length in lengths.items() if length > LONGEST_FILE}
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    long = {}
+    for path in programs():
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                length = node.end_lineno - node.lineno + 1
+                if length > LONGEST_FUNCTION:
+                    long[f"{short(path)}: {node.name}"] = length
+    assert not long
+
+
+def test_weights_are_never_loaded_with_code_in_them() -> None:
+    wrong = []
+    for path in programs():
+        for node in ast.walk(tree(path)):
+            if not isinstance(node, ast.Call):
+                continue
+            flags = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            where = f"{short(path)}, line {node.lineno}"
+            if called(node) == "torch.load" and flags.get("weights_only") != "True":
+                wrong.append(where)
+            if called(node) == "np.load" and flags.get("allow_pickle", "False") != "False":
+                wrong.append(where)
+            if called(node).startswith("pickle.load") and package_of(path) != "tests":
+                wrong.append(where)
+    assert not wrong
+
+
+def test_no_device_is_chosen_by_name_in_the_code() -> None:
+    wrong = [
+        f"{short(path)}, line {node.lineno}"
+        for path in programs()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and called(node).endswith(".cuda")
+    ]
+    assert not wrong
+
+
+def test_library_code_does_not_print_or_silence_warnings_for_all() -> None:
+    wrong = []
+    for path in package_modules():
+        in_main = {
+            id(node)
+            for function in ast.walk(tree(path))
+            if isinstance(function, ast.FunctionDef) and function.name == "main"
+            for node in ast.walk(function)
+        }
+        speaks = short(path) == "utils/errors.py"  # where a program ends
+        for node in ast.walk(tree(path)):
+            if not isinstance(node, ast.Call) or id(node) in in_main:
+                continue
+            silences = called(node) == "warnings.filterwarnings"
+            if silences or (called(node) == "print" and not speaks):
+                wrong.append(f"{short(path)}, line {node.lineno}: {called(node)}")
+    assert not wrong
+
+
+def test_models_know_no_files_and_no_devices() -> None:
+    foreign = {
+        f"{short(path)} imports {module}"
+        for path in package_modules()
+        if package_of(path) == "models"
+        for module in imports(path)
+        if module.partition(".")[0] not in {
+            "__future__", "collections", "einops", "math", "models", "torch", "typing",
+        }
+    }  # fmt: skip
+    assert not foreign
+
+
+def test_no_file_names_the_machine_it_was_written_on() -> None:
+    # put together here so that this file does not name them either; /home/someone is made up
+    places = ["/" + place for place in ("work/", "tmp/", "root/", "home/(?!someone)", "Users/")]
+    pattern = re.compile(r"(?<![\w.:/<>])(" + "|".join([*places, r"(\.\./)?shared" + "/"]) + ")")
+    wrong = []
+    for path in files():
+        if path.suffix in {".npz", ".pth", ".png", ".tif", ".gz", ".jpg", ".gif"}:
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if pattern.search(line):
+                wrong.append(f"{short(path)}, line {number}: {line.strip()[:80]}")
+    assert not wrong
