@@ -41,18 +41,20 @@ class Settings:
     protocol: Literal["full", "released"] = setting(
         "full", "full = every pixel once; released = the patch index as it is"
     )
-    patch_size: int | None = setting(None, "pixels; none = as trained (64 for released weights)")
-    stride: int = setting(64, "step between the index's patches (protocol released)")
-    overlap: int = setting(0, "least overlap of patches in pixels (protocol full)")
+    patch_size: int | None = setting(
+        None, "pixels; none = as trained (64 for released weights)", minimum=4, multiple_of=4
+    )
+    stride: int = setting(64, "step between the index's patches (protocol released)", minimum=1)
+    overlap: int = setting(0, "least overlap of patches in pixels (protocol full)", minimum=0)
     pixel_scale: Literal["checkpoint", "auto", "stored"] = setting(
         "checkpoint", "auto = 8-bit / 255, 16-bit / 10000; stored = as they are"
     )
     ignore_invalid: bool = setting(True, "leave pixels without data out (released: no)")
     share_cam: bool = setting(False, "average per-window CAM weights, for any batch and size")
     # speed
-    batch_size: int = setting(8, "patches at a time", "speed")
+    batch_size: int = setting(8, "patches at a time", "speed", minimum=1)
     precision: Literal["float32", "bfloat16"] = setting("float32", "bfloat16 = autocast")
-    num_workers: int = setting(2, "processes that read patches; 0 reads in this one")
+    num_workers: int = setting(2, "processes that read patches; 0 reads in this one", minimum=0)
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
 
 

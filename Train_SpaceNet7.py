@@ -41,8 +41,8 @@ class Settings:
     overwrite: bool = setting(False, "start afresh in an output folder that is not empty")
     resume: bool = setting(False, "go on with the run in --output-dir after its last epoch")
     # data
-    patch_size: int = setting(64, "side of a patch in pixels", "data")
-    stride: int = setting(63, "step between patches in pixels")
+    patch_size: int = setting(64, "side of a patch in pixels", "data", minimum=4, multiple_of=4)
+    stride: int = setting(63, "step between patches in pixels", minimum=1)
     augment: bool = setting(False, "flip and turn patches at random (released: no)")
     shuffle: bool = setting(True, "new order of patches every epoch (released: no)")
     drop_last: bool = setting(False, "leave a short last batch out (released: yes)")
@@ -50,32 +50,38 @@ class Settings:
     pixel_scale: Literal["auto", "stored"] = setting(
         "auto", "auto = 8-bit / 255, 16-bit / 10000; stored = as they are"
     )
-    num_workers: int = setting(2, "processes that read patches; 0 reads in this one")
+    num_workers: int = setting(2, "processes that read patches; 0 reads in this one", minimum=0)
     cache: bool = setting(False, "keep all scenes in memory")
     # model
     attention: Literal["spatial", "batch"] = setting("spatial", "batch = as released", "model")
     cam: Literal["shared", "per_window"] = setting("shared", "per_window = as released")
-    width: int = setting(64, "channels of each date's features, D")
-    dropout: float = setting(0.1, "of the transformer layer")
+    width: int = setting(64, "channels of each date's features, D", minimum=4, multiple_of=4)
+    dropout: float = setting(0.1, "of the transformer layer", minimum=0, below=1)
     # optimisation
-    epochs: int = setting(100, "passes over the training patches", "optimisation")
-    batch_size: int = setting(64, "patches per step")
-    lr: float = setting(1e-4, "learning rate of Adam")
+    epochs: int = setting(100, "passes over the training patches", "optimisation", minimum=1)
+    batch_size: int = setting(64, "patches per step", minimum=1)
+    lr: float = setting(1e-4, "learning rate of Adam", minimum=1e-12)
     schedule: Literal["step", "cosine"] = setting("step", "course of the learning rate")
-    lr_milestones: tuple[int, ...] = setting((50,), "epochs (from 0) at which steps lower it")
-    lr_factor: float = setting(0.5, "by how much a step lowers it")
-    weight_decay: float = setting(0.0, "of Adam")
-    clip_norm: float | None = setting(4.0, "largest gradient norm, none = leave as is")
+    lr_milestones: tuple[int, ...] = setting(
+        (50,), "epochs (from 0) at which steps lower it", minimum=0
+    )
+    lr_factor: float = setting(0.5, "by how much a step lowers it", minimum=0)
+    weight_decay: float = setting(0.0, "of Adam", minimum=0)
+    clip_norm: float | None = setting(
+        4.0, "largest gradient norm, none = leave as is", minimum=1e-9
+    )
     rebuild_optimizer: bool = setting(False, "new optimiser every epoch (released: yes)")
-    area_factors: tuple[float, ...] | None = setting((5.5, 1.0), "loss factors: unchanged, changed")
+    area_factors: tuple[float, ...] | None = setting(
+        (5.5, 1.0), "loss factors: unchanged, changed", minimum=0
+    )
     moment_factors: tuple[float, ...] | None = setting(
-        (5.5, *[1.0] * 8), "loss factors of the 9 moments"
+        (5.5, *[1.0] * 8), "loss factors of the 9 moments", minimum=0
     )
     precision: Literal["float32", "bfloat16"] = setting("float32", "bfloat16 = autocast")
     protocol: Literal["ours", "released"] = setting("ours", "released = all of RELEASED below")
     # output
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps", "output")
-    seed: int = setting(1, "of weights, order, dropout and augmentation")
+    seed: int = setting(1, "of weights, order, dropout and augmentation", minimum=0, below=2**32)
 
 
 RELEASED = {
@@ -109,7 +115,8 @@ def main() -> None:
     }  # fmt: skip
     if settings.cam == "per_window":
         arguments["cam_windows"] = (settings.batch_size, settings.patch_size, settings.patch_size)
-    network, arguments = network_to_train(arguments, settings.checkpoint, settings.patch_size)
+    plan = TrainingPlan.from_settings(settings, DATASET.num_classes)
+    network, arguments = network_to_train(arguments, settings)
     folder = start_run("train_spacenet7", settings, device)
     say(f"{len(train_set)} training, {len(val_set)} validation patches; {describe_device(device)}")
     best = fit(
@@ -118,7 +125,7 @@ def main() -> None:
                 drop_last=settings.drop_last, num_workers=settings.num_workers,
                 device=device, seed=settings.seed),
         Batches(val_set, settings.batch_size, num_workers=settings.num_workers, device=device),
-        TrainingPlan.from_settings(settings),
+        plan,
         folder,
         Checkpoint("caim_net", arguments, {},
                    data=DATASET.facts(settings.patch_size, settings.pixel_scale),

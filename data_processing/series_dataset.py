@@ -18,7 +18,7 @@ from data_processing.layout_check import examine_scene
 from data_processing.patch_index import PatchOrigin, read_patch_index, require_index
 from data_processing.scene import PixelScale, Scene
 from data_processing.splits import find_scenes, read_scene_list, scene_list_path
-from utils.errors import DataError
+from utils.errors import DataError, UserError
 from utils.progress import progress, say
 from utils.tiling import covering_origins
 
@@ -116,10 +116,7 @@ def open_split(
         split: train, val or test.
         patch_size: Side of a patch in pixels; default as in ``spec``.
         stride: Step between patches in pixels; default as in ``spec``.
-        transform: See :class:`SeriesDataset`, likewise the following ones.
-        cache: Read all scenes into memory.
-        pixel_scale: ``auto`` or ``stored``.
-        ignore_invalid: Whether pixels without data at some date get label −1.
+        transform, cache, pixel_scale, ignore_invalid: See :class:`SeriesDataset`.
         verify: ``full`` goes through all pixels once, ``quick`` through the headers.
 
     Raises:
@@ -185,9 +182,15 @@ def cover_split(
 
     Raises:
         DataError: With all faults of list and scenes.
+        UserError: The overlap is not smaller than the patch.
     """
     data_root = Path(data_root)
     patch_size = spec.patch_size if patch_size is None else patch_size
+    if not 0 <= overlap < patch_size:
+        raise UserError(
+            f"--overlap: found {overlap}, expected 0 or more and less than the patch size, "
+            f"{patch_size}."
+        )
     if scene_list_path(data_root, spec, split).is_file():
         folders = read_scene_list(data_root, spec, split)
     else:

@@ -136,6 +136,18 @@ def from_released(state: Mapping[str, Tensor], patch_size: int = 64) -> Released
             f"missing ({_some(missing)}), expected all; the file is incomplete or of another "
             "version of the network."
         )
+    sizes = {
+        "Encoder.conv1.weight": 4,
+        "Encoder.conv_final1.weight": 4,
+        "Coarse_Change_Moment2.conv2.weight": 4,
+        _CAM_KEYS["fine_moment1.0.weight"]: 3,
+    }
+    for key, axes in sizes.items():
+        if state[key].dim() != axes:
+            raise ValueError(
+                f"released checkpoint: {key}: found shape {tuple(state[key].shape)}, expected "
+                f"{axes} axes; the file was edited or belongs to another network."
+            )
     width = state["Encoder.conv_final1.weight"].shape[0]
     num_dates = state["Coarse_Change_Moment2.conv2.weight"].shape[0]
     arguments = {

@@ -367,26 +367,40 @@ def test_sharing_weights_that_are_shared_is_refused(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ for the Train programs
 
 
+def starting_from(path: Path | None, batch_size: int = 2) -> SimpleNamespace:
+    return SimpleNamespace(checkpoint=path, batch_size=batch_size, patch_size=8)
+
+
 def test_training_starts_from_new_weights_or_from_those_of_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = {**ARGUMENTS, "attention": "spatial", "cam": "shared"}
-    network, arguments = network_to_train(wanted, None, 8)
+    network, arguments = network_to_train(wanted, starting_from(None))
     assert arguments == wanted
     path = ours_file(tmp_path, attention="batch")
-    network, arguments = network_to_train(wanted, path, 8)
+    network, arguments = network_to_train(wanted, starting_from(path))
     assert arguments["attention"] == "batch"
     assert "attention" in capsys.readouterr().out
     for name, value in checkpoint().state_dict.items():
         assert torch.equal(network.state_dict()[name], value)
 
 
+def test_training_from_per_window_weights_refuses_a_larger_batch(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="batches of 2 patches of 8×8; found --batch-size 3"):
+        network_to_train(ARGUMENTS, starting_from(released_file(tmp_path), batch_size=3))
+
+
+def test_a_bare_state_dict_of_ours_is_named_as_that(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.pth", checkpoint().state_dict)
+    assert "bare state_dict" in refusal(path)
+
+
 def test_training_starts_from_released_weights_too(tmp_path: Path) -> None:
-    network, arguments = network_to_train(dict(ARGUMENTS), released_file(tmp_path), 8)
+    network, arguments = network_to_train(dict(ARGUMENTS), starting_from(released_file(tmp_path)))
     assert arguments["cam_windows"] == (2, 8, 8)
     assert network.predict(images()).area_prob.isfinite().all()  # type: ignore[operator]
 
 
 def test_training_refuses_to_start_from_weights_of_other_dates(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="num_dates=6, expected 9"):
-        network_to_train(ARGUMENTS | {"num_dates": 9}, ours_file(tmp_path), 8)
+        network_to_train(ARGUMENTS | {"num_dates": 9}, starting_from(ours_file(tmp_path)))

@@ -159,3 +159,31 @@ def test_settings_survive_json_with_repository_paths_as_written() -> None:
     assert content["checkpoint"] is None
     assert content["clip"] is None
     assert content["factors"] == [5.5, 1.0]
+
+
+@dataclass(frozen=True)
+class Bounded:
+    batch_size: int = setting(8, "patches", minimum=1)
+    width: int = setting(64, "channels", minimum=4, multiple_of=4)
+    dropout: float = setting(0.1, "share", minimum=0, below=1)
+    factors: tuple[float, ...] | None = setting(None, "factors", minimum=0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--batch-size", "0"], "--batch-size: found 0, expected at least 1"),
+        (["--width", "6"], "--width: found 6, expected at least 4, a multiple of 4"),
+        (["--dropout", "1"], "--dropout: found 1, expected at least 0, less than 1"),
+        (["--factors", "1,-2"], "--factors: found -2, expected at least 0"),
+    ],
+)
+def test_numbers_out_of_range_are_told(flags: list[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        override(Bounded(), flags, "Train.py")
+    assert message in str(caught.value)
+
+
+def test_numbers_at_their_bounds_and_none_pass() -> None:
+    taken = override(Bounded(), ["--batch-size", "1", "--dropout", "0", "--factors", "none"])
+    assert (taken.batch_size, taken.dropout, taken.factors) == (1, 0, None)

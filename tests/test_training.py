@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from utils.training import SELECTION, TrainingPlan, fit, learning_rate, run_epoc
 T, C, SIZE = 3, 2, 8
 CPU = torch.device("cpu")
 ARGUMENTS = {"in_channels": C, "num_dates": T, "width": 8}
+FACTS = {"name": "easy", "num_dates": T}
 TIMING = {"patches_per_second", "memory_gib", "seconds"}
 
 
@@ -74,7 +77,7 @@ def run(folder: Path, plan: TrainingPlan, resume: bool = False, **options: Any) 
         num_workers=options.pop("num_workers", 0),
     )
     val = batches(EasyPatches(3, seed=1))
-    template = Checkpoint("caim_net", ARGUMENTS, {}, data={"name": "easy"})
+    template = Checkpoint("caim_net", ARGUMENTS, {}, data=FACTS)
     return fit(network(), train, val, plan, folder, template, resume)
 
 
@@ -199,7 +202,7 @@ def test_nothing_left_to_resume_and_nothing_to_resume_from_are_told(tmp_path: Pa
 
 def test_weights_of_other_settings_are_not_resumed(tmp_path: Path) -> None:
     run(tmp_path, TrainingPlan(epochs=1))
-    template = Checkpoint("caim_net", ARGUMENTS | {"width": 16}, {})
+    template = Checkpoint("caim_net", ARGUMENTS | {"width": 16}, {}, data=FACTS)
     patches = batches(EasyPatches(2))
     with pytest.raises(CheckpointError, match=r"settings\.json"):
         fit(network(width=16), patches, patches, TrainingPlan(epochs=2), tmp_path, template, True)
@@ -236,7 +239,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_naming_epoch_step_and_scene(
 ) -> None:
     patches = EasyPatches(6)
     patches.images[3] = torch.nan
-    template = Checkpoint("caim_net", ARGUMENTS, {})
+    template = Checkpoint("caim_net", ARGUMENTS, {}, data=FACTS)
     train = batches(patches)
     with pytest.raises(CaimError) as caught:
         fit(network(), train, train, TrainingPlan(epochs=1), tmp_path, template)
@@ -246,8 +249,18 @@ def test_a_loss_that_is_not_finite_stops_the_run_naming_epoch_step_and_scene(
     assert not (tmp_path / "last.pth").exists()
 
 
+def test_class_factors_of_another_number_are_told() -> None:
+    fields = {f.name: f.default for f in dataclasses.fields(TrainingPlan)} | {"epochs": 1}
+    with pytest.raises(UserError, match="--moment-factors: found 2 numbers, expected 3"):
+        settings = SimpleNamespace(**fields | {"moment_factors": (5.5, 1.0)})
+        TrainingPlan.from_settings(settings, 3)
+    with pytest.raises(UserError, match="--area-factors"):
+        settings = SimpleNamespace(**fields | {"area_factors": (5.5, 1.0, 1.0)})
+        TrainingPlan.from_settings(settings, 3)
+
+
 def test_nothing_to_train_on_is_told(tmp_path: Path) -> None:
-    template = Checkpoint("caim_net", ARGUMENTS, {})
+    template = Checkpoint("caim_net", ARGUMENTS, {}, data=FACTS)
     none = batches(EasyPatches(3), size=4, drop_last=True)
     with pytest.raises(UserError, match="found 0 training and 2 validation batches"):
         fit(network(), none, batches(EasyPatches(3)), TrainingPlan(1), tmp_path, template)
@@ -360,7 +373,7 @@ class Scripted(nn.Module):
 
 def test_best_is_the_epoch_with_the_highest_validation_moment_f1(tmp_path: Path) -> None:
     scripted = Scripted([0.5, 1.0, 0.75, 1.0])
-    template = Checkpoint("caim_net", ARGUMENTS, {})
+    template = Checkpoint("caim_net", ARGUMENTS, {}, data=FACTS)
     patches = batches(EasyPatches(2))
     best = fit(scripted, patches, patches, TrainingPlan(4), tmp_path, template)
     assert best["epoch"] == 2  # of equal ones the first

@@ -139,6 +139,12 @@ def load_checkpoint(path: Path, patch_size: int = 64) -> Checkpoint:
         if isinstance(value, Tensor)
     }
     if not is_released(state):
+        if "be_conv.weight" in state:
+            raise CheckpointError(
+                f"{path}: found a bare state_dict of this project's network, expected a file that "
+                "also says how the network is built; write it with utils.checkpoint."
+                "save_checkpoint, or use last.pth or best.pth of a training run."
+            )
         shown = ", ".join(f"{k} {tuple(v.shape)}" for k, v in list(state.items())[:3])
         raise CheckpointError(
             f"{path}: found a file with {len(state)} tensors ({shown or 'none'} …), expected "
@@ -161,29 +167,31 @@ def load_checkpoint(path: Path, patch_size: int = 64) -> Checkpoint:
 
 
 def network_to_train(
-    arguments: Mapping[str, Any], start: Path | None, patch_size: int
+    arguments: Mapping[str, Any], settings: Any
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A new network, or one that goes on from given weights, and its constructor arguments.
 
     Args:
         arguments: How a new network is built.
-        start: Weights of ours or the authors' to start from; the network is then built as that
-            file says, and differences from ``arguments`` are said aloud.
-        patch_size: Training patch size, for a released file.
+        settings: With checkpoint (None, or weights of ours or the authors' to start from; the
+            network is then built as that file says, and differences are said aloud), batch_size
+            and patch_size.
 
     Raises:
         CheckpointError: As ``load_checkpoint``, or the weights are for other dates or bands.
+        UserError: Batch or patch size do not go with per-window CAM weights.
     """
-    if start is None:
+    if settings.checkpoint is None:
         return build_network("caim_net", arguments), dict(arguments)
-    loaded = load_checkpoint(start, patch_size)
-    say(f"starting from {start}: {loaded.summary()}")
+    loaded = load_checkpoint(settings.checkpoint, settings.patch_size)
+    say(f"starting from {settings.checkpoint}: {loaded.summary()}")
     for name in ("num_dates", "in_channels"):
         if loaded.arguments.get(name) != arguments[name]:
             raise CheckpointError(
-                f"{start}: found weights with {name}={loaded.arguments.get(name)}, expected "
-                f"{arguments[name]}; use weights of the same data set."
+                f"{settings.checkpoint}: found weights with {name}={loaded.arguments.get(name)}, "
+                f"expected {arguments[name]}; use weights of the same data set."
             )
+    _check_windows(loaded, settings.checkpoint, settings.batch_size, settings.patch_size)
     changed = {k: v for k, v in loaded.arguments.items() if arguments.get(k, v) != v}
     if changed:
         say(f"the model is built as in that file, not by the flags: {changed}")
@@ -225,14 +233,7 @@ def load_for_scoring(settings: Any, facts: Mapping[str, Any]) -> Checkpoint:
         )
     if settings.share_cam:
         loaded = share_cam(loaded)
-    windows = loaded.arguments.get("cam_windows")
-    if windows and (settings.batch_size > windows[0] or patch_size != windows[1]):
-        raise UserError(
-            f"{settings.checkpoint}: its per-window CAM weights belong to batches of {windows[0]} "
-            f"patches of {windows[1]}×{windows[2]}; found --batch-size {settings.batch_size} "
-            f"--patch-size {patch_size}. Use --batch-size {windows[0]} or less and "
-            f"--patch-size {windows[1]}, or --share-cam."
-        )
+    _check_windows(loaded, settings.checkpoint, settings.batch_size, patch_size)
     chosen = {"patch_size": patch_size, "pixel_scale": _scale(settings, loaded)}
     return replace(loaded, data={**facts, **loaded.data, **chosen})
 
@@ -281,7 +282,7 @@ def read_state_file(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: the file is damaged or cut short ({path.stat().st_size:,} bytes), expected "
             "a complete torch file; download or copy it again and compare its SHA-256. "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+            f"({type(error).__name__})"
         ) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(
@@ -289,6 +290,18 @@ def read_state_file(path: Path) -> dict[str, Any]:
             "the network's state_dict()."
         )
     return dict(content)
+
+
+def _check_windows(loaded: Checkpoint, path: Path, batch_size: int, patch_size: int) -> None:
+    """Refuse batch and patch sizes that per-window CAM weights have no place for."""
+    windows = loaded.arguments.get("cam_windows")
+    if windows and (batch_size > windows[0] or patch_size != windows[1]):
+        raise UserError(
+            f"{path}: its per-window CAM weights belong to batches of {windows[0]} patches of "
+            f"{windows[1]}×{windows[2]}; found --batch-size {batch_size} --patch-size "
+            f"{patch_size}. Use --batch-size {windows[0]} or less and --patch-size {windows[1]}, "
+            "or share the weights (--share-cam of Test_*.py and utils/convert_checkpoint.py)."
+        )
 
 
 def _refuse_what_is_no_torch_file(path: Path) -> None:

@@ -48,7 +48,7 @@ class Batches:
             drop_last=drop_last,
             num_workers=num_workers,
             pin_memory=device.type == "cuda",
-            persistent_workers=num_workers > 0,
+            persistent_workers=False,  # new ones are seeded anew, so that resuming repeats flips
             generator=self._generator,
         )
 

@@ -167,6 +167,12 @@ def score_scenes(
         for i, scene_index in enumerate(cpu_batch["scene_index"].tolist()):
             if scene_index != open_scene:
                 close()
+                if any(result.scene is scenes[scene_index] for result in results):
+                    raise UserError(
+                        f"scoring: found patches of {scenes[scene_index].name} after those of "
+                        "another scene, expected all patches of a scene together; sort the index "
+                        "by image_ID, or make it anew with create_xys."
+                    )
                 open_scene = scene_index
                 canvas = _Canvas(
                     scenes[scene_index], moment_prob.shape[1], counted_once, blank_unseen

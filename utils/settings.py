@@ -17,7 +17,7 @@ import re
 import sys
 import textwrap
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -38,7 +38,15 @@ HELP_WIDTH = 100
 HELP_INDENT = 34
 
 
-def setting(default: Value, help: str, group: str | None = None, path: bool = False) -> Value:
+def setting(
+    default: Value,
+    help: str,
+    group: str | None = None,
+    path: bool = False,
+    minimum: float | None = None,
+    below: float | None = None,
+    multiple_of: int | None = None,
+) -> Value:
     """A field of a settings dataclass, with the text that ``--help`` shows.
 
     Args:
@@ -47,11 +55,15 @@ def setting(default: Value, help: str, group: str | None = None, path: bool = Fa
         group: Heading in ``--help``; without one, the group of the field above.
         path: The value is a file or folder although its type is ``str``. Default paths are
             relative to the repository, paths given as flags to the shell's current folder.
+        minimum: Least value of a number.
+        below: A number must be smaller than this.
+        multiple_of: A whole number must be a multiple of this.
 
     Returns:
         A dataclass field; typed as the value so that type checkers see the field's type.
     """
-    metadata = {"help": help, "group": group, "path": path}
+    bounds = {"minimum": minimum, "below": below, "multiple_of": multiple_of}
+    metadata = {"help": help, "group": group, "path": path, "bounds": bounds}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -70,7 +82,7 @@ def override(
 
     Raises:
         UserError: A flag is unknown, abbreviated, given twice or without its value, a value is
-            of the wrong type or no choice, or an argument belongs to no flag.
+            of the wrong type, no choice or out of range, or an argument belongs to no flag.
         SystemExit: With code 0 after ``--help``.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -85,6 +97,9 @@ def override(
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     values = {field.name: given.get(field.flag, base[field.flag]) for field in fields}
+    faults = [text for field in fields for text in _out_of_range(field, values[field.name])]
+    if faults:
+        raise UserError(f"{name}: {'; '.join(faults)}")
     changes = [
         f"{field.name} {_shown(base[field.flag])} → {_shown(values[field.name])}"
         for field in fields
@@ -124,6 +139,7 @@ class _Field:
     is_path: bool
     help: str
     group: str
+    bounds: Mapping[str, float | None]
 
     @property
     def flag(self) -> str:
@@ -160,6 +176,7 @@ def _fields_of(settings: Any) -> list[_Field]:
                 is_path=item is Path or bool(field.metadata.get("path")),
                 help=str(field.metadata.get("help", "")),
                 group=group,
+                bounds=field.metadata.get("bounds", {}),
             )
         )
     return fields
@@ -222,6 +239,25 @@ def _take_values(field: _Field, rest: list[str]) -> list[str]:
     if not taken:
         raise UserError(f"{field.flag}: found no value, expected {_expected(field)}")
     return taken
+
+
+def _out_of_range(field: _Field, value: Any) -> list[str]:
+    """What is wrong with a setting's numbers; nothing where it has no bounds or is none."""
+    minimum, below, step = (field.bounds.get(k) for k in ("minimum", "below", "multiple_of"))
+    wanted = [
+        f"at least {minimum:g}" if minimum is not None else "",
+        f"less than {below:g}" if below is not None else "",
+        f"a multiple of {step:g}" if step is not None else "",
+    ]
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, int | float) and (
+            (minimum is not None and number < minimum)
+            or (below is not None and number >= below)
+            or (step is not None and number % step)
+        ):
+            expected = ", ".join(text for text in wanted if text)
+            return [f"{field.flag}: found {number:g}, expected {expected}"]
+    return []
 
 
 def _convert_all(field: _Field, texts: list[str], equals: bool) -> Any:

@@ -74,9 +74,21 @@ class TrainingPlan:
     seed: int = 1
 
     @classmethod
-    def from_settings(cls, settings: Any) -> TrainingPlan:
-        """The plan that a script's settings describe."""
-        return cls(**{f.name: getattr(settings, f.name) for f in dataclasses.fields(cls)})
+    def from_settings(cls, settings: Any, num_classes: int) -> TrainingPlan:
+        """The plan that a script's settings describe, for so many change moments.
+
+        Raises:
+            UserError: The number of class factors is wrong.
+        """
+        plan = cls(**{f.name: getattr(settings, f.name) for f in dataclasses.fields(cls)})
+        given = {"area": (plan.area_factors, 2), "moment": (plan.moment_factors, num_classes)}
+        for task, (factors, expected) in given.items():
+            if factors is not None and len(factors) != expected:
+                raise UserError(
+                    f"--{task}-factors: found {len(factors)} numbers, expected {expected}, one "
+                    "per class starting with 'unchanged', or none."
+                )
+        return plan
 
 
 @dataclass
@@ -123,20 +135,18 @@ def fit(
 
     Raises:
         CaimError: The loss is not finite; epoch, step and AOIs are named.
-        UserError: There is nothing to train on, or nothing left to resume, or the number of
-            class factors is wrong.
+        UserError: There is nothing to train on, or nothing left to resume.
     """
     if len(train) == 0 or len(val) == 0:
         raise UserError(
             f"training: found {len(train)} training and {len(val)} validation batches, expected "
             "at least one each; lower --batch-size, or add scenes."
         )
-    _check_factors(plan, template.data["num_dates"])
     optimizer = _adam(network, plan)
     rows, first = _resumed(network, optimizer, plan, folder) if resume else _fresh(folder)
     for epoch in range(first, plan.epochs):
         torch.manual_seed(plan.seed * 7_919 + epoch)  # dropout and augmentation, also when resumed
-        if plan.rebuild_optimizer and epoch > first:
+        if plan.rebuild_optimizer:
             optimizer = _adam(network, plan)
         begun = time.perf_counter()
         trained = run_epoch("train", network, train, plan, epoch, optimizer)
@@ -303,16 +313,6 @@ def _keep(
     save_checkpoint(folder / "last.pth", dataclasses.replace(checkpoint, resume=state))
     append_csv_row(folder / "metrics.csv", rows[-1])
     draw_learning_curve(folder / "learning_curve.png", rows)
-
-
-def _check_factors(plan: TrainingPlan, num_dates: int) -> None:
-    given = {"area": (plan.area_factors, 2), "moment": (plan.moment_factors, num_dates)}
-    for task, (factors, expected) in given.items():
-        if factors is not None and len(factors) != expected:
-            raise UserError(
-                f"--{task}-factors: found {len(factors)} numbers, expected {expected}, one per "
-                "class starting with 'unchanged', or none."
-            )
 
 
 def _fresh(folder: Path) -> tuple[list[dict[str, Any]], int]:
