@@ -74,8 +74,8 @@ class SceneMapWriter:
             scores = "no labelled pixels in this scene, so there is no score"
         elif result.moment_matrix[1:].any():
             scores = (
-                f"change area F1 {100 * area['f1']:.1f} %, kappa {100 * area['kappa']:.1f} %; "
-                f"change moment mean F1 {100 * (moment['f1_macro_all'] or 0):.1f} % (all classes)"
+                f"change area: F1 {100 * area['f1']:.1f} %, kappa {100 * area['kappa']:.1f} %; "
+                f"change moment: kappa {100 * (moment['kappa'] or 0):.1f} %"
             )
         else:
             scores = (

@@ -9,8 +9,9 @@ Paper: difference extraction and enhancement.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -81,9 +82,16 @@ class Correlation(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Correlate tokens (B, H·W, E); the result has the same shape."""
         tokens = self.norm1(tokens + self.dropout(self._attend(tokens)))
-        hidden = self.dropout(F.relu(self.linear1(tokens)))
+        hidden = self._relu_dropout(self.linear1(tokens))
         correlated: Tensor = self.norm2(tokens + self.dropout(self.linear2(hidden)))
         return correlated
+
+    def _relu_dropout(self, hidden: Tensor) -> Tensor:
+        """Dropout after ReLU; in training by a function that stores one tensor, not three."""
+        if not self.training or not self.dropout.p:
+            return F.relu(hidden)
+        dropped: Tensor = _ReluDropout.apply(hidden, self.dropout.p)  # type: ignore[no-untyped-call]
+        return dropped
 
     def _attend(self, tokens: Tensor) -> Tensor:
         """Multi-head attention along the chosen axis by a kernel that never stores the matrix."""
@@ -99,3 +107,25 @@ class Correlation(nn.Module):
         )
         attended: Tensor = self.out_proj(rearrange(mixed, merge))
         return attended
+
+
+class _ReluDropout(torch.autograd.Function):
+    """dropout(relu(x)), remembering its result only.
+
+    Where the result is positive, x was positive and kept, so the gradient is 1 / (1 − p) there
+    and 0 elsewhere: neither x nor the dropout mask need to be stored. The hidden layer is the
+    largest tensor of a training step; the usual pair of functions stores it twice and the mask.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, probability: float) -> Tensor:
+        kept = torch.empty_like(hidden, dtype=torch.bool).bernoulli_(1 - probability)
+        dropped = F.relu(hidden).mul_(kept).div_(1 - probability)
+        ctx.save_for_backward(dropped)
+        ctx.scale = 1 / (1 - probability)
+        return dropped
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (dropped,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(gradient, dropped, 0).mul_(ctx.scale), None

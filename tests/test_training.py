@@ -249,13 +249,19 @@ def test_a_loss_that_is_not_finite_stops_the_run_naming_epoch_step_and_scene(
     assert not (tmp_path / "last.pth").exists()
 
 
-def test_class_factors_of_another_number_are_told() -> None:
-    fields = {f.name: f.default for f in dataclasses.fields(TrainingPlan)} | {"epochs": 1}
-    with pytest.raises(UserError, match="--moment-factors: found 2 numbers, expected 3"):
-        settings = SimpleNamespace(**fields | {"moment_factors": (5.5, 1.0)})
-        TrainingPlan.from_settings(settings, 3)
-    with pytest.raises(UserError, match="--area-factors"):
-        settings = SimpleNamespace(**fields | {"area_factors": (5.5, 1.0, 1.0)})
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("moment_factors", (5.5, 1.0), "--moment-factors: found 2 numbers, expected 3"),
+        ("area_factors", (5.5, 1.0, 1.0), "--area-factors: found 3 numbers, expected 2"),
+    ],
+)
+def test_class_factors_of_another_number_are_told(
+    name: str, given: tuple[float, ...], message: str
+) -> None:
+    fields = {f.name: f.default for f in dataclasses.fields(TrainingPlan)}
+    settings = SimpleNamespace(**fields | {"epochs": 1, name: given})
+    with pytest.raises(UserError, match=message):
         TrainingPlan.from_settings(settings, 3)
 
 
