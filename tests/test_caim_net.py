@@ -354,9 +354,16 @@ def test_dropout_acts_in_training_only() -> None:
 
 def test_dropout_acts_in_three_places_besides_attention() -> None:
     stage, calls = Correlation(8, "spatial"), []
+    hidden = []
     stage.dropout.register_forward_hook(lambda *_: calls.append(1))
-    stage(torch.randn(1, 9, 8))
-    assert len(calls) == 3
+    stage.linear2.register_forward_pre_hook(lambda _, inputs: hidden.append(inputs[0]))
+    tokens = torch.randn(1, 500, 8)
+    stage(tokens)
+    assert len(calls) == 2  # after attention and after the second linear
+    stage.eval()(tokens)
+    in_training, in_test = ((part == 0).double().mean().item() for part in hidden)
+    # after ReLU: a tenth of what ReLU leaves is dropped (tokens differ a little by the first)
+    assert abs(in_training - (in_test + 0.1 * (1 - in_test))) < 0.02
     assert stage.dropout.p == 0.1
 
 
