@@ -92,7 +92,8 @@ def main() -> None:
         counted_once=not released,
         blank_unseen=reading["ignore_invalid"],
     )
-    write_scores(folder / "metrics.json", report, settings, weights, device)
+    made = DATASET.provenance(settings.data_root)
+    write_scores(folder / "metrics.json", report, settings, weights, device, made)
     say(score_table(report))
     say(f"scores: {folder / 'metrics.json'}; maps and pictures: {folder / 'maps'}")
 

@@ -1,4 +1,4 @@
-"""What is known of a data set: bands, dates, file names, codes. Facts only, nothing is read here.
+"""What is known of a data set: bands, dates, file names, codes. Of files only dataset.json is read.
 
 The two data sets of the paper differ in these facts and in nothing else; every other
 module of this package takes a :class:`DatasetSpec`.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+from utils.files import read_json
 
 __all__ = [
     "DYNAMIC",
@@ -88,6 +90,19 @@ class DatasetSpec:
             "patch_size": patch_size,
             "pixel_scale": pixel_scale,
         }
+
+    def provenance(self, data_root: Path) -> dict[str, Any]:
+        """How the data at hand were made, from ``dataset.json`` beside the splits.
+
+        Returns:
+            Its entries that are short facts (lists of scenes are left out); empty without the
+            file, as for the authors' processed copies.
+        """
+        path = data_root / self.images_root / "dataset.json"
+        if not path.is_file():
+            return {}
+        kept = (str, int, float, bool, dict)
+        return {key: value for key, value in read_json(path).items() if isinstance(value, kept)}
 
     def index_folder(self, patch_size: int, stride: int) -> str:
         """Folder of the patch index inside the data root."""

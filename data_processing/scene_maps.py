@@ -85,7 +85,7 @@ class SceneMapWriter:
         draw_overview(
             path, first, last, result.moment_label[::step, ::step],
             result.moment[::step, ::step], scene.dates,
-            f"{scene.spec.title}: {scene.name}", scores,
+            f"{scene.name}, in the layout of {scene.spec.title}", scores,
         )  # fmt: skip
 
 

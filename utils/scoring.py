@@ -29,7 +29,7 @@ from utils.files import sha256, write_json
 from utils.loading import Batches, to_device
 from utils.metrics import ConfusionMatrix, Matrix, area_scores, moment_errors, moment_scores
 from utils.precision import Precision, autocast
-from utils.progress import progress
+from utils.progress import progress, say
 
 __all__ = ["SceneLike", "SceneResult", "score_scenes", "score_table", "write_scores"]
 
@@ -226,7 +226,12 @@ def score_table(report: dict[str, Any]) -> str:
 
 
 def write_scores(
-    path: Path, report: dict[str, Any], settings: Any, weights: Checkpoint, device: torch.device
+    path: Path,
+    report: dict[str, Any],
+    settings: Any,
+    weights: Checkpoint,
+    device: torch.device,
+    provenance: dict[str, Any],
 ) -> None:
     """Write metrics.json: the scores, and the protocol that they were taken by.
 
@@ -236,6 +241,7 @@ def write_scores(
         settings: The Test program's settings.
         weights: The weights that were scored.
         device: Where the network ran.
+        provenance: How the data were made, as far as they say; empty if they do not.
     """
     full = settings.protocol == "full"
     protocol = {
@@ -260,8 +266,11 @@ def write_scores(
         },
         "device": describe_device(device),
         "data_root": str(settings.data_root),
+        "dataset": provenance,
     }
     write_json(path, {**report, "protocol": protocol})
+    if "note" in provenance:
+        say(f"note: {provenance['note']}")
 
 
 def _report(results: list[SceneResult]) -> dict[str, Any]:
