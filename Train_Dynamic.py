@@ -15,7 +15,7 @@ from typing import Literal
 
 from data_processing.augmentation import FlipRotate
 from data_processing.dataset_spec import DYNAMIC as DATASET
-from data_processing.series_dataset import open_split
+from data_processing.series_dataset import open_splits
 from utils.checkpoint import Checkpoint, network_to_train
 from utils.device import choose_device, describe_device, seed_everything
 from utils.errors import run_program
@@ -58,7 +58,7 @@ class Settings:
     # optimisation
     epochs: int = setting(100, "passes over the training patches", "optimisation", minimum=1)
     batch_size: int = setting(96, "patches per step", minimum=1)
-    lr: float = setting(1e-4, "learning rate of Adam", minimum=1e-12)
+    lr: float = setting(1e-4, "learning rate of Adam", minimum=1e-12, below=10)
     schedule: Literal["step", "cosine"] = setting("step", "course of the learning rate")
     lr_milestones: tuple[int, ...] = setting(
         (100,), "epochs (from 0) at which steps lower it", minimum=0
@@ -99,13 +99,11 @@ def main() -> None:
         say(f"protocol released: {RELEASED}")
     device = choose_device(settings.device)
     seed_everything(settings.seed)
-    train_set, val_set = (
-        open_split(
-            settings.data_root, DATASET, split, settings.patch_size, settings.stride,
-            transform=FlipRotate() if settings.augment and split == "train" else None,
-            cache=settings.cache, pixel_scale=settings.pixel_scale,
-            ignore_invalid=settings.ignore_invalid,
-        ) for split in ("train", "val")
+    train_set, val_set = open_splits(
+        settings.data_root, DATASET,
+        {"train": FlipRotate() if settings.augment else None, "val": None},
+        settings.patch_size, settings.stride, cache=settings.cache,
+        pixel_scale=settings.pixel_scale, ignore_invalid=settings.ignore_invalid,
     )  # fmt: skip
     arguments = {
         "in_channels": len(DATASET.bands), "num_dates": DATASET.num_dates,

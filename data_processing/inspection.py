@@ -192,7 +192,8 @@ def _scene_row(scene: SceneReport, spec: DatasetSpec) -> tuple[str, ...]:
     if scene.pixels and scene.info:
         pixels = scene.info.height * scene.info.width
         ignored = f"{100 * scene.pixels.ignored / pixels:.2f} %"
-    state = f"{len(scene.faults)} faults" if scene.faults else "sound"
+    count = len(scene.faults)
+    state = f"{count} fault{'s' * (count > 1)}" if count else "sound"
     return scene.label, size, dtype, dates, changed, ignored, state
 
 

@@ -89,8 +89,9 @@ def read_window(
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Read a window that lies inside the raster.
 
-    A pixel has no data where any band is NaN, or any band holds the value of the nodata tag; with
-    the tag 0, which is also a possible measurement, all bands must hold it.
+    A pixel has no data where any band is NaN, or any band holds a negative nodata tag (−9999),
+    which can be no measurement. A tag of 0 or more (0, 255) may be one in a single band, above
+    all in an alpha band, so that all bands must hold it.
 
     Returns:
         Values (C, h, w) of the stored type, and a mask (h, w) that is True where there is data.
@@ -239,5 +240,5 @@ def _has_data(stored: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.
         has_data &= ~np.isnan(stored).any(axis=0)
     if nodata is not None and not np.isnan(nodata):
         missing = stored == float(nodata)
-        has_data &= ~(missing.all(axis=0) if nodata == 0 else missing.any(axis=0))
+        has_data &= ~(missing.any(axis=0) if nodata < 0 else missing.all(axis=0))
     return has_data

@@ -129,13 +129,12 @@ class Scene:
         """Read a window; where it leaves the scene it is filled with the nearest edge values.
 
         In ``images`` a pixel without data (nodata tag, NaN) is 0 in all bands; where only the
-        alpha band says so, the stored values stay.
+        alpha band says so, the stored values stay. With ``ignore_invalid`` off, as for the
+        released programs, which know no tags, only NaN is replaced.
 
         Args:
-            row: Top row, may be negative.
-            col: Left column, may be negative.
-            height: Rows of the window.
-            width: Columns of the window.
+            row, col: Top row and left column, may be negative.
+            height, width: Rows and columns of the window.
             pixel_scale: ``auto`` (8-bit / 255, 16-bit / 10000, float as stored) or ``stored``.
             ignore_invalid: Whether pixels without data at some date get label −1. Filled pixels
                 and pixels labelled "ignore" on disk always do.
@@ -158,8 +157,9 @@ class Scene:
             )
         stored = self._stored(top, left, bottom - top, right - left)
         images = scale_pixels(stored.images, pixel_scale)
-        if not stored.has_data.all():
-            images = np.where(stored.has_data[:, None], images, np.float32(0))
+        has_data = stored.has_data if ignore_invalid else ~np.asarray(np.isnan(images).any(axis=1))
+        if not has_data.all():
+            images = np.where(has_data[:, None], images, np.float32(0))
         area = decode_label(stored.area, self._area_nodata, binary=True)
         moment = decode_label(stored.moment, self._moment_nodata)
         known = (area != IGNORE) & (moment != IGNORE)

@@ -6,7 +6,7 @@ pixels are read in ``scene``; flips in ``augmentation``. Not in the paper.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,14 +15,19 @@ from torch.utils.data import Dataset
 
 from data_processing.dataset_spec import DatasetSpec, Split
 from data_processing.layout_check import examine_scene
-from data_processing.patch_index import PatchOrigin, read_patch_index, require_index
+from data_processing.patch_index import (
+    PatchOrigin,
+    patch_index_path,
+    read_patch_index,
+    require_index,
+)
 from data_processing.scene import PixelScale, Scene
 from data_processing.splits import find_scenes, read_scene_list, scene_list_path
 from utils.errors import DataError, UserError
 from utils.progress import progress, say
 from utils.tiling import covering_origins
 
-__all__ = ["Sample", "SeriesDataset", "Transform", "cover_split", "open_split"]
+__all__ = ["SeriesDataset", "Transform", "cover_split", "open_split", "open_splits"]
 
 SHOWN_WARNINGS = 5
 
@@ -128,22 +133,12 @@ def open_split(
     stride = spec.stride if stride is None else stride
     require_index(data_root, spec, split, patch_size, stride)
     errors: list[DataError] = []
-    folders: list[Path] = []
-    listed = True
-    try:
-        folders = read_scene_list(data_root, spec, split)
-    except DataError as error:
-        listed = False
-        errors.append(error)
-        folders = _folders_there(data_root, spec, split)
+    folders = _listed_folders(data_root, spec, split, errors)
+    listed = not errors
     scenes = _open_scenes(data_root, spec, folders, verify == "full", errors)
-    origins: list[PatchOrigin] = []
-    try:
-        # Without a list nobody knows which scene an ID means.
-        known = scenes if listed else [None] * len(scenes)
-        origins = read_patch_index(data_root, spec, split, patch_size, stride, known)
-    except DataError as error:
-        errors.append(error)
+    # Without a list nobody knows which scene an ID means.
+    known = scenes if listed else [None] * len(scenes)
+    origins = _read_index(data_root, spec, split, patch_size, stride, known, errors)
     if errors:
         raise _merged(f"{data_root}, {spec.title}, split {split}", errors)
     return SeriesDataset(
@@ -155,6 +150,41 @@ def open_split(
         pixel_scale,
         ignore_invalid,
     )
+
+
+def open_splits(
+    data_root: Path,
+    spec: DatasetSpec,
+    transforms: Mapping[Split, Transform | None],
+    patch_size: int | None = None,
+    stride: int | None = None,
+    *,
+    cache: bool = False,
+    pixel_scale: PixelScale = "auto",
+    ignore_invalid: bool = True,
+) -> list[SeriesDataset]:
+    """Open several splits, each with its transform, as :func:`open_split` does.
+
+    Raises:
+        DataError: With the faults of all of them at once.
+    """
+    opened: list[SeriesDataset] = []
+    errors: list[DataError] = []
+    for split, transform in transforms.items():
+        try:
+            opened.append(
+                open_split(
+                    data_root, spec, split, patch_size, stride, transform=transform, cache=cache,
+                    pixel_scale=pixel_scale, ignore_invalid=ignore_invalid,
+                )
+            )  # fmt: skip
+        except DataError as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise _merged(f"{data_root}, {spec.title}", errors)
+    return opened
 
 
 def cover_split(
@@ -171,18 +201,16 @@ def cover_split(
     """Open a split so that its patches cover every pixel of every scene; needs no index.
 
     Args:
-        data_root: Folder that holds ``Images_<name>/``.
-        spec: Facts of the data set.
+        data_root, spec: As for :func:`open_split`.
         split: train, val or test. Its scene list decides where there is one, else its folder.
         patch_size: Side of a patch in pixels; default as in ``spec``.
         overlap: Least overlap of neighbouring patches in pixels.
-        pixel_scale: ``auto`` or ``stored``.
-        ignore_invalid: Whether pixels without data at some date get label −1.
+        pixel_scale, ignore_invalid: See :class:`SeriesDataset`.
         verify: ``full`` goes through all pixels once, ``quick`` through the headers.
 
     Raises:
-        DataError: With all faults of list and scenes.
-        UserError: The overlap is not smaller than the patch.
+        DataError: With all faults of list, scenes and patch index (where there is one).
+        UserError: The overlap is no smaller than the patch.
     """
     data_root = Path(data_root)
     patch_size = spec.patch_size if patch_size is None else patch_size
@@ -191,20 +219,26 @@ def cover_split(
             f"--overlap: found {overlap}, expected 0 or more and less than the patch size, "
             f"{patch_size}."
         )
-    if scene_list_path(data_root, spec, split).is_file():
-        folders = read_scene_list(data_root, spec, split)
+    errors: list[DataError] = []
+    listed = scene_list_path(data_root, spec, split).is_file()
+    stride = spec.stride if patch_size == spec.patch_size else patch_size
+    if listed:
+        folders = _listed_folders(data_root, spec, split, errors)
     else:
         folders = find_scenes(data_root, spec, split)
         say(
             f"no scene list in {data_root}: all {len(folders)} scenes of {split}/ are taken. "
             "Lists and the patch index, needed for training and the released protocol, are made "
             f"by\n  {spec.list_command(data_root)}\n"
-            f"  {spec.index_command(data_root, patch_size, spec.stride)}"
+            f"  {spec.index_command(data_root, patch_size, stride)}"
         )
-    errors: list[DataError] = []
-    scenes = [s for s in _open_scenes(data_root, spec, folders, verify == "full", errors) if s]
+    opened = _open_scenes(data_root, spec, folders, verify == "full", errors)
+    if listed and patch_index_path(data_root, spec, split, patch_size, stride).is_file():
+        # not needed here, but a faulty index is told before somebody trains with it
+        _read_index(data_root, spec, split, patch_size, stride, opened, errors)
     if errors:
-        raise errors[0]
+        raise _merged(f"{data_root}, {spec.title}, split {split}", errors)
+    scenes = [scene for scene in opened if scene is not None]
     origins = [
         PatchOrigin(index, row, col)
         for index, scene in enumerate(scenes)
@@ -222,11 +256,34 @@ def _merged(where: str, errors: Sequence[DataError]) -> DataError:
     return DataError(where, faults, "\n".join(advice))
 
 
-def _folders_there(data_root: Path, spec: DatasetSpec, split: Split) -> list[Path]:
-    """Scenes on disk, for checking them even though the list is at fault."""
+def _listed_folders(
+    data_root: Path, spec: DatasetSpec, split: Split, errors: list[DataError]
+) -> list[Path]:
+    """Scenes of the list; where it is at fault those on disk, so that they are checked too."""
+    try:
+        return read_scene_list(data_root, spec, split)
+    except DataError as error:
+        errors.append(error)
     try:
         return find_scenes(data_root, spec, split)
     except DataError:
+        return []
+
+
+def _read_index(
+    data_root: Path,
+    spec: DatasetSpec,
+    split: Split,
+    patch_size: int,
+    stride: int,
+    scenes: Sequence[Scene | None],
+    errors: list[DataError],
+) -> list[PatchOrigin]:
+    """The patch index; its faults go into ``errors``."""
+    try:
+        return read_patch_index(data_root, spec, split, patch_size, stride, scenes)
+    except DataError as error:
+        errors.append(error)
         return []
 
 

@@ -55,21 +55,12 @@ class PeepholeLSTM(nn.Module):
         no_peephole = self.weight_hh.new_zeros(2 * self.hidden_dim, self.hidden_dim)
         peephole = torch.cat((self.weight_pi, self.weight_pf, no_peephole))
         recurrent = torch.cat((self.weight_hh, peephole), dim=1)  # (4·hidden, 2·hidden)
-        hidden, cell = self._first_step(gates[:, 0])
-        states = [hidden]
-        for gate in gates.unbind(1)[1:]:
+        hidden = cell = gates.new_zeros(gates.shape[0], self.hidden_dim)
+        states = []
+        for gate in gates.unbind(1):
             gate = gate + F.linear(torch.cat((hidden, cell), dim=-1), recurrent)
             i, f, g, o = gate.chunk(4, dim=-1)
             cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * torch.tanh(g)
-            hidden = self._emit(o, cell)
+            hidden = torch.sigmoid(o + F.linear(cell, self.weight_po)) * torch.tanh(cell)
             states.append(hidden)
         return torch.stack(states, dim=1)
-
-    def _first_step(self, gate: Tensor) -> tuple[Tensor, Tensor]:
-        """A step from zero state: nothing recurrent to add, nothing to forget."""
-        i, _, g, o = gate.chunk(4, dim=-1)
-        cell = torch.sigmoid(i) * torch.tanh(g)
-        return self._emit(o, cell), cell
-
-    def _emit(self, o: Tensor, cell: Tensor) -> Tensor:
-        return torch.sigmoid(o + F.linear(cell, self.weight_po)) * torch.tanh(cell)

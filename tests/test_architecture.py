@@ -25,7 +25,8 @@ ALLOWED = {
     "data_processing": {"data_processing.", "utils.", "models"},
 }
 OPEN_TO_ALL = {"tests"}
-SKIPPED = {".git", ".venv", "data", "runs", "results", "demo", "__pycache__"}
+SKIPPED = {".git", ".venv", "data", "runs", "results", "demo", "__pycache__", ".mypy_cache"}
+SKIPPED |= {".ruff_cache", ".pytest_cache"}
 
 
 @cache

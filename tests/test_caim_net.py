@@ -342,6 +342,12 @@ def test_every_parameter_gets_a_gradient(attention: str, cam: str) -> None:
             assert gradient.abs().max() > 1e-9, part
 
 
+def test_every_parameter_gets_a_gradient_tensor_for_two_dates_too() -> None:
+    ours = CAIMNet(num_dates=2, width=8).train()
+    ours(torch.rand(2, 2, 4, 8, 8)).moment_prob[:, 0].sum().backward()
+    assert all(parameter.grad is not None for parameter in ours.parameters())
+
+
 def test_dropout_acts_in_training_only() -> None:
     ours, images = network(), series()
     with torch.no_grad():

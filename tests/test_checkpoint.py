@@ -202,7 +202,14 @@ def test_a_missing_file_is_told_with_where_to_get_one(tmp_path: Path) -> None:
     text = refusal(tmp_path / "none.pth")
     assert "no such file" in text
     assert "best_model/README.md" in text
-    assert "no such file" in refusal(tmp_path)
+    assert "found a folder" in refusal(tmp_path)
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    state = dict(checkpoint().state_dict)
+    state["be_conv.weight"] = torch.full_like(state["be_conv.weight"], float("nan"))
+    with pytest.raises(CheckpointError, match=r"NaN or infinite values \(be_conv\.weight"):
+        load_checkpoint(edited(tmp_path / "a.pth", state_dict=state)).build()
 
 
 @pytest.mark.parametrize("content", [[1, 2], 3, torch.zeros(2)])
@@ -286,6 +293,7 @@ def settings(path: Path, **changes: Any) -> SimpleNamespace:
         "patch_size": None,
         "batch_size": 2,
         "pixel_scale": "checkpoint",
+        "protocol": "full",
         "share_cam": False,
     }
     return SimpleNamespace(**(usual | changes))
@@ -322,6 +330,17 @@ def test_released_weights_of_six_dates_use_pixels_as_stored_and_of_nine_scaled(
     nine_facts = SPACENET7.facts(SPACENET7.patch_size)
     nine = load_for_scoring(settings(released_file(tmp_path, 9), patch_size=8), nine_facts)
     assert nine.data["pixel_scale"] == "auto"
+
+
+def test_the_released_protocol_takes_the_patches_of_the_index_with_weights_of_any_size(
+    tmp_path: Path,
+) -> None:
+    path = ours_file(tmp_path)  # trained on patches of 8
+    assert load_for_scoring(settings(path), facts()).data["patch_size"] == 8
+    released = settings(path, protocol="released")
+    assert load_for_scoring(released, facts()).data["patch_size"] == DYNAMIC.patch_size
+    given = settings(path, protocol="released", patch_size=16)
+    assert load_for_scoring(given, facts()).data["patch_size"] == 16
 
 
 def test_weights_of_the_other_data_set_are_refused(tmp_path: Path) -> None:

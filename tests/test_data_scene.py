@@ -168,3 +168,22 @@ def test_a_scene_that_cannot_be_read_says_all_that_is_missing(tmp_path: Path) ->
         Scene(folder, DYNAMIC)
     assert "found 4 images" in str(caught.value)
     assert "change/multi_change.tif: missing" in str(caught.value)
+
+
+def test_a_tag_of_255_spares_the_opaque_pixels_of_an_rgba_series(tmp_path: Path) -> None:
+    folder = write_spacenet7_scene(tmp_path / "L15-a", size=8, nodata=255)
+    window = Scene(folder, SPACENET7).read(0, 0, 8, 8)
+    assert window["valid"].mean() > 0.9
+    assert window["images"][:, :3].any()
+
+
+def test_without_ignoring_values_under_a_tag_stay_as_the_released_programs_read_them(
+    tmp_path: Path,
+) -> None:
+    images = np.full((6, 4, 8, 8), 0.5, np.float32)
+    images[2, :, 3, 4] = -9999.0
+    folder = write_dynamic_scene(tmp_path / "s", size=8, images=images, nodata=-9999.0)
+    scene = Scene(folder, DYNAMIC)
+    assert not scene.read(0, 0, 8, 8)["images"][2, :, 3, 4].any()
+    released = scene.read(0, 0, 8, 8, ignore_invalid=False)["images"]
+    assert (released[2, :, 3, 4] == -9999.0).all()

@@ -15,10 +15,15 @@ from data_processing.dataset_spec import DYNAMIC, SPACENET7
 from data_processing.Dynamic_custom import dynamic_dataset
 from data_processing.patch_index import PatchOrigin
 from data_processing.scene import Scene
-from data_processing.series_dataset import SeriesDataset, open_split
+from data_processing.series_dataset import (
+    SeriesDataset,
+    cover_split,
+    open_split,
+    open_splits,
+)
 from data_processing.SpaceNet7_custom import spacenet7_dataset
 from tests.scene_files import scene_folder, write_data_root, write_dynamic_scene, write_raster
-from utils.errors import DataError
+from utils.errors import DataError, UserError
 
 
 @pytest.mark.parametrize(
@@ -165,3 +170,42 @@ def test_converted_area_labels_are_reported(
 def test_a_missing_data_root_is_told_with_two_ways_out(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"Either put(.|\n)*sample_data\.py"):
         open_split(tmp_path / "none", DYNAMIC, "train")
+
+
+def test_faults_of_all_splits_are_told_at_once(tmp_path: Path) -> None:
+    root = write_data_root(tmp_path, "dynamic", 1, 64)
+    for split in ("train", "val"):
+        (scene_folder(root, "dynamic", split) / "change" / "bi_change.tif").unlink()
+    with pytest.raises(DataError) as caught:
+        open_splits(root, DYNAMIC, {"train": None, "val": None})
+    text = str(caught.value)
+    assert "train/Scene" in text
+    assert "val/Scene" in text
+
+
+def test_covering_patches_reach_every_pixel_without_an_index(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_data_root(tmp_path, "dynamic", 1, 100, index=False)
+    patches = cover_split(root, DYNAMIC, "test", 64)
+    assert [tuple(origin[1:]) for origin in patches.origins] == [(0, 0), (0, 36), (36, 0), (36, 36)]
+    said = capsys.readouterr().out
+    assert "Dynamic_Fsplit.py" in said
+    assert "Dynamic_create_xys.py" in said
+
+
+def test_covering_tells_faults_of_list_scenes_and_index_together(tmp_path: Path) -> None:
+    root = write_data_root(tmp_path, "dynamic", 1, 64)
+    (scene_folder(root, "dynamic", "test") / "change" / "bi_change.tif").unlink()
+    index = root / "Dynamic_xys_64_64" / "myxys_test.csv"
+    index.write_text("X,Y,image_ID\n0,0,7\n")
+    with pytest.raises(DataError) as caught:
+        cover_split(root, DYNAMIC, "test", 64)
+    assert len(caught.value.faults) >= 2
+    assert "bi_change.tif" in str(caught.value)
+    assert "myxys_test.csv" in str(caught.value)
+
+
+def test_an_overlap_as_large_as_the_patch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--overlap: found 64"):
+        cover_split(tmp_path, DYNAMIC, "test", 64, overlap=64)

@@ -13,7 +13,7 @@ import torch
 
 from utils.errors import UserError
 from utils.progress import progress, say
-from utils.run_log import append_csv_row, environment, open_run_folder, read_csv_rows
+from utils.run_log import environment, open_run_folder, read_csv_rows, write_csv_rows
 from utils.settings import REPOSITORY
 
 
@@ -94,8 +94,8 @@ def test_a_copy_without_git_names_no_commit_of_a_repository_around_it(
 
 def test_rows_survive_in_order_and_new_columns_are_added(tmp_path: Path) -> None:
     table = tmp_path / "metrics.csv"
-    append_csv_row(table, {"epoch": 1, "train_loss": 0.1 + 0.2})
-    append_csv_row(table, {"epoch": 2, "train_loss": None, "note": 'a, "b"\nc'})
+    first = {"epoch": 1, "train_loss": 0.1 + 0.2}
+    write_csv_rows(table, [first, {"epoch": 2, "train_loss": None, "note": 'a, "b"\nc'}])
     assert read_csv_rows(table) == [
         {"epoch": "1", "train_loss": repr(0.1 + 0.2), "note": ""},
         {"epoch": "2", "train_loss": "", "note": 'a, "b"\nc'},
@@ -106,7 +106,7 @@ def test_a_kill_while_a_row_is_written_leaves_the_earlier_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = tmp_path / "metrics.csv"
-    append_csv_row(table, {"epoch": 1})
+    write_csv_rows(table, [{"epoch": 1}])
     before = table.read_bytes()
 
     def killed(*_: object) -> None:
@@ -114,14 +114,9 @@ def test_a_kill_while_a_row_is_written_leaves_the_earlier_rows(
 
     monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        append_csv_row(table, {"epoch": 2})
+        write_csv_rows(table, [{"epoch": 1}, {"epoch": 2}])
     assert table.read_bytes() == before
     assert list(tmp_path.iterdir()) == [table]
-
-
-def test_an_empty_row_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no column"):
-        append_csv_row(tmp_path / "metrics.csv", {})
 
 
 def test_a_bar_passes_its_items_on_and_is_silent_in_a_log(
@@ -139,3 +134,9 @@ def test_a_line_is_shown_by_a_console_that_lacks_its_signs(
     monkeypatch.setattr(sys, "stdout", console)
     say("epochs 100 → 2, 木")
     assert console.buffer.getvalue() == b"epochs 100 -> 2, ?\n"
+
+
+def test_an_output_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be made"):
+        open_run_folder("Test", tmp_path / "file" / "below", False, False)

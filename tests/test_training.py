@@ -196,8 +196,17 @@ def test_nothing_left_to_resume_and_nothing_to_resume_from_are_told(tmp_path: Pa
     run(tmp_path, TrainingPlan(epochs=1))
     with pytest.raises(UserError, match="finished epoch 1 of 1"):
         run(tmp_path, TrainingPlan(epochs=1), resume=True)
-    with pytest.raises(CheckpointError, match="no such file"):
+    with pytest.raises(UserError, match=r"holds no last\.pth"):
         run(tmp_path / "nowhere", TrainingPlan(epochs=1), resume=True)
+
+
+def test_a_lost_or_longer_table_is_restored_from_the_weights_file(tmp_path: Path) -> None:
+    run(tmp_path, TrainingPlan(epochs=2))
+    before = table(tmp_path)
+    (tmp_path / "metrics.csv").unlink()
+    run(tmp_path, TrainingPlan(epochs=3), resume=True)
+    assert table(tmp_path)[:2] == before
+    assert len(table(tmp_path)) == 3
 
 
 def test_weights_of_other_settings_are_not_resumed(tmp_path: Path) -> None:
@@ -412,6 +421,6 @@ def test_a_run_leaves_its_table_weights_and_curve(
     assert set(row) >= TIMING
     last = load_checkpoint(tmp_path / "last.pth")
     assert (last.arguments, last.data["name"], last.training["epoch"]) == (ARGUMENTS, "easy", 2)
-    assert set(last.resume) == {"optimizer"}
+    assert set(last.resume) == {"optimizer", "rows"}
     assert load_checkpoint(tmp_path / "best.pth").resume == {}
     assert "epoch 2/2" in capsys.readouterr().out

@@ -79,6 +79,12 @@ class Checkpoint:
                 "fit:\n  - " + "\n  - ".join(faults) + "\nLikely cause: the file was edited, or "
                 "written by another version of this program. Use the file as it was written."
             )
+        bad = [key for key, value in self.state_dict.items() if not value.isfinite().all()]
+        if bad:
+            raise CheckpointError(
+                f"checkpoint: {len(bad)} tensors hold NaN or infinite values ({', '.join(bad[:3])}"
+                "), expected numbers; the training that wrote it had diverged. Use an earlier one."
+            )
         network.load_state_dict(self.state_dict)
         return network.eval()
 
@@ -132,7 +138,8 @@ def load_checkpoint(path: Path, patch_size: int = 64) -> Checkpoint:
             f"{path}: found format {content['format']!r}, expected {FORMAT!r}; the file was "
             "written by another version of this program."
         )
-    inner = content.get("state_dict", content)
+    wrappers = ("state_dict", "model", "model_state_dict")
+    inner = next((content[key] for key in wrappers if key in content), content)
     state = {
         str(key).removeprefix("module."): value
         for key, value in (inner.items() if isinstance(inner, Mapping) else ())
@@ -214,7 +221,11 @@ def load_for_scoring(settings: Any, facts: Mapping[str, Any]) -> Checkpoint:
         UserError: Batch or patch size do not go with per-window CAM weights.
     """
     loaded = load_checkpoint(settings.checkpoint, settings.patch_size or facts["patch_size"])
-    usual = loaded.data.get("patch_size", facts["patch_size"])
+    fixed = loaded.arguments.get("cam_windows")
+    if settings.protocol == "released" and not fixed:  # the index's patches decide, not ours
+        usual = facts["patch_size"]
+    else:
+        usual = loaded.data.get("patch_size", facts["patch_size"])
     patch_size = settings.patch_size or usual
     say(f"{settings.checkpoint}: weights of {loaded.summary()}")
     found = (loaded.arguments.get("num_dates"), loaded.arguments.get("in_channels"))
@@ -263,6 +274,8 @@ def read_state_file(path: Path) -> dict[str, Any]:
         CheckpointError: Says what the file is instead, and what to do.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path}: found a folder, expected a weights file (.pth) in it.")
     if not path.is_file():
         raise CheckpointError(
             f"{path}: no such file, expected a weights file (.pth). best_model/README.md says "
@@ -310,7 +323,7 @@ def _refuse_what_is_no_torch_file(path: Path) -> None:
     if not head:
         raise CheckpointError(f"{path}: the file is empty, expected weights; download it again.")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script")):
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script", b"<!--")):
         raise CheckpointError(
             f"{path}: found a web page (HTML), expected weights; the download saved a login or "
             "error page. Open the address in a browser, sign in, and save the file itself."

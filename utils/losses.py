@@ -64,9 +64,9 @@ def balanced_focal_loss(
     # Ignored pixels go to a class of their own, K, so that no data-dependent shape arises
     # (picking them out by a mask would wait for the GPU).
     index = torch.where(label < 0, K, label)
-    counts = prob.new_zeros(K + 1).scatter_add_(
-        0, index.flatten(), prob.new_ones(1).expand(index.numel())
-    )[:K]
+    counts = index.new_zeros(K + 1)  # whole numbers: float32 stops counting at 2²⁴
+    counts.scatter_add_(0, index.flatten(), index.new_ones(1).expand(index.numel()))
+    counts = counts[:K].to(prob.dtype)
     num_labelled = counts.sum().clamp(min=1)
     weight = 1 - counts / num_labelled
     if class_factors is not None:

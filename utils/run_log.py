@@ -28,7 +28,6 @@ from utils.progress import say
 from utils.settings import REPOSITORY, to_dict
 
 __all__ = [
-    "append_csv_row",
     "environment",
     "open_run_folder",
     "read_csv_rows",
@@ -92,7 +91,13 @@ def open_run_folder(
             f"--output-dir {folder}: the folder is not empty. Name another one, or add --overwrite "
             f"to replace its results{', or --resume to continue the run in it' * can_resume}."
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--output-dir {folder}: the folder cannot be made ({error.strerror}), expected a "
+            "place that can be written. Name another one."
+        ) from error
     return folder
 
 
@@ -154,24 +159,6 @@ def environment(device: torch.device | None = None) -> dict[str, Any]:
         if commit
         else None,
     }
-
-
-def append_csv_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Add one row to a CSV file, with a header if the file is new; a kill leaves whole rows.
-
-    The file is rewritten and renamed, so it is meant for tables of epochs, not of pixels. A column
-    that earlier rows lack is added, empty for them; a column this row lacks stays empty.
-
-    Args:
-        path: The CSV file.
-        row: Values by column name; None is written as an empty cell.
-
-    Raises:
-        ValueError: ``row`` is empty.
-    """
-    if not row:
-        raise ValueError("row: found no column, expected at least one.")
-    write_csv_rows(path, [*(read_csv_rows(path) if Path(path).exists() else []), row])
 
 
 def write_csv_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -213,6 +213,8 @@ def score_table(report: dict[str, Any]) -> str:
         ),
     ]
     lines = ["".join(f"{cell:>{16 if i == 0 else 11}}" for i, cell in enumerate(r)) for r in rows]
+    if not np.any(report["confusion_matrix"]["moment"]):
+        return "No pixel was counted: none has both a label and data at every date. No scores."
     steps, days = moment["mae_steps"], moment["mae_days"]
     error = "none changed in both" if steps is None else f"{steps:.2f} steps, {days:.0f} days"
     return "\n".join(

@@ -30,7 +30,7 @@ from utils.metrics import ConfusionMatrix, area_scores, moment_scores
 from utils.plotting import draw_learning_curve
 from utils.precision import Precision, autocast
 from utils.progress import progress, say
-from utils.run_log import append_csv_row, read_csv_rows, write_csv_rows
+from utils.run_log import write_csv_rows
 
 __all__ = ["SELECTION", "TrainingPlan", "fit", "learning_rate"]
 
@@ -309,9 +309,9 @@ def _keep(
     )
     if is_best:
         save_checkpoint(folder / "best.pth", checkpoint)
-    state = {"optimizer": optimizer.state_dict()}
+    state = {"optimizer": optimizer.state_dict(), "rows": rows}
     save_checkpoint(folder / "last.pth", dataclasses.replace(checkpoint, resume=state))
-    append_csv_row(folder / "metrics.csv", rows[-1])
+    write_csv_rows(folder / "metrics.csv", rows)
     draw_learning_curve(folder / "learning_curve.png", rows)
 
 
@@ -326,10 +326,16 @@ def _resumed(
     network: nn.Module, optimizer: torch.optim.Optimizer, plan: TrainingPlan, folder: Path
 ) -> tuple[list[dict[str, Any]], int]:
     """Put the state of folder/last.pth into network and optimiser; rows so far, next epoch."""
+    if not (folder / "last.pth").is_file():
+        raise UserError(
+            f"--resume: {folder} holds no last.pth, expected one after the first epoch; no epoch "
+            "was finished there. Start again with --overwrite."
+        )
     last = load_checkpoint(folder / "last.pth")
     try:
         network.load_state_dict(last.state_dict)
         optimizer.load_state_dict(last.resume["optimizer"])
+        rows: list[dict[str, Any]] = list(last.resume["rows"])
     except (RuntimeError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
@@ -342,8 +348,7 @@ def _resumed(
             f"--resume: {folder} has finished epoch {epoch} of {plan.epochs}, expected epochs "
             "left to do; give a larger --epochs."
         )
-    rows: list[dict[str, Any]] = list(read_csv_rows(folder / "metrics.csv"))[:epoch]
-    write_csv_rows(folder / "metrics.csv", rows)  # a row newer than the weights is done again
+    write_csv_rows(folder / "metrics.csv", rows)  # as of the weights, whatever a kill left there
     say(f"resuming {folder} after epoch {epoch}")
     return rows, epoch
 
