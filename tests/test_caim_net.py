@@ -171,7 +171,8 @@ def test_spatial_attention_never_stores_the_matrix_of_all_pixel_pairs() -> None:
     stage = Correlation(16, "spatial", num_heads=heads)
     largest = largest_allocation(stage, torch.randn(1, pixels, 16, requires_grad=True))
     assert largest < pixels * pixels * 4 * heads / 50
-    assert largest < 2 * pixels * 64 * 4  # the widest layer, four times E, is the largest thing
+    # the widest layer, four times E, is the largest thing; one event may hold two such tensors
+    assert largest < 3 * pixels * 64 * 4
 
 
 def test_the_memory_test_would_see_the_matrix() -> None:

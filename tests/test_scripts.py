@@ -226,7 +226,7 @@ def test_the_released_protocol_scores_the_index_as_it_is(
 ) -> None:
     name, root, weights, _ = trained
     flags = ("--data-root", root, "--checkpoint", weights / "best.pth", "--stride", "32")
-    out = ("--output-dir", tmp_path / "erg", "--protocol", "released")
+    out = ("--output-dir", tmp_path / "erg", "--protocol", "released", "--patch-size", "32")
     code, _, errors = inside(f"Test_{name}", *flags, *out, *TEST)
     assert code == 0, errors
     scores = report(tmp_path / "erg")
