@@ -1,0 +1,64 @@
+"""The shipped weights are those their sheets describe; docs/results.md quotes its files."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from utils.checkpoint import load_checkpoint
+from utils.files import sha256
+from utils.settings import REPOSITORY
+
+WEIGHTS = REPOSITORY / "best_model"
+RESULTS = REPOSITORY / "docs" / "results.md"
+ROWS = re.findall(
+    r"^\|(.+)\| \[file\]\((results/\w+\.json)\) \|$", RESULTS.read_text("utf-8"), re.M
+)
+
+
+@pytest.mark.parametrize(("name", "num_dates"), [("Dynamic", 6), ("SpaceNet7", 9)])
+def test_a_weights_file_is_the_one_its_sheet_describes(name: str, num_dates: int) -> None:
+    path = WEIGHTS / f"Pretrained_model_{name}.pth"
+    sheet = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    assert sheet["sha256"] == sha256(path) == sheet["test"]["protocol"]["checkpoint"]["sha256"]
+    assert sheet["test"]["protocol"]["dataset"]["generator"].endswith("sample_data.py")
+    weights = load_checkpoint(path)
+    assert weights.arguments == sheet["arguments"]
+    assert (weights.data["name"], weights.arguments["num_dates"]) == (name, num_dates)
+    maps = weights.build().predict(torch.rand(1, num_dates, 4, 32, 32))  # type: ignore[operator]
+    assert maps.area_prob.isfinite().all()
+
+
+def numbers(scores: dict[str, Any]) -> list[str]:
+    area, moment = scores["area"], scores["moment"]
+    percent = [area["f1"], area["kappa"], moment["f1_macro_all"], moment["f1_macro_change"]]
+    shown = [f"{100 * value:.2f}" for value in [*percent, moment["kappa"]]]
+    return [*shown, f"{moment['mae_steps']:.2f} / {moment['mae_days']:.0f}"]
+
+
+@pytest.mark.parametrize(("cells", "file"), ROWS)
+def test_the_page_of_results_quotes_its_files(cells: str, file: str) -> None:
+    shown = [cell.strip() for cell in cells.split("|")][1:]
+    assert shown == numbers(json.loads((RESULTS.parent / file).read_text("utf-8")))
+
+
+def test_every_file_of_results_is_quoted() -> None:
+    files = {f"results/{path.name}" for path in (RESULTS.parent / "results").glob("*.json")}
+    assert {file for _, file in ROWS} == files
+    assert files
+
+
+def test_the_memory_quoted_is_the_memory_measured() -> None:
+    measured: Path = REPOSITORY / "benchmarks" / "results" / "memory.json"
+    text = RESULTS.read_text("utf-8")
+    for row in json.loads(measured.read_text("utf-8"))["rows"]:
+        peak = f"{row['peak_gb']:.2f}"
+        assert f"| {row['what']} | {row['attention']} | {row['num_dates']} | {peak} |" in text
+    first = next(r for r in json.loads(measured.read_text("utf-8"))["rows"] if "step" in r["what"])
+    assert (first["attention"], first["num_dates"], first["batch_size"]) == ("spatial", 6, 8)
+    assert first["peak_gb"] < 2.2
