@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from models.change_maps import ChangeMaps, area_prob_from_moment
 from models.correlation import AttentionAxis, Correlation
 from models.input_checks import check_series
+from models.lean_relu import LeanReLU
 from models.peephole_lstm import PeepholeLSTM
 from models.temporal_cam import TemporalCAM
 
@@ -82,7 +83,7 @@ class Encoder(nn.Module):
         return nn.Sequential(
             nn.Conv2d(in_channels, out_channels, kernel_size, padding="same", bias=False),
             nn.GroupNorm(NUM_GROUPS, out_channels),
-            nn.ReLU(inplace=True),
+            LeanReLU(),
         )
 
     @classmethod

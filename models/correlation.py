@@ -9,12 +9,13 @@ Paper: difference extraction and enhancement.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
+
+from models.lean_relu import relu_dropout
 
 __all__ = ["AttentionAxis", "Correlation"]
 
@@ -87,11 +88,10 @@ class Correlation(nn.Module):
         return correlated
 
     def _relu_dropout(self, hidden: Tensor) -> Tensor:
-        """Dropout after ReLU; in training by a function that stores one tensor, not three."""
+        """Dropout after ReLU; the hidden layer is the largest tensor of a training step."""
         if not self.training or not self.dropout.p:
             return F.relu(hidden)
-        dropped: Tensor = _ReluDropout.apply(hidden, self.dropout.p)  # type: ignore[no-untyped-call]
-        return dropped
+        return relu_dropout(hidden, self.dropout.p)
 
     def _attend(self, tokens: Tensor) -> Tensor:
         """Multi-head attention along the chosen axis by a kernel that never stores the matrix."""
@@ -107,25 +107,3 @@ class Correlation(nn.Module):
         )
         attended: Tensor = self.out_proj(rearrange(mixed, merge))
         return attended
-
-
-class _ReluDropout(torch.autograd.Function):
-    """dropout(relu(x)), remembering its result only.
-
-    Where the result is positive, x was positive and kept, so the gradient is 1 / (1 − p) there
-    and 0 elsewhere: neither x nor the dropout mask need to be stored. The hidden layer is the
-    largest tensor of a training step; the usual pair of functions stores it twice and the mask.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, hidden: Tensor, probability: float) -> Tensor:
-        kept = torch.empty_like(hidden, dtype=torch.bool).bernoulli_(1 - probability)
-        dropped = F.relu(hidden).mul_(kept).div_(1 - probability)
-        ctx.save_for_backward(dropped)
-        ctx.scale = 1 / (1 - probability)
-        return dropped
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (dropped,) = ctx.saved_tensors
-        return torch.ops.aten.threshold_backward(gradient, dropped, 0).mul_(ctx.scale), None

@@ -16,9 +16,8 @@ from utils.settings import REPOSITORY
 
 WEIGHTS = REPOSITORY / "best_model"
 RESULTS = REPOSITORY / "docs" / "results.md"
-ROWS = re.findall(
-    r"^\|(.+)\| \[file\]\((results/\w+\.json)\) \|$", RESULTS.read_text("utf-8"), re.M
-)
+QUOTED = r"^\|(.+)\| \[file\]\((results/\w+\.json)\) \|$"
+ROWS = re.findall(QUOTED, RESULTS.read_text("utf-8"), re.M)
 
 
 @pytest.mark.parametrize(("name", "num_dates"), [("Dynamic", 6), ("SpaceNet7", 9)])
