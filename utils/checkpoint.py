@@ -209,12 +209,13 @@ def load_for_scoring(settings: Any, facts: Mapping[str, Any]) -> Checkpoint:
     """The weights that a Test program was asked for, checked against its data set.
 
     Args:
-        settings: With checkpoint, patch_size, batch_size, pixel_scale and share_cam.
+        settings: With checkpoint, protocol, patch_size, batch_size, pixel_scale and share_cam.
         facts: num_dates, bands, patch_size and pixel_scale usual for the data set at hand.
 
     Returns:
         The checkpoint, in its ``data`` the ``patch_size`` and ``pixel_scale`` ("auto" or "stored")
-        to score with: the user's if given, else those of the file, else the usual ones.
+        to score with: the user's if given, else those of the file, else the usual ones. In the
+        released protocol the usual patch size, which is the index's, comes before the file's.
 
     Raises:
         CheckpointError: As ``load_checkpoint``, or the network takes other dates or bands.

@@ -186,6 +186,8 @@ def score_scenes(
 
 def score_table(report: dict[str, Any]) -> str:
     """The scores in percent as one small table."""
+    if not np.any(report["confusion_matrix"]["moment"]):
+        return "No pixel was counted: none has both a label and data at every date. No scores."
     area, moment = report["area"], report["moment"]
     rows = [
         ("", "OA", "precision", "recall", "F1", "kappa", "IoU", "mIoU"),
@@ -213,8 +215,6 @@ def score_table(report: dict[str, Any]) -> str:
         ),
     ]
     lines = ["".join(f"{cell:>{16 if i == 0 else 11}}" for i, cell in enumerate(r)) for r in rows]
-    if not np.any(report["confusion_matrix"]["moment"]):
-        return "No pixel was counted: none has both a label and data at every date. No scores."
     steps, days = moment["mae_steps"], moment["mae_days"]
     error = "none changed in both" if steps is None else f"{steps:.2f} steps, {days:.0f} days"
     return "\n".join(
@@ -290,17 +290,19 @@ def _report(results: list[SceneResult]) -> dict[str, Any]:
             "area": area.tolist(),
             "moment": moment.tolist(),
         },
-        "scenes": {
-            r.scene.name: {
-                "dates": [date.isoformat() for date in r.scene.dates],
-                "pixels": int(r.moment_matrix.sum()),
-                "area_f1": area_scores(r.area_matrix)["f1"],
-                "area_fpr": area_scores(r.area_matrix)["fpr"],
-                "moment_f1_macro_all": moment_scores(r.moment_matrix)["f1_macro_all"],
-                "moment_kappa": moment_scores(r.moment_matrix)["kappa"],
-            }
-            for r in results
-        },
+        "scenes": {result.scene.name: _scene_row(result) for result in results},
+    }
+
+
+def _scene_row(result: SceneResult) -> dict[str, Any]:
+    area, moment = area_scores(result.area_matrix), moment_scores(result.moment_matrix)
+    return {
+        "dates": [date.isoformat() for date in result.scene.dates],
+        "pixels": int(result.moment_matrix.sum()),
+        "area_f1": area["f1"],
+        "area_fpr": area["fpr"],
+        "moment_f1_macro_all": moment["f1_macro_all"],
+        "moment_kappa": moment["kappa"],
     }
 
 
