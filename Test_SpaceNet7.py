@@ -18,6 +18,7 @@ from data_processing.series_dataset import cover_split, open_split
 from utils.checkpoint import load_for_scoring
 from utils.device import choose_device
 from utils.errors import run_program
+from utils.execution import ready_to_run
 from utils.loading import Batches
 from utils.progress import say
 from utils.run_log import start_run
@@ -54,6 +55,7 @@ class Settings:
     # speed
     batch_size: int = setting(8, "patches at a time", "speed", minimum=1)
     precision: Literal["float32", "bfloat16"] = setting("float32", "bfloat16 = autocast")
+    compile: bool = setting(False, "torch.compile: pays on some GPUs, not on CPUs seen so far")
     num_workers: int = setting(2, "processes that read patches; 0 reads in this one", minimum=0)
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
 
@@ -84,7 +86,7 @@ def main() -> None:
         )  # fmt: skip
     folder = start_run("test_spacenet7", settings, device)
     report = score_scenes(
-        weights.build().to(device),
+        ready_to_run(weights.build(), device, settings.precision, compiled=settings.compile),
         Batches(patches, settings.batch_size, num_workers=settings.num_workers, device=device),
         patches.scenes,
         SceneMapWriter(folder / "maps", source=settings.checkpoint.name),

@@ -19,6 +19,7 @@ from data_processing.series_dataset import open_splits
 from utils.checkpoint import Checkpoint, network_to_train
 from utils.device import choose_device, describe_device, seed_everything
 from utils.errors import run_program
+from utils.execution import ready_to_run
 from utils.loading import Batches
 from utils.progress import say
 from utils.run_log import start_run
@@ -76,6 +77,8 @@ class Settings:
         None, "loss factors of the 6 moments", minimum=0
     )
     precision: Literal["float32", "bfloat16"] = setting("float32", "bfloat16 = autocast")
+    recompute: bool = setting(False, "activation checkpointing: half the memory, more time")
+    compile: bool = setting(False, "torch.compile: pays on some GPUs, not on CPUs seen so far")
     protocol: Literal["ours", "released"] = setting("ours", "released = all of RELEASED below")
     # output
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps", "output")
@@ -117,7 +120,8 @@ def main() -> None:
     folder = start_run("train_dynamic", settings, device)
     say(f"{len(train_set)} training, {len(val_set)} validation patches; {describe_device(device)}")
     best = fit(
-        network.to(device),
+        ready_to_run(network, device, settings.precision,
+                     compiled=settings.compile, recompute=settings.recompute),
         Batches(train_set, settings.batch_size, shuffle=settings.shuffle,
                 drop_last=settings.drop_last, num_workers=settings.num_workers,
                 device=device, seed=settings.seed),

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -22,25 +21,27 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.measuring import RESULTS, spread, table, write_results
 from models import build_network
-from utils.device import peak_memory_gib
+from utils.device import keep_freed_memory, peak_memory_gib
 from utils.errors import run_program
-from utils.files import write_json
 from utils.losses import caim_loss
 from utils.progress import progress, say
-from utils.run_log import environment
 
 __all__ = ["main", "measure"]
 
-RESULTS = Path(__file__).resolve().parent / "results" / "memory.json"
 GIB_TO_GB = (1 << 30) / 1e9
 
 
 def measure(case: dict[str, Any]) -> float:
     """Run one case here and return this process's peak resident memory in GB (10⁹ bytes)."""
     torch.manual_seed(0)
+    keep_freed_memory(torch.device("cpu"))  # as the programs do
     T, B, P = case["num_dates"], case["batch_size"], case["patch_size"]
-    network = build_network("caim_net", {"num_dates": T, "attention": case["attention"]})
+    network = build_network(
+        "caim_net", {"num_dates": T, "attention": case["attention"], "width": case["width"]}
+    )
+    network.recompute = case["recompute"]  # type: ignore[assignment]
     images = torch.rand(B, T, 4, P, P)
     if case["what"] == "forward":
         network.eval()
@@ -64,31 +65,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--patch-size", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--num-dates", type=int, nargs="+", default=[6, 9])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output-dir", type=Path, default=RESULTS)
     parser.add_argument("--case", help="one case as JSON: measured here, printed as a number")
     flags = parser.parse_args()
     if flags.case:
         print(measure(json.loads(flags.case)))
         return
+    kinds = [("forward", False), ("training step", False), ("training step", True)]
     cases = [
-        {"what": what, "attention": attention, "num_dates": num_dates,
-         "batch_size": flags.batch_size, "patch_size": flags.patch_size}
-        for what in ("forward", "training step")
+        {"what": what, "recompute": recompute, "attention": attention, "num_dates": num_dates,
+         "batch_size": flags.batch_size, "patch_size": flags.patch_size, "width": flags.width}
+        for what, recompute in kinds
         for attention in ("spatial", "batch")
-        for num_dates in (6, 9)
+        for num_dates in flags.num_dates
     ]  # fmt: skip
     rows = []
-    say("what           attention  dates  peak memory, GB (median of repeats)")
     for case in progress(cases, "measuring", unit="case"):
-        peaks = [_in_a_process(case) for _ in range(flags.repeats)]
-        rows.append({**case, "peak_gb": statistics.median(peaks), "repeats_gb": peaks})
-        say(
-            f"{case['what']:<15}{case['attention']:<11}{case['num_dates']:<7}"
-            f"{rows[-1]['peak_gb']:.2f}"
-        )
-    conditions = {"dtype": "float32", "width": 64, "cam": "shared", **environment()}
-    write_json(RESULTS, {"conditions": conditions, "rows": rows})
-    say(f"written: {RESULTS}")
+        rows.append({**case, "peak_gb": spread([_in_a_process(case) for _ in range(flags.rounds)])})
+    head = ["what", "recompute", "attention", "dates", "peak memory, GB (median)"]
+    lines = [
+        [row["what"], "yes" if row["recompute"] else "no", row["attention"],
+         str(row["num_dates"]), f"{row['peak_gb']['median']:.2f}"]
+        for row in rows
+    ]  # fmt: skip
+    say(table(head, lines))
+    conditions = {"dtype": "float32", "cam": "shared"}
+    write_results("memory", conditions, rows, folder=flags.output_dir)
 
 
 def _in_a_process(case: dict[str, Any]) -> float:

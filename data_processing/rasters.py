@@ -11,11 +11,12 @@ import functools
 import os
 import threading
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +27,18 @@ from rasterio.windows import Window
 from utils.errors import DataError
 from utils.files import atomic_path
 
-__all__ = ["RasterInfo", "raster_blocks", "raster_info", "read_window", "write_map"]
+__all__ = [
+    "RasterInfo",
+    "close_rasters",
+    "raster_blocks",
+    "raster_info",
+    "read_reduced",
+    "read_window",
+    "write_map",
+]
 
-OPEN_FILES = 128  # per process; below the usual limits of every operating system
+OPEN_FILES = 1024  # held at most per process, and no more than half of what the system allows
+OPEN_BYTES = 512 << 20  # of the buffers that held files decode their blocks with, likewise
 BLOCK_VALUES = 1 << 22  # values read at a time when a whole raster is gone through
 
 
@@ -100,13 +110,15 @@ def read_window(
         DataError: When the file cannot be opened or its pixels cannot be decoded.
     """
     with _reading(path):
-        status = path.stat()
-        raster = _opened(
-            path, os.getpid(), threading.get_ident(), status.st_mtime_ns, status.st_size
-        )
+        raster = _open_rasters().get(path)
         stored = raster.read(window=Window(col, row, width, height))
         nodata = raster.nodata
     return stored, _has_data(stored, nodata)
+
+
+def close_rasters() -> None:
+    """Close the files that this process holds open for further windows."""
+    _open_rasters().close()
 
 
 def read_reduced(path: Path, step: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
@@ -195,14 +207,96 @@ def write_map(
             raster.write_colormap(1, dict(colormap))
 
 
-@functools.lru_cache(maxsize=OPEN_FILES)
-def _opened(path: Path, process: int, thread: int, changed: int, size: int) -> Any:
-    """An open raster, kept per process and thread: handles must not be shared across a fork.
+class _OpenRasters:
+    """Rasters held open for further windows; the least recently used is closed first.
 
-    Time of change and size are part of the key so that a rewritten file is opened afresh.
+    Opening takes as long as decoding a window or longer, and GDAL forgets the decoded blocks of a
+    file that is closed. Threads have rasters of their own, since GDAL's must not be shared. A fork
+    closes those of this process first, so that none is inherited.
     """
-    with _quiet():
-        return rasterio.open(path)
+
+    def __init__(self, most_files: int, most_bytes: int) -> None:
+        self.most_files, self.most_bytes = most_files, most_bytes
+        self._held: OrderedDict[tuple[Path, int], _Held] = OrderedDict()
+        self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):  # where processes can fork
+            os.register_at_fork(
+                before=self._before_fork,
+                after_in_parent=self._lock.release,
+                after_in_child=self._lock.release,
+            )
+
+    def __len__(self) -> int:
+        """Rasters held."""
+        return len(self._held)
+
+    def get(self, path: Path) -> Any:
+        """The open raster of this thread, opened afresh when the file was rewritten or replaced."""
+        status = path.stat()
+        version = (status.st_mtime_ns, status.st_size, status.st_ino)
+        key = (path, threading.get_ident())
+        with self._lock:
+            held = self._held.get(key)
+            if held is not None and held.version == version:
+                self._held.move_to_end(key)
+                return held.raster
+            self._held.pop(key, None)
+        del held  # the last reference closes the old file before the new one is opened
+        with _quiet():
+            raster = rasterio.open(path)
+        with self._lock:
+            self._held[key] = _Held(raster, version, _buffer_bytes(raster))
+            self._close_surplus()
+        return raster
+
+    def close(self) -> None:
+        """Close all."""
+        with self._lock:
+            self._held.clear()
+
+    def _close_surplus(self) -> None:
+        """Close the least recently used beyond what may be held, but never the last one."""
+        total = sum(held.nbytes for held in self._held.values())
+        while len(self._held) > 1 and (
+            len(self._held) > self.most_files or total > self.most_bytes
+        ):
+            _, closed = self._held.popitem(last=False)
+            total -= closed.nbytes
+
+    def _before_fork(self) -> None:
+        """Close all, and keep the lock so that the new process finds it in a known state."""
+        self._lock.acquire()
+        self._held.clear()
+
+
+class _Held(NamedTuple):
+    """An open raster, what told its file from others, and bytes of its buffers."""
+
+    raster: Any
+    version: tuple[int, int, int]
+    nbytes: int
+
+
+@functools.cache
+def _open_rasters() -> _OpenRasters:
+    """The rasters that this process holds open."""
+    return _OpenRasters(min(OPEN_FILES, _files_allowed() // 2), OPEN_BYTES)
+
+
+def _files_allowed() -> int:
+    """How many files the system lets this process open at the same time."""
+    try:
+        import resource
+    except ImportError:  # Windows, where GDAL's files have no such limit
+        return 2 * OPEN_FILES
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 2 * OPEN_FILES if allowed == resource.RLIM_INFINITY else allowed
+
+
+def _buffer_bytes(raster: Any) -> int:
+    """About what GDAL keeps per open file: one block of all bands, as stored and decoded."""
+    rows, cols = raster.block_shapes[0]
+    return 2 * int(rows * cols * raster.count * np.dtype(raster.dtypes[0]).itemsize)
 
 
 @contextmanager

@@ -117,6 +117,10 @@ class Scene:
         self._moment_nodata = raster_info(self.moment_path).nodata
         self._kept: _Stored | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """State without what is kept in memory: another process reads from disk, or is given it."""
+        return {**self.__dict__, "_kept": None}
+
     def read(
         self,
         row: int,
@@ -157,13 +161,13 @@ class Scene:
             )
         stored = self._stored(top, left, bottom - top, right - left)
         images = scale_pixels(stored.images, pixel_scale)
-        has_data = stored.has_data if ignore_invalid else ~np.asarray(np.isnan(images).any(axis=1))
-        if not has_data.all():
-            images = np.where(has_data[:, None], images, np.float32(0))
+        missing = stored.missing if ignore_invalid else _nan(stored.images)
+        if missing is not None:
+            images = np.where(missing[:, None], np.float32(0), images)
         area = decode_label(stored.area, self._area_nodata, binary=True)
         moment = decode_label(stored.moment, self._moment_nodata)
         known = (area != IGNORE) & (moment != IGNORE)
-        observed = self.observed(stored.images, stored.has_data)
+        observed = self._observed(stored)
         valid = known & observed
         counted = valid if ignore_invalid else known
         area[~counted] = IGNORE
@@ -178,22 +182,6 @@ class Scene:
         beyond = ((top - row, row + height - bottom), (left - col, col + width - right))
         return _padded(part, beyond) if any(map(any, beyond)) else part
 
-    def observed(
-        self, images: npt.NDArray[Any], has_data: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.bool_]:
-        """Pixels with data at every date.
-
-        Args:
-            images: (T, C, h, w), as stored.
-            has_data: (T, h, w) bool, from the nodata tag and NaN.
-
-        Returns:
-            (h, w) bool; the alpha band is taken into account.
-        """
-        if self.spec.alpha_band is not None:
-            has_data = has_data & (images[:, self.spec.alpha_band] > 0)
-        return np.asarray(has_data.all(axis=0))
-
     def keep_in_memory(self) -> int:
         """Read the whole scene once and serve windows from memory from now on.
 
@@ -202,7 +190,16 @@ class Scene:
         """
         if self._kept is None:
             self._kept = self._stored(0, 0, self.height, self.width)
-        return self._kept.nbytes
+        return sum(array.nbytes for array in self.kept_arrays().values())
+
+    def kept_arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What is kept in memory, by name; nothing when windows are read from disk."""
+        kept = {} if self._kept is None else vars(self._kept)
+        return {name: array for name, array in kept.items() if array is not None}
+
+    def serve_from(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        """Serve windows from what :meth:`kept_arrays` gave, or from equal arrays elsewhere."""
+        self._kept = _Stored(**arrays)
 
     def _stored(self, row: int, col: int, height: int, width: int) -> _Stored:
         """Values of a window inside the scene as they are on disk."""
@@ -211,30 +208,49 @@ class Scene:
         pairs = [read_window(path, row, col, height, width) for path in self.image_paths]
         return _Stored(
             images=np.stack([values for values, _ in pairs]),
-            has_data=np.stack([has_data for _, has_data in pairs]),
             area=read_window(self.area_path, row, col, height, width)[0][0],
             moment=read_window(self.moment_path, row, col, height, width)[0][0],
+            missing=_if_any(~np.stack([has_data for _, has_data in pairs])),
         )
+
+    def _observed(self, stored: _Stored) -> npt.NDArray[np.bool_]:
+        """Pixels (h, w) with data at every date, the alpha band taken into account."""
+        observed = np.ones(stored.area.shape, dtype=np.bool_)
+        if stored.missing is not None:
+            observed &= ~stored.missing.any(axis=0)
+        if self.spec.alpha_band is not None:
+            observed &= (stored.images[:, self.spec.alpha_band] > 0).all(axis=0)
+        return observed
 
 
 @dataclass(frozen=True)
 class _Stored:
-    """A window as stored: images (T, C, h, w), has_data (T, h, w), labels (h, w)."""
+    """A window as stored: images (T, C, h, w) and labels (h, w).
+
+    ``missing`` (T, h, w) tells pixels without data by nodata tag or NaN; None where all have data,
+    which is usual and takes neither memory nor time.
+    """
 
     images: npt.NDArray[Any]
-    has_data: npt.NDArray[np.bool_]
     area: npt.NDArray[Any]
     moment: npt.NDArray[Any]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all arrays."""
-        return sum(a.nbytes for a in (self.images, self.has_data, self.area, self.moment))
+    missing: npt.NDArray[np.bool_] | None = None
 
     def window(self, row: int, col: int, height: int, width: int) -> _Stored:
-        """A part of this window, without copying."""
+        """A part of this window; its images are a copy."""
         part = (..., slice(row, row + height), slice(col, col + width))
-        return _Stored(self.images[part], self.has_data[part], self.area[part], self.moment[part])
+        missing = None if self.missing is None else _if_any(self.missing[part])
+        return _Stored(self.images[part].copy(), self.area[part], self.moment[part], missing)
+
+
+def _if_any(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:
+    """The mask, or None where it is False throughout."""
+    return mask if mask.any() else None
+
+
+def _nan(images: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
+    """Pixels (T, h, w) that are NaN in any band (T, C, h, w), None where there is none."""
+    return _if_any(np.isnan(images).any(axis=1)) if images.dtype.kind == "f" else None
 
 
 def _padded(
@@ -258,9 +274,9 @@ def scale_pixels(stored: npt.NDArray[Any], pixel_scale: PixelScale) -> npt.NDArr
         pixel_scale: ``auto`` (8-bit / 255, 16-bit / 10000, float as stored) or ``stored``.
 
     Returns:
-        The same shape, float32.
+        The same shape, float32; the very array where there is nothing to convert.
     """
-    images = stored.astype(np.float32)
+    images = stored.astype(np.float32, copy=False)
     if pixel_scale == "auto" and stored.dtype.kind in "ui":
         images /= np.float32(255 if stored.dtype.itemsize == 1 else 10000)
     return images

@@ -7,9 +7,11 @@ pixels are read in ``scene``; flips in ``augmentation``. Not in the paper.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.context import get_spawning_popen
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -22,6 +24,7 @@ from data_processing.patch_index import (
     require_index,
 )
 from data_processing.scene import PixelScale, Scene
+from data_processing.shared_pixels import SharedPixels
 from data_processing.splits import find_scenes, read_scene_list, scene_list_path
 from utils.errors import DataError, UserError
 from utils.progress import progress, say
@@ -43,8 +46,9 @@ class SeriesDataset(Dataset[Sample]):
     at every date) (H, W) bool; ``aoi`` str, the scene's name; ``origin`` (2,) int64, top row and
     left column; ``scene_index`` int.
 
-    Windows are read from disk per item, in whichever process asks; nothing is held open that a
-    worker could inherit. See :class:`data_processing.scene.Scene` for scale, no-data and filling.
+    Windows are read from disk per item, in whichever process asks; no process inherits an open
+    file. A cache is in memory once: forked processes see that of their parent, others are handed
+    it as shared memory. See :class:`data_processing.scene.Scene` for scale, no-data and filling.
 
     Args:
         scenes: Scenes in the order that ``origins`` refers to.
@@ -75,6 +79,7 @@ class SeriesDataset(Dataset[Sample]):
         self.transform = transform
         self.pixel_scale: PixelScale = pixel_scale
         self.ignore_invalid = ignore_invalid
+        self._shared: SharedPixels | None = None
         if cache:
             size = sum(
                 scene.keep_in_memory()
@@ -95,9 +100,22 @@ class SeriesDataset(Dataset[Sample]):
         )
         sample: Sample = {name: torch.from_numpy(array) for name, array in arrays.items()}
         sample["aoi"] = scene.name
-        sample["origin"] = torch.tensor([row, col], dtype=torch.int64)
+        sample["origin"] = torch.from_numpy(np.array([row, col], dtype=np.int64))
         sample["scene_index"] = scene_index
         return self.transform(sample) if self.transform else sample
+
+    def __getstate__(self) -> dict[str, Any]:
+        """State for another process: for one that is being started, with the cache."""
+        if get_spawning_popen() is not None and any(s.kept_arrays() for s in self.scenes):
+            if self._shared is None:
+                self._shared = SharedPixels(self.scenes)
+            return dict(self.__dict__)
+        return {**self.__dict__, "_shared": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._shared is not None:
+            self._shared.hand_to(self.scenes)
 
 
 def open_split(

@@ -17,6 +17,8 @@ kept per window as in the released checkpoints.
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
@@ -24,6 +26,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from models.blocks import in_blocks
 from models.change_maps import ChangeMaps, area_prob_from_moment
 from models.correlation import AttentionAxis, Correlation
 from models.input_checks import check_series
@@ -44,6 +47,7 @@ __all__ = [
 CamWeights = Literal["shared", "per_window"]
 
 CAM_WINDOWS = (2, 4)
+BLOCK_PIXELS = 2048  # of all series together: their features fit into a CPU's cache
 STEM_WIDTH = 16  # channels of the encoder's first convolutions
 NUM_GROUPS = 2  # groups of every GroupNorm but the stepwise branch's
 
@@ -130,7 +134,7 @@ class StepwiseMoment(nn.Module):
     "changed" score of interval k.
 
     Shape:
-        hidden states (B, T−1, D/2, H, W) → logits (B, T, H, W).
+        hidden states (B, H, W, T−1, D/2) → logits (B, T, H, W).
 
     Paper: coarse change moment extraction, first branch.
     """
@@ -142,9 +146,11 @@ class StepwiseMoment(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Logits (B, T, H, W)."""
-        B = states.shape[0]
-        steps = self.norm(self.conv(rearrange(states, "b s d h w -> (b s) d h w")))
-        steps = rearrange(steps, "(b s) two h w -> b s two h w", b=B)
+        S = states.shape[3]
+        # one image of H × (W·S) pixels per series: no copy of the states
+        steps = self.conv(rearrange(states, "b h w s d -> b d h (w s)"))
+        steps = self.norm(rearrange(steps, "b two h (w s) -> (b s) two h w", s=S))
+        steps = rearrange(steps, "(b s) two h w -> b s two h w", s=S)
         return torch.cat((steps[:, :, 0].amin(dim=1, keepdim=True), steps[:, :, 1]), dim=1)
 
 
@@ -152,7 +158,7 @@ class SegmentationMoment(nn.Module):
     """Coarse change moment as a segmentation of all hidden states at once.
 
     Shape:
-        hidden states (B, T−1, D/2, H, W) → logits (B, T, H, W).
+        hidden states (B, H, W, T−1, D/2) → logits (B, T, H, W).
 
     Paper: coarse change moment extraction, second branch. As in the released program no
     activation stands between the two convolutions.
@@ -166,7 +172,7 @@ class SegmentationMoment(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Logits (B, T, H, W)."""
-        stacked = rearrange(states, "b s d h w -> b (s d) h w")
+        stacked = rearrange(states, "b h w s d -> b (s d) h w")
         logits: Tensor = self.conv2(self.norm1(self.conv1(stacked)))
         return logits
 
@@ -189,6 +195,13 @@ class CAIMNet(nn.Module):
         dropout: Of the transformer layer (0.1 as released).
         attention_dropout: See ``Correlation``.
 
+    Attributes:
+        block_pixels: On a CPU about so many pixels go through the heavy part at a time, at least
+            one series ("spatial") or one pixel of each series ("batch"); None = all at once, as
+            on a GPU. It changes speed and memory, results to rounding only.
+        recompute: Keep only the inputs of such blocks for the backward pass and compute the rest
+            again there (activation checkpointing), False at first.
+
     Raises:
         ValueError: An argument is out of range, or ``forward`` gets images of another shape.
 
@@ -210,6 +223,8 @@ class CAIMNet(nn.Module):
         super().__init__()
         windows = _checked_windows(num_dates, width, cam, cam_windows)
         self.in_channels, self.num_dates = in_channels, num_dates
+        self.block_pixels: int | None = BLOCK_PIXELS
+        self.recompute = False
         channels, hidden_dim = (num_dates - 1) * width, width // 2
         self.encoder = Encoder(in_channels, width)
         self.be_conv = BEConv(channels)
@@ -223,7 +238,7 @@ class CAIMNet(nn.Module):
     def forward(self, images: Tensor) -> CAIMNetOutput:
         """Change area, change moment and the four fine moments of a batch of series."""
         check_series(images, self.num_dates, self.in_channels, divisor=max(CAM_WINDOWS))
-        states = self.change_features(images)  # (B, T−1, D/2, H, W)
+        states = self.change_features(images)  # (B, H, W, T−1, D/2)
         coarse1 = self.coarse_moment1(states)  # (B, T, H, W)
         coarse2 = self.coarse_moment2(states)  # (B, T, H, W)
 
@@ -236,17 +251,50 @@ class CAIMNet(nn.Module):
         return CAIMNetOutput(area_prob, moment_prob, fine_moment_prob)
 
     def change_features(self, images: Tensor) -> Tensor:
-        """Hidden states (B, T−1, D/2, H, W): encoder, difference, enhancement, LSTM."""
-        B, _, _, H, W = images.shape
-        features = self.encoder(rearrange(images, "b t c h w -> (b t) c h w"))
-        features = rearrange(features, "(b t) d h w -> b t d h w", b=B)
-        difference = (features[:, 1:] - features[:, :-1]).abs()
-        enhanced = self.be_conv(rearrange(difference, "b s d h w -> b (s d) h w"))
+        """Hidden states (B, H, W, T−1, D/2): encoder, difference, correlation, LSTM.
 
-        tokens = self.correlation(rearrange(enhanced, "b e h w -> b (h w) e"))
-        steps = rearrange(tokens, "b n (s d) -> (b n) s d", s=self.num_dates - 1)
-        states: Tensor = self.temporal(steps)  # (B·H·W, T−1, D/2)
-        return rearrange(states, "(b h w) s d -> b s d h w", b=B, h=H, w=W)
+        With spatial attention series after series; with batch attention, which mixes the series
+        at each pixel, the first half by series and the second by pixels.
+        """
+        B, _, _, H, W = images.shape
+        at_once = self._pixels_at_once(images)
+        series, pixels = max(1, at_once // (H * W)), max(1, at_once // B)
+        run = partial(in_blocks, recompute=self.recompute)
+        if self.correlation.attention == "spatial":
+            states = run(lambda x: self.states(self.differences(x)), images, dim=0, size=series)
+        else:
+            tokens = run(self.differences, images, dim=0, size=series)
+            states = run(self.states, tokens, dim=1, size=pixels)
+        by_pixel: Tensor = rearrange(states, "b (h w) s d -> b h w s d", h=H)
+        return by_pixel
+
+    def _pixels_at_once(self, images: Tensor) -> int:
+        B, _, _, H, W = images.shape
+        if self.block_pixels is None:
+            return B * H * W
+        if images.is_cpu:
+            return self.block_pixels
+        # elsewhere blocks only cost time, unless they are what recomputing saves memory by
+        return 16 * self.block_pixels if self.recompute else B * H * W
+
+    def differences(self, images: Tensor) -> Tensor:
+        """Enhanced difference features (B, H·W, E) of images (B, T, C, H, W)."""
+        flat = rearrange(images, "b t c h w -> (b t) c h w")
+        if flat.is_cpu:  # there convolutions are faster with the channels last
+            flat = flat.contiguous(memory_format=torch.channels_last)
+        features = rearrange(self.encoder(flat), "(b t) d h w -> t b d h w", t=self.num_dates)
+        steps = [(after - before).abs() for before, after in pairwise(features)]
+        enhanced = self.be_conv(torch.cat(steps, dim=1))  # (B, E, H, W), date by date
+        tokens: Tensor = rearrange(enhanced, "b e h w -> b (h w) e")
+        return tokens
+
+    def states(self, tokens: Tensor) -> Tensor:
+        """Hidden states (B, N, T−1, D/2) of difference features (B, N, E)."""
+        B = tokens.shape[0]
+        correlated = self.correlation(tokens)
+        steps = rearrange(correlated, "b n (s d) -> (b n) s d", s=self.num_dates - 1)
+        states: Tensor = rearrange(self.temporal(steps), "(b n) s d -> b n s d", b=B)
+        return states
 
     def fine_moments(self, coarse1: Tensor, coarse2: Tensor) -> Tensor:
         """Fine moments (B, 4, T, H, W) of two coarse logits (B, T, H, W), in float32 or better."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from models.lean_relu import relu_dropout
+from models.dropout import LeanDropout
 
 __all__ = ["AttentionAxis", "Correlation"]
 
@@ -26,7 +26,7 @@ class Correlation(nn.Module):
     """Post-norm transformer encoder layer over pixels, without positional encoding.
 
     Shape:
-        tokens (B, H·W, E) → (B, H·W, E), float.
+        tokens (B, N, E) → (B, N, E), float; N pixels, all H·W of a patch for "spatial".
 
     Args:
         embed_dim: E, the number of channels per pixel, a multiple of ``num_heads``.
@@ -75,33 +75,29 @@ class Correlation(nn.Module):
         self.linear1 = nn.Linear(embed_dim, 4 * embed_dim)
         self.linear2 = nn.Linear(4 * embed_dim, embed_dim)
         self.norm2 = nn.LayerNorm(embed_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = LeanDropout(dropout)
         nn.init.xavier_uniform_(self.in_proj.weight)
         nn.init.zeros_(self.in_proj.bias)
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Correlate tokens (B, H·W, E); the result has the same shape."""
-        tokens = self.norm1(tokens + self.dropout(self._attend(tokens)))
-        hidden = self._relu_dropout(self.linear1(tokens))
-        correlated: Tensor = self.norm2(tokens + self.dropout(self.linear2(hidden)))
+        """Correlate tokens (B, N, E); the result has the same shape."""
+        B = tokens.shape[0]
+        rows = rearrange(tokens, "b n e -> (b n) e")
+        rows = self.norm1(rows + self.dropout(self._attend(rows, B)))
+        hidden = self.dropout.after_relu(self.linear1(rows))
+        rows = self.norm2(rows + self.dropout(self.linear2(hidden)))
+        correlated: Tensor = rearrange(rows, "(b n) e -> b n e", b=B)
         return correlated
 
-    def _relu_dropout(self, hidden: Tensor) -> Tensor:
-        """Dropout after ReLU; the hidden layer is the largest tensor of a training step."""
-        if not self.training or not self.dropout.p:
-            return F.relu(hidden)
-        return relu_dropout(hidden, self.dropout.p)
-
-    def _attend(self, tokens: Tensor) -> Tensor:
+    def _attend(self, rows: Tensor, B: int) -> Tensor:
         """Multi-head attention along the chosen axis by a kernel that never stores the matrix."""
         if self.attention == "spatial":
-            split, merge = "b n (qkv h d) -> qkv b h n d", "b h n d -> b n (h d)"
+            split, merge = "(b n) (qkv h d) -> qkv b h n d", "b h n d -> (b n) (h d)"
         else:
-            split, merge = "b n (qkv h d) -> qkv n h b d", "n h b d -> b n (h d)"
-        query, key, value = rearrange(self.in_proj(tokens), split, qkv=3, h=self.num_heads).unbind(
-            0
-        )
+            split, merge = "(b n) (qkv h d) -> qkv n h b d", "n h b d -> (b n) (h d)"
+        projected = rearrange(self.in_proj(rows), split, b=B, qkv=3, h=self.num_heads)
+        query, key, value = projected.unbind(0)
         mixed = F.scaled_dot_product_attention(
             query, key, value, dropout_p=self.attention_dropout if self.training else 0.0
         )

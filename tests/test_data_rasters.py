@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
 
-from data_processing.rasters import raster_blocks, raster_info, read_window, write_map
+from data_processing.rasters import (
+    _open_rasters,
+    _OpenRasters,
+    raster_blocks,
+    raster_info,
+    read_window,
+    write_map,
+)
 from tests.scene_files import write_raster
 from utils.errors import DataError
 
@@ -80,6 +91,111 @@ def test_a_rewritten_file_is_not_served_from_the_open_handle(tmp_path: Path) -> 
     read_window(path, 0, 0, 4, 4)
     write_raster(path, VALUES[:, :20] + 1, compression=None)
     np.testing.assert_array_equal(read_window(path, 0, 0, 4, 4)[0], VALUES[:, :4, :4] + 1)
+
+
+def test_a_replaced_file_of_the_same_size_and_time_is_opened_afresh(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.tif", tmp_path / "b.tif"
+    write_raster(path, VALUES, compression=None)
+    write_raster(other, VALUES[::-1], compression=None)
+    read_window(path, 0, 0, 4, 4)
+    status = path.stat()
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert other.stat().st_size == status.st_size
+    os.replace(other, path)
+    np.testing.assert_array_equal(read_window(path, 0, 0, 4, 4)[0], VALUES[::-1, :4, :4])
+
+
+def test_a_file_removed_under_its_open_handle_is_told(tmp_path: Path) -> None:
+    write_raster(tmp_path / "a.tif", VALUES)
+    read_window(tmp_path / "a.tif", 0, 0, 4, 4)
+    (tmp_path / "a.tif").unlink()
+    with pytest.raises(DataError, match=r"a\.tif"):
+        read_window(tmp_path / "a.tif", 0, 0, 4, 4)
+
+
+def files(folder: Path, count: int) -> list[Path]:
+    paths = [folder / f"{number}.tif" for number in range(count)]
+    for number, path in enumerate(paths):
+        write_raster(path, VALUES + np.uint8(number))
+    return paths
+
+
+def open_in_this_process(folder: Path) -> int:
+    """Files of the folder that the system says are open."""
+    held = Path("/proc/self/fd")
+    if not held.is_dir():
+        pytest.skip("the system does not list open files")
+    return sum(str(folder) in os.path.realpath(entry) for entry in held.iterdir())
+
+
+def test_no_more_files_are_held_open_than_allowed(tmp_path: Path) -> None:
+    paths = files(tmp_path, 7)
+    held = _OpenRasters(most_files=3, most_bytes=1 << 30)
+    for path in [*paths, *paths[:2], *paths]:
+        assert held.get(path).read(1)[0, 0] == VALUES[0, 0, 0] + paths.index(path)
+        assert 1 <= len(held) <= 3
+    assert open_in_this_process(tmp_path) == 3
+
+
+def test_the_file_used_last_stays_open(tmp_path: Path) -> None:
+    first, second, third = files(tmp_path, 3)
+    held = _OpenRasters(most_files=2, most_bytes=1 << 30)
+    kept = held.get(first)
+    for path in (second, first, third):
+        held.get(path)
+    assert held.get(first) is kept
+
+
+def test_buffers_of_open_files_take_no_more_memory_than_allowed(tmp_path: Path) -> None:
+    paths = files(tmp_path, 5)
+    block = raster_info(paths[0]).block_shape
+    held = _OpenRasters(most_files=100, most_bytes=2 * 2 * block[0] * block[1] * 4)
+    for path in paths:
+        held.get(path)
+    assert len(held) == 2
+    tiny = _OpenRasters(most_files=100, most_bytes=1)
+    assert [tiny.get(path).count for path in paths] == [4] * 5
+    assert len(tiny) == 1
+
+
+def test_half_of_the_files_that_the_system_allows_are_held_at_most() -> None:
+    resource = pytest.importorskip("resource")
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    most = _open_rasters().most_files
+    assert 1 <= most <= 1024
+    assert allowed == resource.RLIM_INFINITY or most <= allowed // 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
+def test_a_forked_process_inherits_no_open_file(tmp_path: Path) -> None:
+    paths = files(tmp_path, 3)
+    for path in paths:
+        read_window(path, 0, 0, 4, 4)
+    assert len(_open_rasters()) >= 3
+
+    def look(results: Any) -> None:
+        before = (len(_open_rasters()), open_in_this_process(tmp_path))
+        results.put((*before, int(read_window(paths[1], 0, 0, 1, 1)[0][0, 0, 0])))
+
+    context = multiprocessing.get_context("fork")
+    results = context.SimpleQueue()
+    child = context.Process(target=look, args=(results,))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert results.get() == (0, 0, int(VALUES[0, 0, 0]) + 1)
+    np.testing.assert_array_equal(read_window(paths[2], 0, 0, 40, 30)[0], VALUES + np.uint8(2))
+
+
+def test_threads_read_through_files_of_their_own(tmp_path: Path) -> None:
+    (path,) = files(tmp_path, 1)
+    held = _OpenRasters(most_files=8, most_bytes=1 << 30)
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(held.get, path).result() is not held.get(path)
+    with ThreadPoolExecutor(4) as pool:
+        windows = pool.map(lambda row: read_window(path, row, 0, 4, 30)[0], [*range(36)] * 8)
+        for row, window in zip([*range(36)] * 8, windows, strict=True):
+            np.testing.assert_array_equal(window, VALUES[:, row : row + 4])
 
 
 @pytest.mark.parametrize("tiled", [False, True])

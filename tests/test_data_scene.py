@@ -147,11 +147,21 @@ def test_a_window_that_misses_the_scene_is_refused(tmp_path: Path) -> None:
 def test_memory_and_disk_give_the_same_windows(tmp_path: Path, ignore_invalid: bool) -> None:
     folder = write_spacenet7_scene(tmp_path / "s", size=(40, 30), compression="lzw", tiled=True)
     disk, memory = Scene(folder, SPACENET7), Scene(folder, SPACENET7)
-    assert memory.keep_in_memory() == 40 * 30 * (9 * 4 + 9 + 2)
+    assert memory.keep_in_memory() == 40 * 30 * (9 * 4 + 2)
     for name, array in disk.read(7, 9, 16, 16, "auto", ignore_invalid).items():
         np.testing.assert_array_equal(
             memory.read(7, 9, 16, 16, "auto", ignore_invalid)[name], array
         )
+
+
+def test_the_mask_of_missing_pixels_is_kept_only_where_there_are_any(tmp_path: Path) -> None:
+    images = flat_images(6, 8, 8)
+    images[2, :, 3, 4] = 0
+    scene = Scene(write_dynamic_scene(tmp_path / "s", size=8, images=images, nodata=0), DYNAMIC)
+    assert scene.keep_in_memory() == 64 * (6 * 4 + 2) + 64 * 6
+    assert not scene.read(0, 0, 8, 8)["observed"][3, 4]
+    assert not scene.read(3, 4, 1, 1)["images"][2].any()
+    assert scene.read(4, 4, 4, 4)["observed"].all()
 
 
 def test_a_scene_travels_to_other_processes(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from data_processing.series_dataset import (
     open_split,
     open_splits,
 )
+from data_processing.shared_pixels import SharedPixels
 from data_processing.SpaceNet7_custom import spacenet7_dataset
 from tests.scene_files import scene_folder, write_data_root, write_dynamic_scene, write_raster
 from utils.errors import DataError, UserError
@@ -67,7 +69,7 @@ def test_a_cache_gives_the_same_patches_and_says_its_size(
     root = write_data_root(tmp_path, "spacenet7", size=128)
     disk = open_split(root, SPACENET7, "train")
     memory = open_split(root, SPACENET7, "train", cache=True)
-    assert "cache: 1 scenes in memory, 0.7 MiB" in capsys.readouterr().out
+    assert "cache: 1 scenes in memory, 0.6 MiB" in capsys.readouterr().out
     for index in range(len(disk)):
         assert torch.equal(disk[index]["images"], memory[index]["images"])
         assert torch.equal(disk[index]["moment_label"], memory[index]["moment_label"])
@@ -84,6 +86,60 @@ def test_workers_serve_the_same_patches(tmp_path: Path, context: str) -> None:
     batches = list(loader)
     assert torch.equal(torch.cat([batch["images"] for batch in batches]), alone)
     assert [len(batch["aoi"]) for batch in batches] == [3, 3, 2]
+
+
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_processes_read_the_one_cache_there_is(tmp_path: Path, context: str) -> None:
+    if context not in torch.multiprocessing.get_all_start_methods():
+        pytest.skip(f"{context} is not known to this system")
+    root = write_data_root(tmp_path, "spacenet7", 2, size=128)
+    patches = open_split(root, SPACENET7, "train", cache=True)
+    alone = torch.stack([patches[index]["images"] for index in range(len(patches))])
+    shutil.rmtree(root / SPACENET7.images_root)  # whoever has no cache fails
+    loader = DataLoader(patches, batch_size=3, num_workers=2, multiprocessing_context=context)
+    assert torch.equal(torch.cat([batch["images"] for batch in loader]), alone)
+    assert torch.equal(patches[0]["images"], alone[0])
+
+
+def test_a_cache_stays_behind_when_the_dataset_is_pickled(tmp_path: Path) -> None:
+    root = write_data_root(tmp_path, "dynamic", size=128)
+    patches = open_split(root, DYNAMIC, "train", cache=True)
+    pickled = pickle.dumps(patches)
+    assert len(pickled) < 50_000 < sum(scene.keep_in_memory() for scene in patches.scenes)
+    assert torch.equal(pickle.loads(pickled)[1]["images"], patches[1]["images"])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_shared_pixels_are_those_of_the_scenes(tmp_path: Path, dtype: str) -> None:
+    images = np.random.default_rng(0).uniform(0, 200, (6, 4, 21, 33)).astype(dtype)
+    images[2, :, 3, 4] = -1 if dtype == "int16" else 0
+    options = {"size": (21, 33), "dtype": dtype, "images": images, "crs": None}
+    names = ("first", "second")
+    folders = [
+        write_dynamic_scene(tmp_path / name, seed=seed, nodata=nodata, **options)
+        for seed, (name, nodata) in enumerate(zip(names, (None, images[2, 0, 3, 4]), strict=True))
+    ]
+    kept, other, disk = ([Scene(folder, DYNAMIC) for folder in folders] for _ in range(3))
+    for scene in kept:
+        scene.keep_in_memory()
+    shared = SharedPixels(kept)
+    shared.hand_to(other)
+    for scenes in (kept, other):
+        assert all(scene.kept_arrays() for scene in scenes)
+        for scene, source in zip(scenes, disk, strict=True):
+            for name, array in source.read(2, 3, 15, 40).items():
+                np.testing.assert_array_equal(scene.read(2, 3, 15, 40)[name], array)
+
+
+def test_what_is_done_to_a_patch_does_not_change_the_cache(tmp_path: Path) -> None:
+    root = write_data_root(tmp_path, "dynamic", size=64, dtype="float32")
+    patches = open_split(root, DYNAMIC, "train", cache=True)
+    before = {name: value.clone() for name, value in patches[0].items() if torch.is_tensor(value)}
+    for value in patches[0].values():
+        if torch.is_tensor(value):
+            value.zero_()
+    for name, value in before.items():
+        assert torch.equal(patches[0][name], value)
 
 
 def test_the_dataset_can_be_pickled_after_use(tmp_path: Path) -> None:

@@ -70,6 +70,98 @@ def test_a_matrix_without_pixels_is_zero() -> None:
     assert matrix.matrix().tolist() == [[0] * 4] * 4
 
 
+def test_a_matrix_without_any_pixel_is_zero() -> None:
+    matrix = ConfusionMatrix(2)
+    matrix.update(torch.zeros(0, 3, dtype=torch.int64), torch.zeros(0, 3, dtype=torch.int64))
+    assert matrix.matrix().tolist() == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("K", [2, 6, 9, 14, 15, 40])
+def test_many_pixels_are_counted_in_blocks_of_any_length(
+    K: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, prediction = pixels(K, seed=K)
+    whole = matrix_of(truth, prediction, K)
+    for block in (1, 7, 1260, 10_000):
+        monkeypatch.setattr("utils.metrics.BLOCK_PIXELS", block)
+        np.testing.assert_array_equal(matrix_of(truth, prediction, K), whole)
+    expected = np.zeros((K, K), np.int64)
+    np.add.at(expected, (truth[truth >= 0], prediction[truth >= 0]), 1)
+    np.testing.assert_array_equal(whole, expected)
+
+
+@pytest.mark.parametrize("label_type", [torch.int8, torch.int16, torch.int32, torch.int64])
+@pytest.mark.parametrize("type_", [torch.bool, torch.uint8, torch.int8, torch.int32, torch.int64])
+def test_integers_of_every_type_are_counted(label_type: torch.dtype, type_: torch.dtype) -> None:
+    truth, prediction = (torch.from_numpy(values) for values in pixels(2))
+    matrix = ConfusionMatrix(2)
+    matrix.update(truth.to(label_type), prediction.to(type_))
+    np.testing.assert_array_equal(matrix.matrix(), matrix_of(truth.numpy(), prediction.numpy(), 2))
+
+
+def test_parts_of_larger_maps_are_counted_as_they_lie() -> None:
+    truth, prediction = pixels(6)
+    matrix = ConfusionMatrix(6)
+    matrix.update(*(torch.from_numpy(values)[:, ::2, 3:].mT for values in (truth, prediction)))
+    part = (slice(None), slice(None, None, 2), slice(3, None))
+    expected = matrix_of(truth[part].copy(), prediction[part].copy(), 6)
+    np.testing.assert_array_equal(matrix.matrix(), expected)
+
+
+@pytest.mark.parametrize("strange", [3, 4, 255, 256, 259, 2**32, 2**62])
+def test_a_label_above_all_classes_is_told_and_not_counted_as_another(strange: int) -> None:
+    matrix = ConfusionMatrix(3)
+    matrix.update(torch.tensor([0, strange, 2]), torch.tensor([0, 1, 2]))
+    with pytest.raises(ValueError, match=r"found 1 pixels whose label.*expected 0…2"):
+        matrix.matrix()
+
+
+@pytest.mark.parametrize("strange", [-(2**40), -257, -256, -1, 3, 255, 256, 2**32 + 1])
+def test_a_prediction_that_is_no_class_is_told_where_the_pixel_counts(strange: int) -> None:
+    matrix = ConfusionMatrix(3)
+    matrix.update(torch.tensor([-1, 1]), torch.tensor([strange, 2]))
+    assert matrix.matrix().sum() == 1
+    matrix.update(torch.tensor([0, 1]), torch.tensor([strange, strange]))
+    with pytest.raises(ValueError, match="found 2 pixels"):
+        matrix.matrix()
+
+
+def test_labels_far_below_0_do_not_count_either() -> None:
+    matrix = ConfusionMatrix(2)
+    matrix.update(torch.tensor([-1, -2, -255, -256, -(2**50), 1]), torch.ones(6).long())
+    assert matrix.matrix().tolist() == [[0, 0], [0, 1]]
+
+
+def test_labels_and_predictions_of_different_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"labels of shape \(2, 3\).*of shape \(3, 2\)"):
+        ConfusionMatrix(2).update(torch.zeros(2, 3).long(), torch.zeros(3, 2).long())
+
+
+def test_the_matrix_is_a_copy_that_later_pixels_do_not_change() -> None:
+    matrix = ConfusionMatrix(2)
+    before = matrix.matrix()
+    matrix.update(torch.tensor([1]), torch.tensor([1]))
+    assert before.sum() == 0
+
+
+def test_counting_on_other_devices_does_not_look_at_the_values() -> None:
+    matrix = ConfusionMatrix(6, "meta")  # holds no values: looking at one raises
+    label = torch.zeros(2, 64, 64, dtype=torch.int64, device="meta")
+    matrix.update(label, label)
+    with pytest.raises(NotImplementedError):
+        matrix.matrix()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.parametrize("K", [2, 6, 9, 40])
+def test_a_gpu_counts_the_same(K: int) -> None:
+    truth, prediction = pixels(K, seed=K)
+    matrix = ConfusionMatrix(K, "cuda")
+    matrix.update(torch.from_numpy(truth).cuda(), torch.from_numpy(prediction).cuda())
+    np.testing.assert_array_equal(matrix.matrix(), matrix_of(truth, prediction, K))
+
+
 # ------------------------------------------------------------------ scores
 
 

@@ -5,6 +5,7 @@ Not in the paper.
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import random
 import sys
@@ -15,9 +16,18 @@ import torch
 
 from utils.errors import UserError
 
-__all__ = ["choose_device", "describe_device", "peak_memory_gib", "seed_everything"]
+__all__ = [
+    "bfloat16_unit",
+    "choose_device",
+    "describe_device",
+    "describe_processor",
+    "keep_freed_memory",
+    "peak_memory_gib",
+    "seed_everything",
+]
 
 GIB = float(1 << 30)
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of glibc's malloc.h
 LARGEST_SEED = 2**32 - 1  # numpy takes 32 bits
 
 
@@ -72,6 +82,42 @@ def describe_device(device: torch.device) -> str:
     return f"cpu, {platform.machine()}, {threads} thread{'s' if threads != 1 else ''}"
 
 
+def describe_processor() -> dict[str, str | int]:
+    """The processor's name, its widest vectors in use, what it has for bfloat16, and threads."""
+    capabilities = torch.cpu.get_capabilities()
+    return {
+        "name": str(capabilities.get("cpu_name", "unknown")),
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "bfloat16": bfloat16_unit() or "none, emulated",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def bfloat16_unit() -> str | None:
+    """The processor's instructions for bfloat16 products; None where these are emulated."""
+    capabilities = torch.cpu.get_capabilities()
+    for unit in ("amx_bf16", "avx512_bf16", "bf16", "arm_bf16"):
+        if capabilities.get(unit):
+            return unit
+    return None
+
+
+def keep_freed_memory(device: torch.device) -> None:
+    """Let this process keep memory that it frees, to use it again; for a CPU under glibc (Linux).
+
+    A step frees and asks for hundreds of arrays of some MiB. By default glibc hands such memory
+    back to the system at once, which then clears every page anew. Elsewhere nothing happens.
+
+    Args:
+        device: Where the network runs; nothing is done for a GPU.
+    """
+    if device.type != "cpu" or platform.libc_ver()[0] != "glibc":
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    mallopt(_MMAP_THRESHOLD, 32 << 20)  # the largest that glibc takes
+    mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
 def peak_memory_gib(device: torch.device) -> float:
     """The most memory used so far, in GiB.
 
@@ -124,7 +170,6 @@ def _resident_peak_bytes() -> float:
 def _windows_peak_bytes() -> float:
     if sys.platform != "win32":
         return float("nan")
-    import ctypes
     from ctypes import wintypes
 
     class Counters(ctypes.Structure):

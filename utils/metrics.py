@@ -29,43 +29,83 @@ __all__ = ["ConfusionMatrix", "Matrix", "area_scores", "moment_errors", "moment_
 
 Matrix = NDArray[np.int64]
 
+BLOCK_PIXELS = 1 << 20  # counted at a time; a few MiB beside the pixels
+
 
 class ConfusionMatrix:
     """Counts of (truth, prediction) over all pixels seen, kept where the predictions are.
 
+    Pixels are counted in blocks, so that the memory needed beside them does not grow with their
+    number. What is no class is counted apart and never as another class; since looking at counts
+    waits for the device, that is told by :meth:`matrix`.
+
     Args:
         num_classes: K.
-        device: Where the K×K int64 matrix lives.
+        device: Where the counts live.
     """
 
     def __init__(self, num_classes: int, device: torch.device | str = "cpu") -> None:
         self.num_classes = num_classes
-        # one row more for ignored pixels, so that updating needs no data-dependent shape
-        self._counts = torch.zeros(
-            (num_classes + 1) * num_classes, dtype=torch.int64, device=device
-        )
+        # A border around the K×K counts takes what lies below 0 (first) and above K−1 (last), so
+        # that updating needs neither a data-dependent shape nor a look at the values.
+        side = num_classes + 2
+        self._counts = torch.zeros(side * side, dtype=torch.int64, device=device)
+        self._cell_type = torch.uint8 if side * side <= 256 else torch.int32
 
     def update(self, label: Tensor, prediction: Tensor) -> None:
         """Count pixels.
 
         Args:
-            label: Any shape, int64, 0 … K−1, or below 0 for pixels that do not count.
-            prediction: Same shape, 0 … K−1.
+            label: Any shape, of an integer type or bool, 0 … K−1, or below 0 for pixels that do
+                not count.
+            prediction: Same shape, of an integer type or bool, 0 … K−1 where the pixel counts.
+
+        Raises:
+            ValueError: When the shapes differ.
+        """
+        if label.shape != prediction.shape:
+            raise ValueError(
+                f"confusion matrix: found labels of shape {tuple(label.shape)} and predictions of "
+                f"shape {tuple(prediction.shape)}, expected the same; give one label per pixel."
+            )
+        label, prediction = label.flatten(), prediction.flatten()
+        for first in range(0, label.numel(), BLOCK_PIXELS):
+            block = slice(first, first + BLOCK_PIXELS)
+            row, column = self._position(label[block]), self._position(prediction[block])
+            self._add(row * (self.num_classes + 2) + column)
+
+    def matrix(self) -> Matrix:
+        """The K×K counts, rows truth, columns prediction (waits for the device).
+
+        Raises:
+            ValueError: When a label above K−1 was counted, or a prediction that is no class.
         """
         K = self.num_classes
-        label, prediction = label.flatten(), prediction.flatten()
-        cell = torch.where(label < 0, K, label) * K + prediction
+        counts: Matrix = self._counts.view(K + 2, K + 2).cpu().numpy()[1:]  # without ignored pixels
+        strange = int(counts[:, [0, K + 1]].sum() + counts[K, 1 : K + 1].sum())
+        if strange:
+            raise ValueError(
+                f"confusion matrix: found {strange} pixels whose label or prediction is no class, "
+                f"expected 0…{K - 1}, or a label below 0 for pixels that do not count; check the "
+                "label files, and that the network has as many classes."
+            )
+        return counts[:K, 1 : K + 1].copy()
+
+    def _position(self, classes: Tensor) -> Tensor:
+        """Row or column of each class: k + 1, 0 below all classes and K + 1 above them."""
+        if classes.dtype == torch.bool:
+            classes = classes.view(torch.uint8)
+        limits = torch.iinfo(classes.dtype)
+        inside = classes.clamp(max(limits.min, -1), min(limits.max, self.num_classes))
+        return inside.to(self._cell_type) + 1  # −1 becomes 255 and wraps round to 0
+
+    def _add(self, cell: Tensor) -> None:
+        """Add a block of cell numbers to the counts."""
         if cell.device.type == "cpu":
             self._counts += torch.bincount(cell, minlength=self._counts.numel())
         else:  # bincount would wait for the GPU to tell the largest value
             one = torch.ones(1, dtype=torch.int64, device=cell.device)
-            self._counts.scatter_add_(0, cell, one.expand(cell.numel()))
-
-    def matrix(self) -> Matrix:
-        """The K×K counts, rows truth, columns prediction (waits for the device)."""
-        K = self.num_classes
-        counts: Matrix = self._counts.view(K + 1, K)[:K].cpu().numpy()
-        return counts
+            self._counts.scatter_add_(0, cell.long(), one.expand(cell.numel()))
 
 
 def area_scores(matrix: Matrix) -> dict[str, float]:

@@ -1,0 +1,431 @@
+"""What bfloat16 does to CAIM-Net's results: maps of given weights, and the course of a training.
+
+    python benchmarks/bfloat16.py agreement --data-root data --dataset dynamic \\
+        --checkpoint best_model/Pretrained_model_Dynamic.pth --title "what the data are"
+    python benchmarks/bfloat16.py training --data-root data --dataset dynamic --epochs 6
+
+"agreement" scores a split twice, as Test_*.py do, in float32 and under bfloat16 autocast, and tells
+how many pixels get the same change moment and how far the scores lie apart. Rows are added to
+benchmarks/results/bfloat16_agreement.json; those of the same data and weights are replaced.
+
+"training" trains a small network with the same seeds three times: in float32, under bfloat16
+autocast, and in float32 from starting weights that were rounded to bfloat16 once. The third tells
+what a change of that size leads to when training itself is as before, since training magnifies
+any difference. Writes bfloat16_training.json, a row per epoch and score, and bfloat16_training.png.
+
+On a processor without bfloat16 instructions products are emulated (bfloat16_products.py); output
+and files say so. Nothing is timed here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.bfloat16_products import bfloat16_products, describe_products
+from benchmarks.measuring import RESULTS, table, write_results
+from data_processing.dataset_spec import SPLITS, DatasetSpec, spec_by_name
+from data_processing.series_dataset import SeriesDataset, cover_split, open_splits
+from models import build_network
+from utils.checkpoint import Checkpoint, load_for_scoring
+from utils.codes import NO_DATA
+from utils.device import choose_device, seed_everything
+from utils.errors import UserError, run_program
+from utils.execution import ready_to_run
+from utils.files import atomic_path, read_json, sha256
+from utils.loading import Batches
+from utils.metrics import area_scores, moment_scores
+from utils.precision import Precision
+from utils.progress import progress, say
+from utils.run_log import read_csv_rows
+from utils.scoring import SceneResult, score_scenes
+from utils.training import TrainingPlan, fit
+
+__all__ = ["agreement", "main", "training", "training_figure"]
+
+SAME_DATA = ("data", "dataset", "split", "checkpoint_sha256")
+ALL = "all"  # stands for all scenes or epochs in a row
+DIGITS = 6
+
+SCORES = {
+    "val_loss": "validation loss",
+    "val_area_f1": "change area, F1 of the change class",
+    "val_moment_f1_macro_all": "change moment, F1 over all classes",
+}
+
+
+class Way(NamedTuple):
+    """One way to train, and how its curve is drawn."""
+
+    key: str
+    text: str
+    precision: Precision
+    rounded_start: bool
+    color: str
+    style: str
+    marker: str
+    offset: float
+
+
+WAYS = (
+    Way("float32", "float32", "float32", False, "#0072B2", "-", "o", -0.1),
+    Way("bfloat16", "bfloat16 autocast", "bfloat16", False, "#D55E00", "--", "s", 0.0),
+    Way(
+        "float32_rounded_start", "float32, starting weights rounded to bfloat16",
+        "float32", True, "#666666", ":", "^", 0.1,
+    ),
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what the command line names."""
+    flags = _flags(arguments)
+    {"agreement": agreement, "training": training}[flags.what](flags)
+
+
+def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
+    form: dict[str, Any] = {
+        "allow_abbrev": False,
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+    }
+    parser = argparse.ArgumentParser(description=__doc__, **form)
+    parts = parser.add_subparsers(dest="what", required=True)
+    maps = parts.add_parser("agreement", help="maps and scores of given weights", **form)
+    course = parts.add_parser("training", help="course of a training over seeds", **form)
+    for part in (maps, course):
+        part.add_argument("--data-root", type=Path, required=True)
+        part.add_argument("--dataset", choices=("dynamic", "spacenet7"), required=True)
+        part.add_argument("--batch-size", type=int, default=8)
+        part.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+        part.add_argument("--output-dir", type=Path, default=RESULTS)
+    maps.add_argument("--checkpoint", type=Path, required=True)
+    maps.add_argument("--title", required=True, help="what the data are, for table and file")
+    maps.add_argument("--split", choices=SPLITS, default="test")
+    # what Test_*.py have as defaults
+    maps.set_defaults(protocol="full", patch_size=None, pixel_scale="checkpoint", share_cam=False)
+    course.add_argument("--title", help="what the data are; default: the data set's name")
+    course.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    course.add_argument("--epochs", type=int, default=6)
+    course.add_argument("--width", type=int, default=16)
+    course.add_argument("--patch-size", type=int, default=32)
+    course.add_argument("--stride", type=int, default=32, help="of the patch index")
+    course.add_argument("--lr", type=float, default=2e-3)
+    return parser.parse_args(arguments)
+
+
+# ───────────────────────────────────────── agreement ─────────────────────────────────────────
+
+
+def agreement(flags: argparse.Namespace) -> None:
+    """Score a split in both formats, print how they agree and add it to the results."""
+    device, spec = choose_device(flags.device), spec_by_name(flags.dataset)
+    weights = load_for_scoring(flags, spec.facts(spec.patch_size))
+    patches = cover_split(
+        flags.data_root, spec, flags.split, weights.data["patch_size"],
+        pixel_scale=weights.data["pixel_scale"],
+    )  # fmt: skip
+    say(f"bfloat16: {describe_products(device)}")
+    exact = _scored(weights, patches, flags.batch_size, device, "float32")
+    rounded = _scored(weights, patches, flags.batch_size, device, "bfloat16")
+    about = {
+        "data": flags.title,
+        "dataset": spec.name,
+        "split": flags.split,
+        "checkpoint": flags.checkpoint.name,
+        "checkpoint_sha256": sha256(flags.checkpoint),
+        "patch_size": weights.data["patch_size"],
+        "batch_size": flags.batch_size,
+        "bfloat16": describe_products(device),
+    }
+    pairs = [([a], [b]) for a, b in zip(exact, rounded, strict=True)]
+    rows = [{**about, **_compared(*pair)} for pair in [*pairs, (exact, rounded)]]
+    say(_agreement_table(rows))
+    earlier = _earlier_rows(flags.output_dir / "bfloat16_agreement.json", about)
+    conditions = {
+        "protocol": "full, overlap 0; pixels without data at some date left out",
+        "differences": "absolute, of scores as fractions; area: those of the change class",
+    }
+    write_results(
+        "bfloat16_agreement", conditions, [*earlier, *rows], device, flags.output_dir
+    )  # fmt: skip
+
+
+def _scored(
+    weights: Checkpoint,
+    patches: SeriesDataset,
+    batch_size: int,
+    device: torch.device,
+    precision: Precision,
+) -> list[SceneResult]:
+    """Maps and counts of all scenes of a split."""
+    results: list[SceneResult] = []
+    say(f"scoring in {precision}")
+    with bfloat16_products(device):
+        score_scenes(
+            ready_to_run(weights.build(), device),
+            Batches(patches, batch_size, device=device),
+            patches.scenes,
+            lambda result: results.append(dataclasses.replace(result)),  # its maps are let go of
+            precision=precision,
+        )
+    return results
+
+
+def _compared(exact: Sequence[SceneResult], rounded: Sequence[SceneResult]) -> dict[str, Any]:
+    """How results of the same scenes agree."""
+    pixels = differing = 0
+    for one, other in zip(exact, rounded, strict=True):
+        known = one.moment != NO_DATA
+        pixels += int(known.sum())
+        differing += int((one.moment != other.moment)[known].sum())
+    area = [area_scores(_total(r.area_matrix for r in side)) for side in (exact, rounded)]
+    moment = [moment_scores(_total(r.moment_matrix for r in side)) for side in (exact, rounded)]
+    return {
+        "scene": exact[0].scene.name if len(exact) == 1 else ALL,
+        "pixels": pixels,
+        "pixels_of_another_moment": differing,
+        "equal_moment": round(1 - differing / pixels, DIGITS) if pixels else None,
+        "area": _apart(*area),
+        "moment": _apart(*moment),
+        "area_f1": _both(*(scores["f1"] for scores in area)),
+        "moment_f1_macro_all": _both(*(scores["f1_macro_all"] for scores in moment)),
+        "moment_mae_steps": _both(*(scores["mae_steps"] for scores in moment)),
+    }
+
+
+def _total(matrices: Any) -> Any:
+    return np.sum(list(matrices), axis=0, dtype=np.int64)
+
+
+def _apart(one: Mapping[str, float | None], other: Mapping[str, float | None]) -> dict[str, Any]:
+    """Largest and mean difference of scores; the moment error, which is no fraction, left out."""
+    apart = {key: abs(one[key] - other[key]) for key in one if key != "mae_steps"}  # type: ignore[operator]
+    largest = max(apart, key=lambda key: apart[key])
+    return {
+        "largest": round(apart[largest], DIGITS),
+        "largest_in": largest,
+        "mean": round(statistics.mean(apart.values()), DIGITS),
+    }
+
+
+def _both(float32: float | None, bfloat16: float | None) -> dict[str, float | None]:
+    return {
+        name: None if value is None else round(value, DIGITS)
+        for name, value in (("float32", float32), ("bfloat16", bfloat16))
+    }
+
+
+def _earlier_rows(path: Path, about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of other data and weights that the file holds already."""
+    rows = read_json(path)["rows"] if path.is_file() else []
+    return [row for row in rows if any(row[key] != about[key] for key in SAME_DATA)]
+
+
+def _agreement_table(rows: Sequence[dict[str, Any]]) -> str:
+    def apart(part: Mapping[str, Any]) -> str:
+        return f"{part['largest']:.5f} ({part['largest_in']}) / {part['mean']:.5f}"
+
+    head = ("scene", "pixels", "equal moment", "area scores, largest / mean", "moment scores")
+    lines = [
+        (
+            row["scene"], f"{row['pixels']:,}",
+            "–" if row["equal_moment"] is None else f"{row['equal_moment']:.3%}",
+            apart(row["area"]), apart(row["moment"]),
+        )
+        for row in rows
+    ]  # fmt: skip
+    return table(head, lines)
+
+
+# ───────────────────────────────────────── training ─────────────────────────────────────────
+
+
+def training(flags: argparse.Namespace) -> None:
+    """Train with all seeds in all ways, print, write and draw how the curves compare."""
+    if len(set(flags.seeds)) < 2:
+        raise UserError(f"--seeds: found {flags.seeds}, expected at least two for a spread.")
+    device, spec = choose_device(flags.device), spec_by_name(flags.dataset)
+    train, val = open_splits(
+        flags.data_root, spec, {"train": None, "val": None},
+        flags.patch_size, flags.stride, cache=True,
+    )  # fmt: skip
+    say(f"bfloat16: {describe_products(device)}")
+    curves: dict[str, list[list[dict[str, float]]]] = {way.key: [] for way in WAYS}
+    runs = [(seed, way) for seed in flags.seeds for way in WAYS]
+    for seed, way in progress(runs, "training", unit="run"):
+        say(f"seed {seed}, {way.text}")
+        curves[way.key].append(_curve(flags, spec, train, val, device, seed, way))
+    rows = [_row(curves, epoch, key) for key in SCORES for epoch in range(flags.epochs)]
+    rows += [_over_epochs([row for row in rows if row["score"] == key]) for key in SCORES]
+    say(_training_table(rows))
+    title = flags.title or spec.title
+    conditions = {
+        "data": title,
+        "data_made_by": spec.provenance(flags.data_root),
+        "patches": {"train": len(train), "val": len(val)},
+        "network": {"name": "caim_net", **_network_arguments(flags, spec)},
+        "settings": {
+            **{key: getattr(flags, key) for key in ("seeds", "epochs", "batch_size", "patch_size")},
+            **dataclasses.asdict(_plan(flags, 0, "float32")),
+            "precision": "float32 and bfloat16",
+            "seed": "each of the seeds",
+        },
+        "ways": {way.key: way.text for way in WAYS},
+        "within": "|mean over seeds of bfloat16 − float32| ≤ standard deviation of float32 "
+        "over seeds (n − 1)",
+        "bfloat16": describe_products(device),
+    }
+    write_results("bfloat16_training", conditions, rows, device, flags.output_dir)
+    caption = (
+        f"{title}; {len(train)} training and {len(val)} validation patches of "
+        f"{flags.patch_size}×{flags.patch_size} pixels, width {flags.width}, {len(flags.seeds)} "
+        f"seeds. Points: means; bars: least to most.\nbfloat16 {describe_products(device)}."
+    )
+    with atomic_path(flags.output_dir / "bfloat16_training.png") as partial:
+        training_figure(rows, caption).savefig(partial, format="png", dpi=130)
+    say(f"written: {flags.output_dir / 'bfloat16_training.png'}")
+
+
+def _network_arguments(flags: argparse.Namespace, spec: DatasetSpec) -> dict[str, Any]:
+    return {"in_channels": len(spec.bands), "num_dates": spec.num_dates, "width": flags.width}
+
+
+def _plan(flags: argparse.Namespace, seed: int, precision: Precision) -> TrainingPlan:
+    return TrainingPlan(flags.epochs, flags.lr, "cosine", precision=precision, seed=seed)
+
+
+def _curve(
+    flags: argparse.Namespace,
+    spec: DatasetSpec,
+    train: SeriesDataset,
+    val: SeriesDataset,
+    device: torch.device,
+    seed: int,
+    way: Way,
+) -> list[dict[str, float]]:
+    """Validation scores after each epoch of one training."""
+    seed_everything(seed)
+    arguments = _network_arguments(flags, spec)
+    network = build_network("caim_net", arguments)
+    if way.rounded_start:
+        network.load_state_dict({k: v.bfloat16().float() for k, v in network.state_dict().items()})
+    with tempfile.TemporaryDirectory() as folder, bfloat16_products(device):
+        fit(
+            ready_to_run(network, device),
+            Batches(train, flags.batch_size, shuffle=True, device=device, seed=seed),
+            Batches(val, flags.batch_size, device=device),
+            _plan(flags, seed, way.precision),
+            Path(folder),
+            Checkpoint("caim_net", arguments, {}, data=spec.facts(flags.patch_size)),
+        )
+        rows = read_csv_rows(Path(folder) / "metrics.csv")
+    return [{key: float(row[key]) for key in SCORES} for row in rows]
+
+
+def _row(
+    curves: Mapping[str, list[list[dict[str, float]]]], epoch: int, key: str
+) -> dict[str, Any]:
+    """One score after one epoch: its values by seed, and how far the means lie apart."""
+    values = {way: [curve[epoch][key] for curve in seeds] for way, seeds in curves.items()}
+    mean = {way: statistics.mean(numbers) for way, numbers in values.items()}
+    sd = statistics.stdev(values["float32"])
+    difference = mean["bfloat16"] - mean["float32"]
+    return {
+        "score": key,
+        "epoch": epoch + 1,
+        **{way: [round(number, DIGITS) for number in numbers] for way, numbers in values.items()},
+        "float32_sd": round(sd, DIGITS),
+        "bfloat16_sd": round(statistics.stdev(values["bfloat16"]), DIGITS),
+        "difference": round(difference, DIGITS),
+        "difference_of_rounded_start": round(
+            mean["float32_rounded_start"] - mean["float32"], DIGITS
+        ),
+        "within": abs(difference) <= sd,
+    }
+
+
+def _over_epochs(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the rows of one score say together."""
+    differences = ("difference", "difference_of_rounded_start")
+    return {
+        "score": rows[0]["score"],
+        "epoch": ALL,
+        "epochs_within": sum(row["within"] for row in rows),
+        "epochs": len(rows),
+        "mean_float32_sd": round(statistics.mean(row["float32_sd"] for row in rows), DIGITS),
+        **{
+            f"mean_{k}": round(statistics.mean(row[k] for row in rows), DIGITS) for k in differences
+        },
+    }
+
+
+def _training_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The means of each epoch, and the differences beside the spread."""
+    head = ("score", "epoch", *(way.key for way in WAYS), "difference", "… rounded start", "sd")
+    lines = [
+        (
+            row["score"], str(row["epoch"]),
+            *(f"{statistics.mean(row[way.key]):.4f}" for way in WAYS),
+            f"{row['difference']:+.4f}", f"{row['difference_of_rounded_start']:+.4f}",
+            f"{row['float32_sd']:.4f}{'' if row['within'] else '  exceeded'}",
+        )
+        for row in rows if row["epoch"] != ALL
+    ]  # fmt: skip
+    said = [
+        f"{SCORES[row['score']]}: {row['epochs_within']} of {row['epochs']} epochs within the "
+        f"standard deviation of float32; mean difference {row['mean_difference']:+.5f}, from a "
+        f"rounded start {row['mean_difference_of_rounded_start']:+.5f}"
+        for row in rows
+        if row["epoch"] == ALL
+    ]
+    return "\n".join([table(head, lines), *said])
+
+
+def training_figure(rows: Sequence[Mapping[str, Any]], caption: str) -> Figure:
+    """The figure of three panels, not written.
+
+    Args:
+        rows: As in bfloat16_training.json.
+        caption: Lines below that say how it was measured.
+    """
+    figure = Figure(figsize=(15.0, 6.0), facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
+    figure.suptitle("Training of CAIM-Net in float32 and under bfloat16 autocast", fontsize=16)
+    for plot, (key, text) in zip(figure.subplots(1, len(SCORES)), SCORES.items(), strict=True):
+        own = [row for row in rows if row["score"] == key and row["epoch"] != ALL]
+        for way in WAYS:
+            means = [statistics.mean(row[way.key]) for row in own]
+            below = [m - min(row[way.key]) for m, row in zip(means, own, strict=True)]
+            above = [max(row[way.key]) - m for m, row in zip(means, own, strict=True)]
+            plot.errorbar(
+                [row["epoch"] + way.offset for row in own], means, [below, above],
+                color=way.color, linestyle=way.style, marker=way.marker, ms=7, linewidth=2,
+                capsize=4, label=way.text,
+            )  # fmt: skip
+        plot.set_title(text, fontsize=13)
+        plot.set_xlabel("epoch", fontsize=12)
+        plot.xaxis.set_major_locator(MaxNLocator(integer=True))
+        plot.grid(True, color="#dddddd", linewidth=0.8)
+        plot.spines[["top", "right"]].set_visible(False)
+        plot.legend(fontsize=10.5, framealpha=0.9, edgecolor="none")
+    figure.supxlabel(caption, fontsize=10.5)
+    return figure
+
+
+if __name__ == "__main__":
+    run_program(main)

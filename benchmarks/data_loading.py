@@ -1,0 +1,287 @@
+"""Patches per second from disk and from memory, per number of reading processes.
+
+    python benchmarks/data_loading.py
+
+Writes scenes into a temporary folder and serves their 64×64 patches in shuffled order through
+utils.loading.Batches, as training does. The scenes are generated: a landscape of data_processing/
+sample_data.py of 256×256 pixels, mirrored to the scene's size and shifted from scene to scene, as
+float32 with deflate (6 dates, 4 bands) and as 8-bit RGBA with LZW (9 dates), in rows and in tiles
+of 256×256. Four states are told apart:
+
+  first pass    files are opened anew and every block is decoded at least once
+  later passes  the processes hold files open, and blocks decoded as far as GDAL's cache reaches
+                (5 % of the memory per process; the variable GDAL_CACHEMAX sets it)
+  not kept      GDAL's cache takes 1 MiB: every window is decoded, as if the data were very large
+  memory        all scenes were read into memory (--cache of the training programs)
+
+The system's file cache is warm in all of them: emptying it needs the rights of an administrator,
+so the disk itself is not measured. Prints a table and writes benchmarks/results/data_loading.json
+with the conditions; the ratio is to the fastest training step in results/throughput.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.measuring import RESULTS, spread, table, write_results
+from data_processing.dataset_spec import spec_by_name
+from data_processing.patch_index import PatchOrigin
+from data_processing.rasters import close_rasters
+from data_processing.sample_scene import DATASETS, draw_scene
+from data_processing.scene import Scene
+from data_processing.series_dataset import SeriesDataset
+from utils.errors import UserError, run_program
+from utils.files import read_json
+from utils.loading import Batches
+from utils.progress import progress, say
+
+__all__ = ["main"]
+
+PATCH = 64
+DRAWN = 256  # side of the landscape
+NOT_KEPT_PATCHES = 128  # per pass, where every window is decoded
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Format:
+    """How the images of a data set are stored."""
+
+    dataset: str
+    dtype: str
+    compress: str
+    tiled: bool
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"{self.dataset} {self.dtype} {self.compress} {'tiles' if self.tiled else 'rows'}"
+
+
+FORMATS = [
+    Format(dataset, dtype, compress, tiled)
+    for dataset, dtype, compress in (
+        ("dynamic", "float32", "deflate"),
+        ("spacenet7", "uint8", "lzw"),
+    )
+    for tiled in (False, True)
+]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print the table and write the results."""
+    flags = _flags(arguments)
+    if flags.scene_size < PATCH:
+        raise UserError(f"--scene-size: found {flags.scene_size}, expected {PATCH} or more.")
+    formats = [form for form in FORMATS if form.dataset in flags.datasets]
+    consumed = {form.dataset: _training_speed(form) for form in formats}
+    rows: list[dict[str, Any]] = []
+    cases = list(product(flags.workers, flags.batch_sizes))
+    with tempfile.TemporaryDirectory() as folder:
+        for number, form in enumerate(formats):
+            scenes = Path(folder) / str(number)
+            _write_scenes(scenes, form, flags.scenes, flags.scene_size)
+            disk, memory = (_dataset(scenes, form, cache) for cache in (False, True))
+            for workers, batch_size in progress(cases, f"measuring {form.name}", unit="case"):
+                passes = _measure(disk, memory, workers, batch_size, flags.repeats)
+                rows += [
+                    _row(form, state, workers, batch_size, taken, consumed[form.dataset])
+                    for state, taken in passes.items()
+                ]
+            close_rasters()
+    head = ("images", "from", "processes", "batch", "patches/s (range)", "per process",
+            "first batch, s", "× training")  # fmt: skip
+    say(table(head, [_cells(row) for row in rows]))
+    conditions = {
+        "scenes": flags.scenes,
+        "scene_size": flags.scene_size,
+        "patch_size": PATCH,
+        "order": "shuffled, no augmentation",
+        "data": "generated landscapes, see the program",
+        "file_cache": "warm",
+        "gdal": rasterio.__gdal_version__,
+        "training_patches_per_second": consumed,
+    }
+    write_results("data_loading", conditions, rows, folder=flags.output_dir)
+
+
+def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    names = ("dynamic", "spacenet7")
+    add("--datasets", nargs="+", choices=names, default=names)
+    add("--scene-size", type=int, default=1024)
+    add("--scenes", type=int, default=2)
+    add("--workers", nargs="+", type=int, default=[0, 1, 2, 4], help="reading processes")
+    add("--batch-sizes", nargs="+", type=int, default=[8, 96])
+    add("--repeats", type=int, default=3)
+    add("--output-dir", type=Path, default=RESULTS)
+    return parser.parse_args(arguments)
+
+
+def _training_speed(form: Format) -> float | None:
+    """Patches that the fastest training step takes in a second; None where it was not measured."""
+    path = RESULTS / "throughput.json"
+    if not path.is_file():
+        return None
+    num_dates = spec_by_name(form.dataset).num_dates
+    speeds = [
+        float(row["patches_per_second"]["median"])
+        for row in read_json(path)["rows"]
+        if row["what"] == "training step" and row["num_dates"] == num_dates
+    ]
+    return max(speeds, default=None)
+
+
+def _write_scenes(folder: Path, form: Format, count: int, size: int) -> None:
+    """Write scenes in the processed layout, each a shifted copy of a mirrored landscape."""
+    kind, spec = DATASETS[form.dataset], spec_by_name(form.dataset)
+    drawn = draw_scene(1, kind, "train", 0, min(size, DRAWN))
+    beyond = size - drawn.moment.shape[0]
+    images = np.pad(drawn.images, ((0, 0), (0, 0), (0, beyond), (0, beyond)), mode="symmetric")
+    moment = np.pad(drawn.moment, ((0, beyond), (0, beyond)), mode="symmetric")
+    assert images.dtype == form.dtype
+    for number in range(count):
+        shift = (37 * number, 59 * number)
+        scene = folder / f"{drawn.name}_{number}"
+        for name, image in zip(drawn.image_names, images, strict=True):
+            path = scene / spec.image_folder / name
+            _write(path, np.roll(image, shift, axis=(1, 2)), form.compress, form.tiled)
+        label = np.roll(moment, shift, axis=(0, 1))[None]
+        _write(scene / spec.area_file, (label > 0).astype(np.uint8), "deflate", form.tiled)
+        _write(scene / spec.moment_file, label, "deflate", form.tiled)
+
+
+def _write(path: Path, bands: Any, compress: str, tiled: bool) -> None:
+    """Write (C, H, W) as GeoTIFF."""
+    profile = {
+        "driver": "GTiff",
+        "count": bands.shape[0],
+        "height": bands.shape[1],
+        "width": bands.shape[2],
+        "dtype": bands.dtype.name,
+        "crs": "EPSG:32633",
+        "transform": rasterio.Affine(3.0, 0.0, 500000.0, 0.0, -3.0, 5000000.0),
+        "compress": compress,
+    }
+    if bands.shape[0] == 4 and bands.dtype == np.uint8:
+        profile |= {"photometric": "RGB", "alpha": "YES"}
+    if tiled:
+        profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(path, "w", **profile) as raster:
+        raster.write(bands)
+
+
+def _measure(
+    disk: SeriesDataset, memory: SeriesDataset, workers: int, batch_size: int, repeats: int
+) -> dict[str, list[_Pass]]:
+    """Passes over the patches of one format, by what they are served from."""
+
+    def served(dataset: SeriesDataset) -> Batches:
+        return Batches(dataset, batch_size, shuffle=True, num_workers=workers, device=CPU)
+
+    passes: dict[str, list[_Pass]] = {"disk, first pass": []}
+    for _ in range(repeats):
+        close_rasters()
+        batches = served(disk)
+        passes["disk, first pass"].append(_pass(batches, 0))
+    passes["disk, later passes"] = [_pass(batches, 1 + turn) for turn in range(repeats)]
+    few = disk.origins[: NOT_KEPT_PATCHES * max(1, workers)]
+    with rasterio.Env(GDAL_CACHEMAX=1 << 20):  # here and in the processes forked inside
+        batches = served(SeriesDataset(disk.scenes, few, PATCH))
+        _pass(batches, 0)
+        passes["disk, not kept"] = [_pass(batches, 1 + turn) for turn in range(repeats)]
+    batches = served(memory)
+    _pass(batches, 0)
+    passes["memory"] = [_pass(batches, 1 + turn) for turn in range(repeats)]
+    return passes
+
+
+def _row(
+    form: Format, state: str, workers: int, batch_size: int, passes: Sequence[_Pass], training: Any
+) -> dict[str, Any]:
+    """What the result file holds of passes in one state."""
+    speeds = [done.patches / done.seconds for done in passes]
+    speed = statistics.median(speeds)
+    return {
+        "images": form.name,
+        "num_dates": spec_by_name(form.dataset).num_dates,
+        "from": state,
+        "workers": workers,
+        "batch_size": batch_size,
+        "patches_per_pass": passes[0].patches,
+        "patches_per_second": spread(speeds, 1),
+        "patches_per_second_and_process": round(speed / max(1, workers), 1),
+        "first_batch_seconds": spread([done.first_batch for done in passes], 4),
+        "times_training": round(speed / training, 1) if training else None,
+    }
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What one pass over the patches took."""
+
+    patches: int
+    seconds: float
+    first_batch: float
+
+
+def _pass(batches: Batches, number: int) -> _Pass:
+    """Serve all patches once."""
+    patches, first = 0, 0.0
+    begun = time.perf_counter()
+    for batch in batches.epoch(number):
+        first = first or time.perf_counter() - begun
+        patches += len(batch["images"])
+    return _Pass(patches, time.perf_counter() - begun, first)
+
+
+def _dataset(folder: Path, form: Format, cache: bool = False) -> SeriesDataset:
+    """All patches of all scenes."""
+    scenes = [Scene(path, spec_by_name(form.dataset)) for path in sorted(folder.iterdir())]
+    origins = [
+        PatchOrigin(number, row, col)
+        for number, scene in enumerate(scenes)
+        for row in range(0, scene.height - PATCH + 1, PATCH)
+        for col in range(0, scene.width - PATCH + 1, PATCH)
+    ]
+    return SeriesDataset(scenes, origins, PATCH, cache=cache)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    """A line of the table."""
+    rate, times = row["patches_per_second"], row["times_training"]
+    return [
+        row["images"],
+        row["from"],
+        str(row["workers"]),
+        str(row["batch_size"]),
+        f"{rate['median']:.0f} ({rate['min']:.0f} … {rate['max']:.0f})",
+        f"{row['patches_per_second_and_process']:.0f}",
+        f"{row['first_batch_seconds']['median']:.3f}",
+        "not measured" if times is None else f"{times:.0f}",
+    ]
+
+
+if __name__ == "__main__":
+    run_program(main)

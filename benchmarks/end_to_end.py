@@ -1,0 +1,187 @@
+"""A whole run of Test_Dynamic.py against the bare forward passes it contains, and its memory.
+
+    python benchmarks/end_to_end.py
+
+Makes test scenes of 1024×1024 pixels in a temporary folder (generated data), runs Test_Dynamic.py
+on one scene and on all of them as a user would, and in turns the network alone on as many batches
+that lie in memory. Prints a table and writes benchmarks/results/end_to_end.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.measuring import RESULTS, spread, table, write_results
+from data_processing.dataset_spec import DYNAMIC
+from models import build_network
+from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from utils.device import choose_device, keep_freed_memory
+from utils.errors import run_program
+from utils.progress import progress, say
+from utils.settings import REPOSITORY
+
+__all__ = ["main"]
+
+TILE = 256  # side of the generated scenes that the large ones are put together from
+KIB_TO_GB = 1024 / 1e9
+
+
+def main() -> None:
+    """Make the scenes, then measure each network in rounds."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--scene-size", type=int, default=1024)
+    parser.add_argument("--num-scenes", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--num-workers", type=int, default=2, help="as given to Test_Dynamic.py")
+    parser.add_argument(
+        "--networks", nargs="+", choices=["shipped", "full"], default=["shipped", "full"]
+    )
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--output-dir", type=Path, default=RESULTS)
+    flags = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        roots = _data_roots(folder, flags.scene_size, flags.num_scenes)
+        rows = [_measured(name, folder, roots, flags) for name in flags.networks]
+    head = ["network", "bare forwards, s", "Test_Dynamic.py, s", "ratio", "start, s",
+            "memory, 1 scene", f"{flags.num_scenes} scenes"]  # fmt: skip
+    lines = [
+        [
+            row["network"], f"{row['bare_seconds']['median']:.1f}",
+            f"{row['program_seconds']['median']:.1f}", f"{row['ratio']:.3f}",
+            f"{row['start_seconds']:.1f}",
+            f"{row['peak_gb_one_scene']:.2f} GB", f"{row['peak_gb']:.2f} GB",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    say(table(head, lines))
+    write_results(
+        "end_to_end",
+        {
+            "scenes": f"{flags.num_scenes} of {flags.scene_size}×{flags.scene_size}, 6 dates, "
+            "generated", "batch_size": flags.batch_size, "num_workers": flags.num_workers,
+        },
+        rows, choose_device(flags.device), flags.output_dir,
+    )  # fmt: skip
+
+
+def _data_roots(folder: Path, size: int, number: int) -> dict[int, Path]:
+    """A data root with one test scene and one with all of them."""
+    root = folder / "all"
+    _run(
+        "data_processing/sample_data.py", "--data-root", root, "--dataset", "dynamic",
+        "--scene-size", TILE, "--num-train", 1, "--num-val", 1, "--num-test", number,
+    )  # fmt: skip
+    for raster in (root / DYNAMIC.images_root / "test").rglob("*.tif"):
+        _repeat(raster, size)
+    single = folder / "one"
+    shutil.copytree(root, single)
+    for scene in sorted((single / DYNAMIC.images_root / "test").iterdir())[1:]:
+        shutil.rmtree(scene)
+    roots = {number: root, 1: single}
+    for prepared in roots.values():
+        _run("data_processing/Dynamic_Fsplit.py", "--data-root", prepared)
+    return roots
+
+
+def _repeat(path: Path, size: int) -> None:
+    """Fill a raster of ``size`` × ``size`` with copies of a small one, in its place."""
+    with rasterio.open(path) as raster:
+        profile, values = raster.profile, raster.read()
+    times = -(-size // values.shape[-1])
+    with rasterio.open(path, "w", **{**profile, "height": size, "width": size}) as raster:
+        raster.write(np.tile(values, (1, times, times))[:, :size, :size])
+
+
+def _measured(
+    name: str, folder: Path, roots: dict[int, Path], flags: argparse.Namespace
+) -> dict[str, Any]:
+    """Times and memory of one network."""
+    checkpoint = _checkpoint(name, folder)
+    bare, program, peaks = [], [], []
+    call = (
+        "Test_Dynamic.py", "--checkpoint", checkpoint, "--batch-size", flags.batch_size,
+        "--num-workers", flags.num_workers, "--device", flags.device, "--overwrite",
+        "--output-dir", folder / "out", "--data-root",
+    )  # fmt: skip
+    for _ in progress(range(flags.rounds), f"{name} network", unit="round"):
+        bare.append(_bare_seconds(checkpoint, flags))
+        seconds, peak = _run(*call, roots[flags.num_scenes])
+        program.append(seconds)
+        peaks.append(peak)
+    _, peak_of_one = _run(*call, roots[1])
+    start, _ = _run("Test_Dynamic.py", "--help")
+    return {
+        "network": name,
+        "bare_seconds": spread(bare, 2),
+        "program_seconds": spread(program, 2),
+        "ratio": round(spread(program)["median"] / spread(bare)["median"], 4),
+        "start_seconds": round(start, 2),
+        "peak_gb_one_scene": round(peak_of_one, 3),
+        "peak_gb": round(max(peaks), 3),
+    }
+
+
+def _checkpoint(name: str, folder: Path) -> Path:
+    """The shipped weights, or weights at random of the full width and patch size."""
+    if name == "shipped":
+        return REPOSITORY / "best_model" / "Pretrained_model_Dynamic.pth"
+    torch.manual_seed(0)
+    arguments = {"in_channels": 4, "num_dates": DYNAMIC.num_dates}
+    state = build_network("caim_net", arguments).state_dict()
+    facts = DYNAMIC.facts(DYNAMIC.patch_size)
+    save_checkpoint(folder / "full.pth", Checkpoint("caim_net", arguments, state, data=facts))
+    return folder / "full.pth"
+
+
+def _bare_seconds(checkpoint: Path, flags: argparse.Namespace) -> float:
+    """Seconds of the network alone on as many batches as the program needs."""
+    loaded = load_checkpoint(checkpoint)
+    side, device = loaded.data["patch_size"], choose_device(flags.device)
+    keep_freed_memory(device)
+    network = loaded.build().to(device)
+    per_scene = (-(-flags.scene_size // side)) ** 2
+    batches = -(-flags.num_scenes * per_scene // flags.batch_size)
+    images = torch.rand(flags.batch_size, DYNAMIC.num_dates, 4, side, side, device=device)
+    network.predict(images)
+    begun = time.perf_counter()
+    for _ in range(batches):
+        network.predict(images).moment_prob.cpu()
+    return time.perf_counter() - begun
+
+
+def _run(*command: Any) -> tuple[float, float]:
+    """Seconds and peak memory (GB of the largest process) of a program of the repository."""
+    words: Sequence[str] = [sys.executable, *map(str, command)]
+    begun = time.perf_counter()
+    process = subprocess.Popen(  # noqa: S603
+        words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}:\n{output}")
+    return seconds, usage.ru_maxrss * KIB_TO_GB
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,111 @@
+"""What all benchmarks share: taking times, the machine's own rate, tables and result files.
+
+A time alone says little on a machine that others use, too. So each benchmark takes the times of
+what it compares in turns, round by round, with a plain matrix product in every round, and gives
+ratios of medians.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from utils.device import describe_processor
+from utils.files import write_json
+from utils.progress import say
+from utils.run_log import environment
+
+__all__ = [
+    "PRODUCT_FLOP",
+    "RESULTS",
+    "in_turns",
+    "matrix_product",
+    "spread",
+    "table",
+    "write_results",
+]
+
+RESULTS = Path(__file__).resolve().parent / "results"
+PRODUCT_SIDE = 2048
+PRODUCT_FLOP = 2 * PRODUCT_SIDE**3
+
+
+def matrix_product(
+    device: torch.device | None = None, dtype: torch.dtype = torch.float32
+) -> Callable[[], None]:
+    """A product of two 2048×2048 matrices, the yardstick of a machine (``PRODUCT_FLOP``)."""
+    left = torch.rand(PRODUCT_SIDE, PRODUCT_SIDE, device=device).to(dtype)
+    right = torch.rand(PRODUCT_SIDE, PRODUCT_SIDE, device=device).to(dtype)
+    result = torch.empty_like(left)
+
+    def multiply() -> None:
+        torch.mm(left, right, out=result)
+
+    return multiply
+
+
+def in_turns(
+    actions: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """Seconds of each action, taken in turns so that a slow minute hits all of them.
+
+    Args:
+        actions: What to time, by name.
+        rounds: How often each is timed.
+        warm_up: Rounds before, which are not counted.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in actions}
+    for turn in range(warm_up + rounds):
+        for name, action in actions.items():
+            _wait()
+            begun = time.perf_counter()
+            action()
+            _wait()
+            if turn >= warm_up:
+                seconds[name].append(time.perf_counter() - begun)
+    return seconds
+
+
+def spread(values: Sequence[float], digits: int = 5) -> dict[str, Any]:
+    """Median and range of repeated measurements, for a result file."""
+    return {
+        "median": round(statistics.median(values), digits),
+        "min": round(min(values), digits),
+        "max": round(max(values), digits),
+        "repeats": len(values),
+    }
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text under a head, columns aligned."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [head, *rows]
+    )
+
+
+def write_results(
+    name: str,
+    conditions: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    device: torch.device | None = None,
+    folder: Path = RESULTS,
+) -> None:
+    """Write benchmarks/results/<name>.json: machine, versions, conditions and rows."""
+    about = {"processor": describe_processor(), **environment(device)}
+    path = folder / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"conditions": {**conditions, **about}, "rows": list(rows)})
+    say(f"written: {path}")
+
+
+def _wait() -> None:
+    """Wait for the GPU, if there is one, so that a time holds all of an action's work."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
