@@ -46,7 +46,7 @@ from benchmarks.measuring import (
 )
 from models import CAIMNet
 from tests.plain_network import PlainCAIMNet
-from utils.device import bfloat16_unit, choose_device
+from utils.device import bfloat16_unit, choose_device, keep_freed_memory
 from utils.errors import run_program
 from utils.losses import caim_loss
 from utils.precision import autocast
@@ -121,6 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if name == "auto" and not torch.cuda.is_available():
         name = "cpu"  # times of other devices would not be waited for
     device = choose_device(name)
+    keep_freed_memory(device)  # as the programs do
     modes = _modes(flags, device)
     batch_sizes = flags.batch_sizes or [96 if device.type == "cuda" else 8]
     settings = [
@@ -144,8 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "matrix_product_side": PRODUCT_SIDE,
         "flop_counted": "2 × multiply-adds of convolutions and linear layers, training step × 3",
         "plain": "tests/plain_network.py, same weights, compiled where ours is",
+        "freed_memory": "kept, for both networks (keep_freed_memory in utils/device.py)",
     }
-    write_results("throughput", conditions, rows, device, flags.output_dir)
+    write_results(flags.name, conditions, rows, device, flags.output_dir)
 
 
 def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -165,6 +167,7 @@ def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--dtypes", nargs="+", choices=("float32", "bfloat16"), help="default: what the device has")
     add("--compile", action="store_true", help="measure torch.compile(network), too")
     add("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    add("--name", default="throughput", help="of the result file")
     add("--output-dir", type=Path, default=RESULTS)
     return parser.parse_args(arguments)
 

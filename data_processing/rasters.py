@@ -29,6 +29,7 @@ from utils.files import atomic_path
 
 __all__ = [
     "RasterInfo",
+    "bound_decoded_blocks",
     "close_rasters",
     "raster_blocks",
     "raster_info",
@@ -39,6 +40,7 @@ __all__ = [
 
 OPEN_FILES = 1024  # held at most per process, and no more than half of what the system allows
 OPEN_BYTES = 512 << 20  # of the buffers that held files decode their blocks with, likewise
+DECODED_MIB = 64  # of blocks that GDAL keeps decoded where rasters are read from end to end
 BLOCK_VALUES = 1 << 22  # values read at a time when a whole raster is gone through
 
 
@@ -114,6 +116,16 @@ def read_window(
         stored = raster.read(window=Window(col, row, width, height))
         nodata = raster.nodata
     return stored, _has_data(stored, nodata)
+
+
+def bound_decoded_blocks() -> None:
+    """Let GDAL keep few decoded blocks, so that memory does not grow with the rasters read.
+
+    By default it keeps 5 % of the machine's memory per process. That serves shuffled windows of
+    small data; read in order, few blocks are wanted twice. Holds for this process, if it has read
+    no raster yet, and for those that it starts. A GDAL_CACHEMAX of the user's own wins.
+    """
+    os.environ.setdefault("GDAL_CACHEMAX", str(DECODED_MIB))
 
 
 def close_rasters() -> None:

@@ -23,6 +23,7 @@ from data_processing.patch_index import (
     read_patch_index,
     require_index,
 )
+from data_processing.rasters import bound_decoded_blocks
 from data_processing.scene import PixelScale, Scene
 from data_processing.shared_pixels import SharedPixels
 from data_processing.splits import find_scenes, read_scene_list, scene_list_path
@@ -230,6 +231,7 @@ def cover_split(
         DataError: With all faults of list, scenes and patch index (where there is one).
         UserError: The overlap is no smaller than the patch.
     """
+    bound_decoded_blocks()
     data_root = Path(data_root)
     patch_size = spec.patch_size if patch_size is None else patch_size
     if not 0 <= overlap < patch_size:
@@ -243,13 +245,7 @@ def cover_split(
     if listed:
         folders = _listed_folders(data_root, spec, split, errors)
     else:
-        folders = find_scenes(data_root, spec, split)
-        say(
-            f"no scene list in {data_root}: all {len(folders)} scenes of {split}/ are taken. "
-            "Lists and the patch index, needed for training and the released protocol, are made "
-            f"by\n  {spec.list_command(data_root)}\n"
-            f"  {spec.index_command(data_root, patch_size, stride)}"
-        )
+        folders = _unlisted_folders(data_root, spec, split, patch_size, stride)
     opened = _open_scenes(data_root, spec, folders, verify == "full", errors)
     if listed and patch_index_path(data_root, spec, split, patch_size, stride).is_file():
         # not needed here, but a faulty index is told before somebody trains with it
@@ -272,6 +268,20 @@ def _merged(where: str, errors: Sequence[DataError]) -> DataError:
     faults = [fault for error in errors for fault in error.faults]
     advice = dict.fromkeys(error.advice for error in errors if error.advice)
     return DataError(where, faults, "\n".join(advice))
+
+
+def _unlisted_folders(
+    data_root: Path, spec: DatasetSpec, split: Split, patch_size: int, stride: int
+) -> list[Path]:
+    """Folders of a split that has no scene list, and how to make one, said."""
+    folders = find_scenes(data_root, spec, split)
+    say(
+        f"no scene list in {data_root}: all {len(folders)} scenes of {split}/ are taken. "
+        "Lists and the patch index, needed for training and the released protocol, are made "
+        f"by\n  {spec.list_command(data_root)}\n"
+        f"  {spec.index_command(data_root, patch_size, stride)}"
+    )
+    return folders
 
 
 def _listed_folders(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +16,10 @@ import pytest
 import rasterio
 
 from data_processing.rasters import (
+    DECODED_MIB,
     _open_rasters,
     _OpenRasters,
+    bound_decoded_blocks,
     raster_blocks,
     raster_info,
     read_window,
@@ -23,6 +27,7 @@ from data_processing.rasters import (
 )
 from tests.scene_files import write_raster
 from utils.errors import DataError
+from utils.settings import REPOSITORY
 
 VALUES = np.random.default_rng(0).integers(1, 200, size=(4, 40, 30)).astype(np.uint8)
 
@@ -164,6 +169,50 @@ def test_half_of_the_files_that_the_system_allows_are_held_at_most() -> None:
     most = _open_rasters().most_files
     assert 1 <= most <= 1024
     assert allowed == resource.RLIM_INFINITY or most <= allowed // 2
+
+
+GROWTH = """
+import sys
+from pathlib import Path
+from data_processing.rasters import bound_decoded_blocks, read_window
+
+def resident_mib():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+bound_decoded_blocks()
+path = Path(sys.argv[1])
+read_window(path, 0, 0, 8, 8)
+before = resident_mib()
+for row in range(0, 3072, 64):
+    read_window(path, row, 0, 64, 64)
+print(resident_mib() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is told by Linux only")
+@pytest.mark.parametrize(
+    ("own", "least", "most"), [(None, 10, 1.5 * DECODED_MIB), ("200", 100, 220)]
+)
+def test_decoded_blocks_take_no_more_memory_than_allowed(
+    tmp_path: Path, own: str | None, least: float, most: float
+) -> None:
+    path = tmp_path / "large.tif"
+    write_raster(path, np.zeros((4, 3072, 3072), dtype=np.float32))
+    surroundings = {k: v for k, v in os.environ.items() if k != "GDAL_CACHEMAX"}
+    if own is not None:
+        surroundings["GDAL_CACHEMAX"] = own
+    command = [sys.executable, "-c", GROWTH, str(path)]
+    told = subprocess.run(
+        command, cwd=REPOSITORY, env=surroundings, check=True, capture_output=True, text=True
+    )
+    assert least < float(told.stdout) < most
+
+
+def test_memory_for_blocks_that_the_user_allows_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GDAL_CACHEMAX", "7")
+    bound_decoded_blocks()
+    assert os.environ["GDAL_CACHEMAX"] == "7"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")

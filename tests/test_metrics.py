@@ -158,7 +158,7 @@ def test_counting_on_other_devices_does_not_look_at_the_values() -> None:
 def test_a_gpu_counts_the_same(K: int) -> None:
     truth, prediction = pixels(K, seed=K)
     matrix = ConfusionMatrix(K, "cuda")
-    matrix.update(torch.from_numpy(truth).cuda(), torch.from_numpy(prediction).cuda())
+    matrix.update(torch.from_numpy(truth).to("cuda"), torch.from_numpy(prediction).to("cuda"))
     np.testing.assert_array_equal(matrix.matrix(), matrix_of(truth, prediction, K))
 
 
