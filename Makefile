@@ -8,10 +8,10 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check
+.PHONY: help venv demo demo-real test check
 
 help:  ## show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
 
 venv: $(STAMP)  ## make .venv and install everything into it (quick when done already)
 
@@ -37,6 +37,17 @@ demo: $(STAMP)  ## sample data, a short training, change maps with the shipped w
 	@echo '  demo/train_dynamic/learning_curve.png     the short training'
 	@echo '  demo/test_dynamic/maps/*/overview.png     change maps of 6 dates'
 	@echo '  demo/test_spacenet7/maps/*/overview.png   change maps of 9 dates'
+
+# A real scene: Sentinel-2 out of a Python package (11 MB), read as a zip and not installed.
+NRT := nrt-0.2.1-py3-none-any.whl
+demo-real: $(STAMP)  ## clear-cuts seen by Sentinel-2 (downloads 11 MB), change maps with the shipped weights
+	test -f demo/real/$(NRT) || $(RUN) -m pip download $(PIP_FLAGS) --no-deps --dest demo/real nrt==0.2.1
+	$(RUN) data_processing/prepare_romania.py --source demo/real/$(NRT) --data-root demo/real
+	$(RUN) Test_Dynamic.py --data-root demo/real --output-dir demo/test_real --overwrite
+	@echo
+	@echo 'Done. The labels are derived by a rule, not observed on the ground. Look at'
+	@echo '  demo/test_real/maps/Scene01/overview.png   images, derived change, change maps'
+	@echo '  demo/test_real/metrics.json                scores against the derived labels'
 
 test: $(STAMP)  ## the whole test suite
 	@$(RUN) -m pytest

@@ -56,7 +56,7 @@ class Settings:
     batch_size: int = setting(8, "patches at a time", "speed", minimum=1)
     precision: Literal["float32", "bfloat16"] = setting("float32", "bfloat16 = autocast")
     compile: bool = setting(False, "torch.compile: pays on some GPUs, not on CPUs seen so far")
-    num_workers: int = setting(2, "processes that read patches; 0 reads in this one", minimum=0)
+    num_workers: int | None = setting(None, "reading processes; none = 2, on a CPU 0", minimum=0)
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
 
 

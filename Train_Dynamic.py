@@ -49,7 +49,7 @@ class Settings:
     pixel_scale: Literal["auto", "stored"] = setting(
         "auto", "auto = 8-bit / 255, 16-bit / 10000; stored = as they are"
     )
-    num_workers: int = setting(2, "processes that read patches; 0 reads in this one", minimum=0)
+    num_workers: int | None = setting(None, "reading processes; none = 2, on a CPU 0", minimum=0)
     cache: bool = setting(False, "keep all scenes in memory")
     # model
     attention: Literal["spatial", "batch"] = setting("spatial", "batch = as released", "model")

@@ -13,8 +13,8 @@ autocast, and in float32 from starting weights that were rounded to bfloat16 onc
 what a change of that size leads to when training itself is as before, since training magnifies
 any difference. Writes bfloat16_training.json, a row per epoch and score, and bfloat16_training.png.
 
-On a processor without bfloat16 instructions products are emulated (bfloat16_products.py); output
-and files say so. Nothing is timed here.
+Nothing is timed here. A processor without bfloat16 instructions gets the same numbers, but takes
+many times as long; the files say which instructions there were.
 """
 
 from __future__ import annotations
@@ -36,14 +36,13 @@ from matplotlib.ticker import MaxNLocator
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.bfloat16_products import bfloat16_products, describe_products
 from benchmarks.measuring import RESULTS, table, write_results
 from data_processing.dataset_spec import SPLITS, DatasetSpec, spec_by_name
 from data_processing.series_dataset import SeriesDataset, cover_split, open_splits
 from models import build_network
 from utils.checkpoint import Checkpoint, load_for_scoring
 from utils.codes import NO_DATA
-from utils.device import choose_device, seed_everything
+from utils.device import bfloat16_unit, choose_device, seed_everything
 from utils.errors import UserError, run_program
 from utils.execution import ready_to_run
 from utils.files import atomic_path, read_json, sha256
@@ -138,7 +137,6 @@ def agreement(flags: argparse.Namespace) -> None:
         flags.data_root, spec, flags.split, weights.data["patch_size"],
         pixel_scale=weights.data["pixel_scale"],
     )  # fmt: skip
-    say(f"bfloat16: {describe_products(device)}")
     exact = _scored(weights, patches, flags.batch_size, device, "float32")
     rounded = _scored(weights, patches, flags.batch_size, device, "bfloat16")
     about = {
@@ -149,7 +147,6 @@ def agreement(flags: argparse.Namespace) -> None:
         "checkpoint_sha256": sha256(flags.checkpoint),
         "patch_size": weights.data["patch_size"],
         "batch_size": flags.batch_size,
-        "bfloat16": describe_products(device),
     }
     pairs = [([a], [b]) for a, b in zip(exact, rounded, strict=True)]
     rows = [{**about, **_compared(*pair)} for pair in [*pairs, (exact, rounded)]]
@@ -174,14 +171,13 @@ def _scored(
     """Maps and counts of all scenes of a split."""
     results: list[SceneResult] = []
     say(f"scoring in {precision}")
-    with bfloat16_products(device):
-        score_scenes(
-            ready_to_run(weights.build(), device),
-            Batches(patches, batch_size, device=device),
-            patches.scenes,
-            lambda result: results.append(dataclasses.replace(result)),  # its maps are let go of
-            precision=precision,
-        )
+    score_scenes(
+        ready_to_run(weights.build(), device),
+        Batches(patches, batch_size, device=device),
+        patches.scenes,
+        lambda result: results.append(dataclasses.replace(result)),  # its maps are let go of
+        precision=precision,
+    )
     return results
 
 
@@ -263,7 +259,6 @@ def training(flags: argparse.Namespace) -> None:
         flags.data_root, spec, {"train": None, "val": None},
         flags.patch_size, flags.stride, cache=True,
     )  # fmt: skip
-    say(f"bfloat16: {describe_products(device)}")
     curves: dict[str, list[list[dict[str, float]]]] = {way.key: [] for way in WAYS}
     runs = [(seed, way) for seed in flags.seeds for way in WAYS]
     for seed, way in progress(runs, "training", unit="run"):
@@ -287,17 +282,21 @@ def training(flags: argparse.Namespace) -> None:
         "ways": {way.key: way.text for way in WAYS},
         "within": "|mean over seeds of bfloat16 − float32| ≤ standard deviation of float32 "
         "over seeds (n − 1)",
-        "bfloat16": describe_products(device),
     }
     write_results("bfloat16_training", conditions, rows, device, flags.output_dir)
     caption = (
         f"{title}; {len(train)} training and {len(val)} validation patches of "
         f"{flags.patch_size}×{flags.patch_size} pixels, width {flags.width}, {len(flags.seeds)} "
-        f"seeds. Points: means; bars: least to most.\nbfloat16 {describe_products(device)}."
+        f"seeds. Points: means; bars: least to most. bfloat16 by {_unit(device)}."
     )
     with atomic_path(flags.output_dir / "bfloat16_training.png") as partial:
         training_figure(rows, caption).savefig(partial, format="png", dpi=130)
     say(f"written: {flags.output_dir / 'bfloat16_training.png'}")
+
+
+def _unit(device: torch.device) -> str:
+    """What computes bfloat16."""
+    return bfloat16_unit() or "emulation" if device.type == "cpu" else device.type
 
 
 def _network_arguments(flags: argparse.Namespace, spec: DatasetSpec) -> dict[str, Any]:
@@ -323,7 +322,7 @@ def _curve(
     network = build_network("caim_net", arguments)
     if way.rounded_start:
         network.load_state_dict({k: v.bfloat16().float() for k, v in network.state_dict().items()})
-    with tempfile.TemporaryDirectory() as folder, bfloat16_products(device):
+    with tempfile.TemporaryDirectory() as folder:
         fit(
             ready_to_run(network, device),
             Batches(train, flags.batch_size, shuffle=True, device=device, seed=seed),

@@ -48,7 +48,6 @@ def main() -> None:
     parser.add_argument("--num-scenes", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--num-workers", type=int, default=2, help="as given to Test_Dynamic.py")
     parser.add_argument(
         "--networks", nargs="+", choices=["shipped", "full"], default=["shipped", "full"]
     )
@@ -75,7 +74,7 @@ def main() -> None:
         "end_to_end",
         {
             "scenes": f"{flags.num_scenes} of {flags.scene_size}×{flags.scene_size}, 6 dates, "
-            "generated", "batch_size": flags.batch_size, "num_workers": flags.num_workers,
+            "generated", "batch_size": flags.batch_size, "num_workers": "as the program chooses",
         },
         rows, choose_device(flags.device), flags.output_dir,
     )  # fmt: skip
@@ -117,7 +116,7 @@ def _measured(
     bare, program, peaks = [], [], []
     call = (
         "Test_Dynamic.py", "--checkpoint", checkpoint, "--batch-size", flags.batch_size,
-        "--num-workers", flags.num_workers, "--device", flags.device, "--overwrite",
+        "--device", flags.device, "--overwrite",
         "--output-dir", folder / "out", "--data-root",
     )  # fmt: skip
     for _ in progress(range(flags.rounds), f"{name} network", unit="round"):

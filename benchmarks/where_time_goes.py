@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -83,17 +84,18 @@ def main() -> None:
     }
     for what, megabytes in traffic.items():
         say(f"{what}: operators read and write {megabytes} MB per patch")
-    conditions = {**settings, "dtype": "float32", "rates": rates, "traffic_mb_per_patch": traffic}
+    conditions = {
+        **settings,
+        "dtype": "float32",
+        "rates": rates,
+        "traffic_mb_per_patch": traffic,
+        "least_mb_per_patch": round(_least_traffic(flags) / 1e6, 3),
+    }
     write_results("where_time_goes", conditions, rows, folder=flags.output_dir)
 
 
 def _actions(flags: argparse.Namespace) -> dict[str, Callable[[], None]]:
-    torch.manual_seed(0)
-    T, B, P = flags.num_dates, flags.batch_size, flags.patch_size
-    network = build_network(
-        "caim_net", {"num_dates": T, "attention": flags.attention, "width": flags.width}
-    )
-    images, label = torch.rand(B, T, 4, P, P), torch.randint(0, T, (B, P, P))
+    network, images, label = _inputs(flags)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
 
     def forward() -> None:
@@ -109,6 +111,16 @@ def _actions(flags: argparse.Namespace) -> dict[str, Callable[[], None]]:
         optimizer.step()
 
     return {"forward": forward, "training step": training_step}
+
+
+def _inputs(flags: argparse.Namespace) -> tuple[nn.Module, Tensor, Tensor]:
+    """The network, images and moment labels of a batch."""
+    torch.manual_seed(0)
+    T, B, P = flags.num_dates, flags.batch_size, flags.patch_size
+    network = build_network(
+        "caim_net", {"num_dates": T, "attention": flags.attention, "width": flags.width}
+    )
+    return network, torch.rand(B, T, 4, P, P), torch.randint(0, T, (B, P, P))
 
 
 def _kinds(action: Callable[[], None]) -> list[dict[str, Any]]:
@@ -152,6 +164,16 @@ def _traffic(action: Callable[[], None]) -> int:
     with _Traffic() as traffic:
         action()
     return traffic.bytes
+
+
+def _least_traffic(flags: argparse.Namespace) -> float:
+    """Bytes per patch that any program moves: images in, weights once a batch, maps out."""
+    network, images, _ = _inputs(flags)
+    with torch.inference_mode():
+        maps = network.eval()(images[:1])
+    weights = sum(parameter.nbytes for parameter in network.parameters())
+    given: int = maps.area_prob.nbytes + maps.moment_prob.nbytes
+    return images[0].nbytes + weights / flags.batch_size + given
 
 
 def _rates(rounds: int) -> dict[str, dict[str, Any]]:

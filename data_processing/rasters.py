@@ -12,7 +12,7 @@ import os
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +31,12 @@ __all__ = [
     "RasterInfo",
     "bound_decoded_blocks",
     "close_rasters",
+    "decode_raster",
     "raster_blocks",
     "raster_info",
     "read_reduced",
     "read_window",
+    "write_image",
     "write_map",
 ]
 
@@ -82,18 +84,22 @@ def raster_info(path: Path) -> RasterInfo:
     Raises:
         DataError: When the file is missing or cannot be opened as a raster.
     """
-    with _reading(path), _quiet(), rasterio.open(path) as raster:
-        return RasterInfo(
-            width=raster.width,
-            height=raster.height,
-            count=raster.count,
-            dtype=raster.dtypes[0],
-            crs=raster.crs,
-            transform=raster.transform,
-            nodata=raster.nodata,
-            block_shape=tuple(raster.block_shapes[0]),
-            pages=max(1, len(raster.subdatasets)),
-        )
+    with _reading(str(path)), _quiet(), rasterio.open(path) as raster:
+        return _header(raster)
+
+
+def decode_raster(content: bytes, where: str) -> tuple[npt.NDArray[Any], RasterInfo]:
+    """Values (C, H, W) and header of a raster that lies in memory.
+
+    Args:
+        content: All bytes of the file.
+        where: How messages name it.
+
+    Raises:
+        DataError: It is no raster, or damaged.
+    """
+    with _reading(where), _quiet(), rasterio.MemoryFile(content) as file, file.open() as raster:
+        return raster.read(), _header(raster)
 
 
 def read_window(
@@ -111,7 +117,7 @@ def read_window(
     Raises:
         DataError: When the file cannot be opened or its pixels cannot be decoded.
     """
-    with _reading(path):
+    with _reading(str(path)):
         raster = _open_rasters().get(path)
         stored = raster.read(window=Window(col, row, width, height))
         nodata = raster.nodata
@@ -142,7 +148,7 @@ def read_reduced(path: Path, step: int) -> tuple[npt.NDArray[Any], npt.NDArray[n
     Raises:
         DataError: When the file cannot be opened or its pixels cannot be decoded.
     """
-    with _reading(path), _quiet(), rasterio.open(path) as raster:
+    with _reading(str(path)), _quiet(), rasterio.open(path) as raster:
         shape = (raster.count, -(-raster.height // step), -(-raster.width // step))
         stored = raster.read(out_shape=shape)
         return stored, _has_data(stored, raster.nodata)
@@ -164,6 +170,34 @@ def raster_blocks(info: RasterInfo) -> Iterator[tuple[int, int, int, int]]:
     for row in range(0, info.height, rows):
         for col in range(0, info.width, cols):
             yield row, col, min(rows, info.height - row), min(cols, info.width - col)
+
+
+def write_image(
+    path: Path,
+    bands: npt.NDArray[Any],
+    like: RasterInfo,
+    nodata: float | None = None,
+    names: Sequence[str] = (),
+) -> None:
+    """Write an image on the grid of another raster: GeoTIFF, deflate, tiled, whole or not at all.
+
+    Args:
+        path: The file to write.
+        bands: (C, H, W), of a type that GeoTIFF has.
+        like: Header whose size, CRS and transform the image takes.
+        nodata: Value of the nodata tag, if any.
+        names: Of the bands; four that end with "alpha" mark RGBA.
+
+    Raises:
+        OSError: When the file cannot be written.
+    """
+    profile = {**_tiled(like), "count": len(bands), "dtype": bands.dtype.name, "nodata": nodata}
+    if len(names) == 4 and names[-1] == "alpha":
+        profile |= {"photometric": "RGB", "alpha": "YES"}
+    with atomic_path(path) as partial, _quiet(), rasterio.open(partial, "w", **profile) as raster:
+        raster.write(bands)
+        for number, name in enumerate(names, start=1):
+            raster.set_band_description(number, name)
 
 
 def write_map(
@@ -193,20 +227,7 @@ def write_map(
             f"map {path.name}: found shape {array.shape} and type {array.dtype}, expected "
             f"({like.height}, {like.width}) and uint8."
         )
-    profile = {
-        "driver": "GTiff",
-        "width": like.width,
-        "height": like.height,
-        "count": 1,
-        "dtype": "uint8",
-        "crs": like.crs,
-        "transform": like.transform,
-        "nodata": nodata,
-        "compress": "deflate",
-        "tiled": True,
-        "blockxsize": 256,
-        "blockysize": 256,
-    }
+    profile = {**_tiled(like), "count": 1, "dtype": "uint8", "nodata": nodata}
     with (
         atomic_path(path) as partial,
         _quiet(),
@@ -217,6 +238,35 @@ def write_map(
             raster.update_tags(**tags)
         if colormap:
             raster.write_colormap(1, dict(colormap))
+
+
+def _header(raster: Any) -> RasterInfo:
+    return RasterInfo(
+        width=raster.width,
+        height=raster.height,
+        count=raster.count,
+        dtype=raster.dtypes[0],
+        crs=raster.crs,
+        transform=raster.transform,
+        nodata=raster.nodata,
+        block_shape=tuple(raster.block_shapes[0]),
+        pages=max(1, len(raster.subdatasets)),
+    )
+
+
+def _tiled(like: RasterInfo) -> dict[str, Any]:
+    """How rasters are written: on the grid of another one, compressed, in tiles."""
+    return {
+        "driver": "GTiff",
+        "width": like.width,
+        "height": like.height,
+        "crs": like.crs,
+        "transform": like.transform,
+        "compress": "deflate",
+        "tiled": True,
+        "blockxsize": 256,
+        "blockysize": 256,
+    }
 
 
 class _OpenRasters:
@@ -320,14 +370,14 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _reading(where: str) -> Iterator[None]:
     """Turn what rasterio says of an unreadable file into a sentence that names it."""
     try:
         yield
     except (RasterioError, OSError) as error:
         cause = error.__cause__ or error
         raise DataError(
-            str(path),
+            where,
             [f"the raster cannot be read ({_first_line(cause)})"],
             "The file is damaged, truncated or no raster: copy or download it again.",
         ) from error

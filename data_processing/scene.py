@@ -26,6 +26,7 @@ __all__ = ["PixelScale", "Scene", "SceneFiles", "decode_label", "find_scene_file
 
 PixelScale = Literal["auto", "stored"]
 
+STRIP_BYTES = 64 << 20  # of rows kept at most
 _IGNORED_NAMES = {"thumbs.db", "desktop.ini"}
 _RASTER_SUFFIXES = {".tif", ".tiff"}
 
@@ -115,11 +116,13 @@ class Scene:
         self.width = self.info.width
         self._area_nodata = raster_info(self.area_path).nodata
         self._moment_nodata = raster_info(self.moment_path).nodata
+        self.in_strips = False  # see keep_strips
         self._kept: _Stored | None = None
+        self._strip: tuple[tuple[int, int], _Stored] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """State without what is kept in memory: another process reads from disk, or is given it."""
-        return {**self.__dict__, "_kept": None}
+        return {**self.__dict__, "_kept": None, "_strip": None}
 
     def read(
         self,
@@ -192,6 +195,18 @@ class Scene:
             self._kept = self._stored(0, 0, self.height, self.width)
         return sum(array.nbytes for array in self.kept_arrays().values())
 
+    def keep_strips(self) -> None:
+        """Read whole rows from now on and keep the last ones, for windows asked for in order.
+
+        Opening and decoding are then paid once per row of windows. Rows that would take more than
+        64 MiB are read by windows all the same.
+        """
+        self.in_strips = True
+
+    def forget_strip(self) -> None:
+        """Free the rows that :meth:`keep_strips` keeps; they are read again when asked for."""
+        self._strip = None
+
     def kept_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What is kept in memory, by name; nothing when windows are read from disk."""
         kept = {} if self._kept is None else vars(self._kept)
@@ -205,6 +220,10 @@ class Scene:
         """Values of a window inside the scene as they are on disk."""
         if self._kept is not None:
             return self._kept.window(row, col, height, width)
+        if self.in_strips and width < self.width and self._row_bytes() * height <= STRIP_BYTES:
+            if self._strip is None or self._strip[0] != (row, height):
+                self._strip = (row, height), self._stored(row, 0, height, self.width)
+            return self._strip[1].window(0, col, height, width)
         pairs = [read_window(path, row, col, height, width) for path in self.image_paths]
         return _Stored(
             images=np.stack([values for values, _ in pairs]),
@@ -212,6 +231,11 @@ class Scene:
             moment=read_window(self.moment_path, row, col, height, width)[0][0],
             missing=_if_any(~np.stack([has_data for _, has_data in pairs])),
         )
+
+    def _row_bytes(self) -> int:
+        """Bytes of a row of all images."""
+        values = self.width * len(self.image_paths) * self.info.count
+        return values * np.dtype(self.info.dtype).itemsize
 
     def _observed(self, stored: _Stored) -> npt.NDArray[np.bool_]:
         """Pixels (h, w) with data at every date, the alpha band taken into account."""

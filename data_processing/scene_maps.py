@@ -5,6 +5,7 @@ Not in the paper.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,6 +59,7 @@ class SceneMapWriter:
             {**tags, "MOMENT_0": "unchanged", **intervals}, _colormap(len(scene.dates)),
         )  # fmt: skip
         self._overview(result, scene, target / "overview.png")
+        gc.collect()  # parts of a figure refer to each other and hold its images until then
 
     def _overview(self, result: SceneResult, scene: Scene, path: Path) -> None:
         step = -(-max(scene.height, scene.width) // PICTURE_SIDE)

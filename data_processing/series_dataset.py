@@ -59,6 +59,8 @@ class SeriesDataset(Dataset[Sample]):
         cache: Whether to read all scenes into memory now; the size is printed.
         pixel_scale: ``auto`` or ``stored``.
         ignore_invalid: Whether pixels without data at some date get label −1.
+        in_order: Patches will be asked for scene by scene and row by row: whole rows are read and
+            those of one scene kept.
 
     Raises:
         DataError: When a scene cannot be read into the cache.
@@ -73,6 +75,7 @@ class SeriesDataset(Dataset[Sample]):
         cache: bool = False,
         pixel_scale: PixelScale = "auto",
         ignore_invalid: bool = True,
+        in_order: bool = False,
     ) -> None:
         self.scenes = list(scenes)
         self.origins = list(origins)
@@ -81,6 +84,9 @@ class SeriesDataset(Dataset[Sample]):
         self.pixel_scale: PixelScale = pixel_scale
         self.ignore_invalid = ignore_invalid
         self._shared: SharedPixels | None = None
+        self._last: Scene | None = None
+        for scene in self.scenes if in_order else ():
+            scene.keep_strips()
         if cache:
             size = sum(
                 scene.keep_in_memory()
@@ -96,6 +102,9 @@ class SeriesDataset(Dataset[Sample]):
         """The patch at a position of the index."""
         scene_index, row, col = self.origins[index]
         scene = self.scenes[scene_index]
+        if self._last is not None and self._last is not scene:
+            self._last.forget_strip()
+        self._last = scene
         arrays = scene.read(
             row, col, self.patch_size, self.patch_size, self.pixel_scale, self.ignore_invalid
         )
@@ -259,8 +268,9 @@ def cover_split(
         for row, col in covering_origins(scene.height, scene.width, patch_size, overlap)
     ]
     return SeriesDataset(
-        scenes, origins, patch_size, pixel_scale=pixel_scale, ignore_invalid=ignore_invalid
-    )
+        scenes, origins, patch_size,
+        pixel_scale=pixel_scale, ignore_invalid=ignore_invalid, in_order=True,
+    )  # fmt: skip
 
 
 def _merged(where: str, errors: Sequence[DataError]) -> DataError:

@@ -99,7 +99,10 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Features (N, D, H, W) of images (N, C, H, W)."""
-        features: Tensor = self.merge(self.context(image) + self.residual(image))
+        # in float32 also under autocast: pixel values hold more digits than half precision keeps
+        with torch.autocast(image.device.type, enabled=False):
+            context, residual = self.context[0](image), self.residual[0](image)
+        features: Tensor = self.merge(self.context[1](context) + self.residual[1](residual))
         return features
 
 

@@ -19,6 +19,8 @@ __all__ = ["Batches", "to_device"]
 
 Sample = dict[str, Any]
 
+WORKERS = 2  # reading processes beside a GPU, unless told otherwise
+
 
 class Batches:
     """Batches of a data set, in order or shuffled by a seed of each epoch.
@@ -32,7 +34,8 @@ class Batches:
         batch_size: Patches per batch; the last batch may be shorter.
         shuffle: Draw a new order for every epoch.
         drop_last: Leave a short last batch out (as released; training only).
-        num_workers: Reading processes; 0 reads in this one.
+        num_workers: Reading processes; 0 reads in this one. None: 2, or 0 where the network runs
+            on the CPU, whose cores they would take from it.
         device: Where batches go; decides whether host memory is pinned.
         seed: With the epoch it decides the order.
     """
@@ -44,11 +47,13 @@ class Batches:
         *,
         shuffle: bool = False,
         drop_last: bool = False,
-        num_workers: int = 0,
+        num_workers: int | None = 0,
         device: torch.device,
         seed: int = 0,
     ) -> None:
         self.dataset, self.device, self.seed = dataset, device, seed
+        if num_workers is None:
+            num_workers = 0 if device.type == "cpu" else WORKERS
         length = len(dataset)  # type: ignore[arg-type]
         self._order = _Order(length, batch_size, shuffle, drop_last)
         # its own, so that loading draws nothing from the generator that dropout draws from

@@ -1,0 +1,284 @@
+"""The tables of docs/performance.md, made from the files in benchmarks/results/.
+
+    python benchmarks/tables.py
+
+Rewrites what stands between "<!-- table: NAME -->" and "<!-- end of table -->"; the text around
+stays. Numbers on that page come from here only, and a test compares page and files. To be run
+after a benchmark has written its file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.measuring import RESULTS
+from utils.errors import run_program
+from utils.files import atomic_path, read_json
+from utils.progress import say
+from utils.settings import REPOSITORY
+
+__all__ = ["PAGE", "TABLES", "filled", "main"]
+
+PAGE = REPOSITORY / "docs" / "performance.md"
+BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.S)
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fill the page in."""
+    argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(arguments)
+    text = filled(PAGE.read_text("utf-8"))
+    with atomic_path(PAGE) as partial:
+        partial.write_text(text, "utf-8")
+    say(f"written: {PAGE}")
+
+
+def filled(text: str) -> str:
+    """The page with every table made anew; the rest as it is.
+
+    Raises:
+        KeyError: The page asks for a table that is not known here.
+    """
+    return BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]]()}\n{block[3]}", text)
+
+
+def _machine() -> str:
+    """One sentence per machine that result files name, and which files."""
+    files: dict[str, list[str]] = {}
+    for path in sorted(RESULTS.glob("*.json")):
+        about = read_json(path)["conditions"]
+        processor = about["processor"]
+        text = (
+            f"{processor['name']}, {processor['threads']} threads, {processor['vectors']}, "
+            f"bfloat16: {processor['bfloat16']}; Python {about['python']}, "
+            f"PyTorch {about['packages']['torch']}"
+        )
+        files.setdefault(text, []).append(path.stem)
+    return "\n".join(f"- {text} ({', '.join(names)})" for text, names in files.items())
+
+
+def _throughput() -> str:
+    rows = _rows("throughput")
+    return _markdown(
+        ("Work", "Dates", "Attention", "Format", "s per patch", "Patches/s", "Share",
+         "Share, attention counted", "Times plain"),
+        [
+            (
+                row["what"], row["num_dates"], row["attention"], row["dtype"],
+                f"{row['seconds_per_patch']['median']:.3f}",
+                f"{row['patches_per_second']['median']:.1f}",
+                _percent(row["share_of_matrix_product"]),
+                _percent(row.get("share_with_attention_products")),
+                f"{row['speedup_over_plain']:.2f}",
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def _bfloat16() -> str:
+    """How many times faster bfloat16 is, by kind of work."""
+    rows = _rows("throughput")
+    keys = ("what", "num_dates", "attention")
+    speed = {(*(row[k] for k in keys), row["dtype"]): row for row in rows}
+    lines = []
+    for row in rows:
+        if row["dtype"] != "bfloat16":
+            continue
+        exact = speed[(*(row[k] for k in keys), "float32")]
+        ratio = exact["seconds_per_patch"]["median"] / row["seconds_per_patch"]["median"]
+        product = row["matrix_product_gflops"]["median"]
+        lines.append(
+            (
+                *(row[k] for k in keys), f"{ratio:.2f}",
+                f"{product / row['float32_matrix_product_gflops']['median']:.2f}",
+            )
+        )  # fmt: skip
+    head = ("Work", "Dates", "Attention", "bfloat16, times float32", "Matrix product, the same")
+    return _markdown(head, lines)
+
+
+def _compiled() -> str:
+    return _markdown(
+        ("Work", "Dates", "Attention", "Compiled", "s per patch", "Share"),
+        [
+            (
+                row["what"], row["num_dates"], row["attention"],
+                "yes" if row["compile"] else "no",
+                f"{row['seconds_per_patch']['median']:.3f}",
+                _percent(row["share_of_matrix_product"]),
+            )
+            for row in _rows("compiled")
+        ],
+    )  # fmt: skip
+
+
+def _memory() -> str:
+    rows = _rows("memory")
+    columns = list(dict.fromkeys((row["attention"], row["num_dates"]) for row in rows))
+    lines: dict[str, list[str]] = {}
+    for row in rows:
+        name = row["what"] + (", recompute" if row["recompute"] else "")
+        lines.setdefault(name, []).append(f"{row['peak_gb']['median']:.2f}")
+    head = ("Peak, GB", *(f"{attention}, {dates} dates" for attention, dates in columns))
+    return _markdown(head, [(name, *values) for name, values in lines.items()])
+
+
+def _end_to_end() -> str:
+    return _markdown(
+        ("Network", "Forward passes alone, s", "Test_Dynamic.py, s", "Ratio",
+         "Peak memory, one scene", "All three scenes"),
+        [
+            (
+                row["network"], f"{row['bare_seconds']['median']:.1f}",
+                f"{row['program_seconds']['median']:.1f}", f"{row['ratio']:.3f}",
+                f"{row['peak_gb_one_scene']:.2f} GB", f"{row['peak_gb']:.2f} GB",
+            )
+            for row in _rows("end_to_end")
+        ],
+    )  # fmt: skip
+
+
+def _metrics() -> str:
+    return _markdown(
+        ("What", "Classes", "How", "s per 10⁸ pixels"),
+        [
+            (row["what"], row["num_classes"], row["how"], f"{row['seconds_per_1e8_pixels']:.2f}")
+            for row in _rows("metrics_cost")
+        ],
+    )
+
+
+def _loading() -> str:
+    """Patches per second of the smallest batch, a row per format and state."""
+    rows = _rows("data_loading")
+    batch = min(row["batch_size"] for row in rows)
+    workers = list(dict.fromkeys(row["workers"] for row in rows))
+    lines: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row["batch_size"] == batch:
+            line = lines.setdefault((row["images"], row["from"]), [])
+            line.append(f"{row['patches_per_second']['median']:.0f} ({row['times_training']:.0f}×)")
+    head = ("Images", "From", *(f"{n} processes" for n in workers))
+    return _markdown(head, [(*key, *values) for key, values in lines.items()])
+
+
+def _floors() -> str:
+    file = read_json(RESULTS / "where_time_goes.json")["conditions"]
+    forward = next(
+        row for row in _rows("throughput")
+        if (row["what"], row["num_dates"], row["attention"], row["dtype"])
+        == ("forward", file["num_dates"], "batch", "float32")
+    )  # fmt: skip
+    rates = {name: rate["median"] for name, rate in file["rates"].items()}
+    gflop, megabytes = forward["gflop_per_patch"], file["traffic_mb_per_patch"]["forward"]
+    least = file["least_mb_per_patch"]
+
+    def milliseconds(amount: float, rate: str) -> str:
+        return f"{1000 * amount / rates[rate]:.1f} ms"
+
+    lines = [
+        ("arithmetic", f"{gflop:.1f} GFLOP", milliseconds(gflop, "matrix_product_gflops"),
+         f"matrix product, {rates['matrix_product_gflops']:.0f} GFLOP/s"),
+        ("bytes that cannot be avoided", f"{least:.1f} MB",
+         milliseconds(least / 1e3, "copy_in_memory_gb_per_s"),
+         f"copying in memory, {rates['copy_in_memory_gb_per_s']:.1f} GB/s"),
+        ("bytes that our operators read and write", f"{megabytes:.0f} MB",
+         milliseconds(megabytes / 1e3, "copy_in_cache_gb_per_s"),
+         f"copying in cache, {rates['copy_in_cache_gb_per_s']:.1f} GB/s"),
+        ("the same", f"{megabytes:.0f} MB",
+         milliseconds(megabytes / 1e3, "copy_in_memory_gb_per_s"),
+         f"copying in memory, {rates['copy_in_memory_gb_per_s']:.1f} GB/s"),
+        ("half of it, all into memory handed out anew", f"{megabytes / 2:.0f} MB",
+         milliseconds(megabytes / 2e3, "fresh_memory_gb_per_s"),
+         f"filling fresh memory, {rates['fresh_memory_gb_per_s']:.1f} GB/s"),
+        ("measured", "", f"{1000 * forward['seconds_per_patch']['median']:.1f} ms", ""),
+    ]  # fmt: skip
+    return _markdown(("Per patch", "Amount", "Time", "At"), lines)
+
+
+def _profile() -> str:
+    shares: dict[str, dict[str, float]] = {}
+    for row in _rows("where_time_goes"):
+        shares.setdefault(row["kind"], {})[row["what"]] = row["share"]
+    head = ("Operators", "Forward", "Training step")
+    return _markdown(
+        head, [(k, *(_percent(s.get(w)) for w in ("forward", "training step")))
+               for k, s in shares.items()]
+    )  # fmt: skip
+
+
+def _bfloat16_maps() -> str:
+    return _markdown(
+        ("Data", "Scene", "Pixels", "Equal moment", "Largest difference of an area score",
+         "Of a moment score"),
+        [
+            (
+                row["data"], row["scene"], f"{row['pixels']:,}", f"{row['equal_moment']:.3%}",
+                f"{row['area']['largest']:.5f}", f"{row['moment']['largest']:.5f}",
+            )
+            for row in _rows("bfloat16_agreement")
+        ],
+    )  # fmt: skip
+
+
+def _bfloat16_training() -> str:
+    return _markdown(
+        ("Score", "Epochs within", "Mean difference", "From a rounded start",
+         "Standard deviation over seeds"),
+        [
+            (
+                row["score"], f"{row['epochs_within']} of {row['epochs']}",
+                f"{row['mean_difference']:+.4f}", f"{row['mean_difference_of_rounded_start']:+.4f}",
+                f"{row['mean_float32_sd']:.4f}",
+            )
+            for row in _rows("bfloat16_training")
+            if row["epoch"] == "all"
+        ],
+    )  # fmt: skip
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "machine": _machine,
+    "throughput": _throughput,
+    "bfloat16": _bfloat16,
+    "bfloat16_maps": _bfloat16_maps,
+    "bfloat16_training": _bfloat16_training,
+    "compiled": _compiled,
+    "memory": _memory,
+    "end_to_end": _end_to_end,
+    "metrics": _metrics,
+    "loading": _loading,
+    "floors": _floors,
+    "profile": _profile,
+}
+
+
+def _rows(name: str) -> Rows:
+    rows: Rows = read_json(RESULTS / f"{name}.json")["rows"]
+    return rows
+
+
+def _markdown(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    cells = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in cells)
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.0f} %"
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,327 @@
+"""Labels of one's own as the change moment: a moment raster, masks per date, dated polygons.
+
+Whatever they come as, the result is (H, W): 0 unchanged, k changed between date k−1 and date k,
+255 unknown. Values are counted and checked before anything is written. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_processing.custom_series import by_date, header_of, whole_date
+from data_processing.footprints import rasterise_footprints
+from data_processing.rasters import RasterInfo, read_window
+from data_processing.scene_writer import same_grid
+from data_processing.transitions import UNKNOWN, Event, Transitions, change_moment
+from utils.errors import DataError
+
+__all__ = ["Labels", "balance", "labels_from_masks", "labels_from_polygons", "labels_from_raster"]
+
+SHOWN_VALUES = 8
+GRID_ADVICE = "Labels lie on the grid of the images, pixel by pixel; write them again on it."
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of a scene.
+
+    Attributes:
+        moment: (H, W), see above.
+        files: That were used.
+        remarks: What was said of them.
+        gaps: What is irregular: found, and what is done about it.
+    """
+
+    moment: NDArray[np.uint8]
+    files: list[Path]
+    remarks: list[str] = field(default_factory=list)
+    gaps: list[tuple[str, str]] = field(default_factory=list)
+
+
+def labels_from_raster(path: Path, grid: RasterInfo, num_classes: int) -> Labels:
+    """A raster that holds the change moment of every pixel; 255 and its nodata tag are unknown.
+
+    Raises:
+        DataError: It lies on another grid, or holds other values than 0…T−1.
+    """
+    values, nodata = _read(path, grid, range(num_classes), "moment raster")
+    unknown = _tagged(values, nodata) | (values == UNKNOWN)
+    counts = _counted(values[~_tagged(values, nodata)])
+    if set(counts) <= {0, UNKNOWN} and counts[UNKNOWN] and nodata != UNKNOWN:
+        raise DataError(
+            str(path),
+            [f"found only the values {_listed(counts)}, expected 0…{num_classes - 1}"],
+            "That says whether a pixel changed and not when: a moment raster holds k where the "
+            "change lies between date k-1 and date k. Masks that say what is there at each date "
+            "go with --masks. If 255 means unknown, set the file's nodata tag to 255.",
+        )
+    wrong = Counter({v: n for v, n in counts.items() if v not in {*range(num_classes), UNKNOWN}})
+    if wrong:
+        raise DataError(
+            str(path),
+            [f"found values {_listed(wrong)}, expected 0…{num_classes - 1}"],
+            "0 is unchanged, k changed between date k-1 and date k; 255 and the file's nodata tag "
+            "are unknown.",
+        )
+    moment = np.where(unknown, UNKNOWN, values).astype(np.uint8)
+    remarks = []
+    if nodata != UNKNOWN and counts[UNKNOWN]:
+        remarks.append(f"{path.name}: 255 ({counts[UNKNOWN]} pixels) is taken as unknown")
+    if set(counts) <= {0, 1, UNKNOWN} and counts[1] and num_classes > 2:
+        remarks.append(
+            f"warning: {path.name} holds no moment but 1, a change between the first two dates; a "
+            "map that says whether and not when a pixel changed is no moment raster"
+        )
+    return Labels(moment, [path], remarks)
+
+
+def labels_from_masks(
+    files: Sequence[Path],
+    dates: Sequence[datetime.date],
+    grid: RasterInfo,
+    event: Event,
+    transitions: Transitions,
+) -> Labels:
+    """Binary masks, there or not there, one for each date of the series.
+
+    Args:
+        files: With dates in their names; those of other dates are left out.
+        dates: Of the series.
+        grid: Of its images.
+        event, transitions: See :func:`data_processing.transitions.change_moment`.
+
+    Raises:
+        DataError: With all masks that are missing, lie on another grid or are not binary.
+    """
+    faults: list[str] = []
+    dated = by_date(files, faults)
+    missing = [date for date in dates if date not in dated]
+    if missing:
+        there = ", ".join(map(str, dated)) or "none"
+        faults += [f"found no mask of {date}; there are masks of {there}" for date in missing]
+    states = np.zeros((len(dates), grid.height, grid.width), dtype=np.uint8)
+    known = np.zeros(states.shape, dtype=np.bool_)
+    remarks = []
+    for k, date in enumerate(dates):
+        if date not in dated:
+            continue
+        try:
+            states[k], known[k], converted = _mask(dated[date], grid)
+        except DataError as error:
+            faults += [f"{dated[date].name}: {fault}" for fault in error.faults]
+            continue
+        if converted:
+            remarks.append(f"{dated[date].name}: values 0/255 are taken as 0/1")
+    if faults:
+        raise DataError(
+            str(files[0].parent),
+            faults,
+            "Every date of the series needs a mask of 0/1 (or 0/255) with the date in its name, "
+            "on the grid of the images; 255 is unknown where the nodata tag is 255.",
+        )
+    surplus = len(dated) - len(dates)
+    if surplus:
+        remarks.append(f"{surplus} masks of dates that are not in the series are left out")
+    moment = change_moment(states, known, event, transitions)
+    return Labels(moment, [dated[date] for date in dates], remarks)
+
+
+def labels_from_polygons(
+    path: Path,
+    dates: Sequence[datetime.date],
+    grid: RasterInfo,
+    date_field: str,
+    event: Event,
+    all_touched: bool,
+) -> Labels:
+    """Polygons of a GeoJSON file, each with the date of its change.
+
+    A date after that of image k−1, up to that of image k, gives class k. Dates of no interval are
+    no change inside the series. Where polygons overlap, ``event`` says which counts.
+
+    Args:
+        path: The file.
+        dates: Of the series.
+        grid: Of its images; needs a coordinate system.
+        date_field: The property that holds the date.
+        event: "last" or "first".
+        all_touched: See :func:`data_processing.footprints.rasterise_footprints`.
+
+    Raises:
+        DataError: It is no GeoJSON, cannot be placed, or some features have no readable date.
+    """
+    features, crs = _features(path)
+    intervals = [_interval(d, dates) for d in _dates_of(features, date_field, path)]
+    counts = Counter(intervals)
+    moment = np.zeros((grid.height, grid.width), dtype=np.uint8)
+    odd: Counter[str] = Counter()
+    for k in range(1, len(dates)):
+        chosen = [f for f, interval in zip(features, intervals, strict=True) if interval == k]
+        content = json.dumps({"type": "FeatureCollection", **crs, "features": chosen}).encode()
+        drawn = rasterise_footprints(content, str(path), grid, all_touched=all_touched)
+        moment[drawn.built if event == "last" else drawn.built & (moment == 0)] = k
+        odd += drawn.remarks
+    listed = ", ".join(f"{k}: {counts[k]}" for k in range(1, len(dates)))
+    gaps = [
+        (f"{path.name}: {what} ({count})", "they give no change") for what, count in odd.items()
+    ]
+    if counts[0]:
+        found = (
+            f"{path.name}: {counts[0]} of {len(features)} polygons changed on or before {dates[0]}"
+        )
+        found += f" or after {dates[-1]}"
+        gaps.append((found, "no change inside the series"))
+    return Labels(moment, [path], [f"{path.name}: polygons per interval {listed}"], gaps)
+
+
+def balance(moment: NDArray[np.uint8], num_classes: int) -> list[str]:
+    """Pixels and share of each class, and warnings of what a network cannot learn from it."""
+    counts = np.bincount(moment[moment != UNKNOWN], minlength=num_classes)
+    total = max(1, int(counts.sum()))
+    shares = ", ".join(f"{k}: {n} ({100 * n / total:.2f} %)" for k, n in enumerate(counts))
+    said = [f"pixels per class of the change moment {shares}; unknown {moment.size - counts.sum()}"]
+    empty = [str(k) for k in range(1, num_classes) if not counts[k]]
+    if not counts.sum():
+        said.append("warning: no pixel has a label")
+    elif len(empty) == num_classes - 1:
+        said.append("warning: nothing changed in this scene; nothing can be learnt of changes here")
+    elif empty:
+        said.append(f"warning: no pixel of class {', '.join(empty)} in this scene")
+    if counts.sum() and not counts[0]:
+        said.append("warning: no pixel is unchanged; is 0 the value of unchanged pixels?")
+    return said
+
+
+# ────────────────────────────────────────── rasters ──────────────────────────────────────────
+
+
+def _read(
+    path: Path, grid: RasterInfo, classes: Sequence[int], what: str
+) -> tuple[NDArray[Any], float | None]:
+    """Values (H, W) of a label raster and its nodata tag, its header checked."""
+    info = header_of(path)
+    faults = []
+    if info.count != 1:
+        faults.append(f"found {info.count} bands, expected 1 for a {what}")
+    if np.dtype(info.dtype).kind not in "uif":
+        faults.append(f"found type {info.dtype}, expected whole numbers")
+    if info.nodata in classes:
+        faults.append(
+            f"found the nodata tag {info.nodata:g}, which is also a value of a {what}; remove the "
+            "tag (gdal_edit.py -unsetnodata), or write unknown pixels as 255 and make that the tag"
+        )
+    # a label program may drop the georeference; pixel by pixel is meant then
+    placed = dataclasses.replace(
+        info,
+        crs=grid.crs if info.crs is None or not grid.georeferenced else info.crs,
+        transform=grid.transform
+        if info.transform.is_identity or not grid.georeferenced
+        else info.transform,
+    )
+    try:
+        same_grid(str(path), [("the images", grid), (path.name, placed)], sizes=True)
+    except DataError as error:
+        faults += [fault.removeprefix(f"{path.name}: ") for fault in error.faults]
+    if faults:
+        raise DataError(str(path), faults, GRID_ADVICE)
+    values = read_window(path, 0, 0, grid.height, grid.width)[0][0]
+    return values, info.nodata
+
+
+def _mask(path: Path, grid: RasterInfo) -> tuple[NDArray[Any], NDArray[np.bool_], bool]:
+    """There or not, where that is known, and whether 255 was taken as 1."""
+    values, nodata = _read(path, grid, (0, 1), "mask")
+    known = ~_tagged(values, nodata)
+    counts = _counted(values[known])
+    converted = set(counts) <= {0, UNKNOWN} and counts[UNKNOWN] > 0
+    if not converted and not set(counts) <= {0, 1}:
+        found = f"found values {_listed(counts)}, expected 0/1 or 0/255"
+        raise DataError(str(path), [found])
+    return known & (values > 0), known, converted
+
+
+def _tagged(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """Where the nodata tag stands, or no number at all."""
+    tagged: NDArray[np.bool_] = np.isnan(values)
+    if nodata is not None:
+        tagged |= values == float(nodata)
+    return tagged
+
+
+def _counted(values: NDArray[Any]) -> Counter[float]:
+    """Pixels per value."""
+    found, counts = np.unique(values, return_counts=True)
+    return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+
+
+def _listed(counts: Counter[float]) -> str:
+    """Values with their counts, for a message."""
+    values = sorted(counts)
+    more = len(values) - SHOWN_VALUES
+    shown = ", ".join(f"{value:g} ({counts[value]} pixels)" for value in values[:SHOWN_VALUES])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+# ───────────────────────────────────────── polygons ─────────────────────────────────────────
+
+
+def _features(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Features of a file and, where it has one, its ``crs`` member."""
+    advice = "Write the polygons as a GeoJSON FeatureCollection."
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(str(path), [f"cannot be read as GeoJSON ({error})"], advice) from error
+    features = content.get("features") if isinstance(content, dict) else None
+    if not isinstance(features, list) or content.get("type") != "FeatureCollection":
+        raise DataError(str(path), ["found no FeatureCollection at the top of the file"], advice)
+    broken = [str(n) for n, feature in enumerate(features) if not isinstance(feature, dict)]
+    if broken:
+        raise DataError(str(path), [f"features {', '.join(broken)} are no features"], advice)
+    return features, {"crs": content["crs"]} if "crs" in content else {}
+
+
+def _dates_of(
+    features: Sequence[Mapping[str, Any]], date_field: str, path: Path
+) -> list[datetime.date]:
+    """When each feature changed; all without a readable date are told at once."""
+    dates: list[datetime.date] = []
+    undated: dict[str, list[str]] = {}
+    names: set[str] = set()
+    for number, feature in enumerate(features):
+        properties = feature.get("properties")
+        properties = properties if isinstance(properties, dict) else {}
+        names |= properties.keys()
+        value = properties.get(date_field)
+        date = whole_date(str(value))
+        if date is None:
+            found = repr(value) if date_field in properties else f"no property {date_field!r}"
+            undated.setdefault(found, []).append(str(number))
+        else:
+            dates.append(date)
+    if undated:
+        raise DataError(
+            str(path),
+            [f"found {what} in feature {', '.join(where)}" for what, where in undated.items()],
+            f"Expected YYYY-MM-DD, YYYY-MM or YYYYMMDD in the property {date_field!r} of every "
+            "feature (the first one is feature 0). --date-field names another property; there "
+            f"are: {', '.join(sorted(names)) or 'none'}.",
+        )
+    return dates
+
+
+def _interval(date: datetime.date, dates: Sequence[datetime.date]) -> int:
+    """k where a date lies after date k−1 and up to date k; 0 outside the series."""
+    if date > dates[-1]:
+        return 0
+    return sum(date > earlier for earlier in dates[:-1])

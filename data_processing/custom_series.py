@@ -1,0 +1,345 @@
+"""One's own GeoTIFFs of one place as a series: which files, of which dates, all on one grid.
+
+Dates come from file names or are given; headers are compared before any pixel is read. What is
+labelled there is read in ``custom_labels``. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import datetime
+import glob
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_processing.dataset_spec import DatasetSpec
+from data_processing.dates import date_from_name
+from data_processing.layout_check import PIXEL_TYPES
+from data_processing.rasters import RasterInfo, raster_info, read_window
+from data_processing.scene_writer import same_grid
+from utils.errors import DataError, UserError
+
+__all__ = [
+    "Image",
+    "Series",
+    "band_numbers",
+    "by_date",
+    "find_rasters",
+    "header_of",
+    "open_series",
+    "read_image",
+    "whole_date",
+]
+
+SUFFIXES = (".tif", ".tiff")  # looked for in folders; a pattern may name others
+RGB = 3  # bands that an alpha band can be added to
+OPAQUE = 255
+ADVICE = "Bring all images to one grid, type and number of bands, or name only those that fit."
+
+_DATE = re.compile(r"(\d{4})([-/]?)(\d{2})(?:\2(\d{2}))?(?:[T ].*)?")
+
+
+@dataclass(frozen=True)
+class Series:
+    """Images of one place.
+
+    Attributes:
+        files: By date, ascending.
+        grid: Header of the first one, which all others share.
+        bands: Which bands are taken, in this order, from 1; all of them as they are if None.
+    """
+
+    files: Mapping[datetime.date, Path]
+    grid: RasterInfo
+    bands: tuple[int, ...] | None
+
+    @property
+    def nodata(self) -> float | None:
+        """Nodata tag of the images as they are written: NaN for floats that have none."""
+        floating = self.grid.dtype.startswith("float")
+        return math.nan if self.grid.nodata is None and floating else self.grid.nodata
+
+
+@dataclass(frozen=True)
+class Image:
+    """Pixels of one date as they are written.
+
+    Attributes:
+        bands: (C, H, W) of the stored type.
+        seen: (H, W) bool, where there is data.
+        remarks: What is irregular: found, and what is done about it.
+    """
+
+    bands: NDArray[Any]
+    seen: NDArray[np.bool_]
+    remarks: list[tuple[str, str]]
+
+
+def find_rasters(given: Sequence[str], flag: str) -> list[Path]:
+    """Files that a flag names, sorted by name: folders, patterns such as ``city/*.tif``, files.
+
+    Raises:
+        UserError: Some of them name nothing.
+    """
+    found: list[Path] = []
+    nothing: list[str] = []
+    for word in given:
+        path = Path(word)
+        if path.is_dir():
+            here = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
+        elif path.is_file():
+            here = [path]
+        else:
+            here = [Path(name) for name in glob.glob(word, recursive=True)]
+            here = [file for file in here if not file.name.lower().endswith(".aux.xml")]
+        here = [file for file in here if file.is_file() and not file.name.startswith(".")]
+        nothing += [] if here else [word]
+        found += here
+    if nothing:
+        raise UserError(
+            f"{flag}: found no raster at {', '.join(map(repr, nothing))}, expected a folder of "
+            'GeoTIFFs, a pattern such as "city/*.tif" (in quotes), or files.'
+        )
+    unique = {file.resolve(): file for file in found}
+    return sorted(unique.values(), key=lambda file: (file.name, str(file)))
+
+
+def whole_date(text: str) -> datetime.date | None:
+    """The date that a whole text is: YYYY-MM-DD, YYYY-MM, YYYYMMDD or YYYYMM, a time after it."""
+    found = _DATE.fullmatch(text.strip())
+    return (
+        date_from_name("-".join(part for part in found.group(1, 3, 4) if part)) if found else None
+    )
+
+
+def by_date(files: Sequence[Path], faults: list[str]) -> dict[datetime.date, Path]:
+    """Files by the dates in their names, ascending; what has none, or one twice, is a fault."""
+    dated: dict[datetime.date, Path] = {}
+    for file in files:
+        date = date_from_name(file.name)
+        if date is None:
+            faults.append(f"{file.name}: found no date in the name, expected one as in 2020-01-15")
+        else:
+            _add(date, file, dated, faults)
+    return dict(sorted(dated.items()))
+
+
+def band_numbers(text: str | None, spec: DatasetSpec) -> tuple[int, ...] | None:
+    """The value of ``--bands``.
+
+    Raises:
+        UserError: It is no list of as many bands as the data set has.
+    """
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    numbers = tuple(int(word) for word in words if word.isdecimal() and int(word) > 0)
+    counts = {len(spec.bands)} | ({RGB} if spec.alpha_band == RGB else set())
+    if len(numbers) != len(words) or len(numbers) not in counts:
+        expected = " or ".join(map(str, sorted(counts)))
+        raise UserError(
+            f"--bands: found {text!r}, expected {expected} numbers from 1 separated by commas, "
+            f"in the order {', '.join(spec.bands)}."
+        )
+    return numbers
+
+
+def open_series(
+    files: Sequence[Path],
+    given_dates: str | None,
+    spec: DatasetSpec,
+    bands: tuple[int, ...] | None = None,
+) -> Series:
+    """Put images in order and make sure that they fit together.
+
+    Args:
+        files: Sorted by name.
+        given_dates: Their dates in that order, separated by commas; from their names if None.
+        spec: Facts of the layout that they are to be written in.
+        bands: See :class:`Series`.
+
+    Raises:
+        UserError: The given dates are none, are not as many, or contradict the names.
+        DataError: With all faults of dates and headers.
+    """
+    faults: list[str] = []
+    if given_dates is None:
+        dated = by_date(files, faults)
+    else:
+        dated = _by_given_dates(files, given_dates, faults)
+    headers: list[tuple[str, RasterInfo]] = []
+    for file in files:
+        try:
+            headers.append((file.name, header_of(file)))
+        except DataError as error:
+            faults += [f"{file.name}: {fault}" for fault in error.faults]
+    if headers:
+        faults += _unusable(*headers[0], spec, bands) + _different(headers)
+    if faults:
+        raise DataError(str(files[0].parent), faults, ADVICE)
+    return Series(dated, headers[0][1], bands)
+
+
+def header_of(path: Path) -> RasterInfo:
+    """Header of a raster that has one page.
+
+    Raises:
+        DataError: It cannot be read, or has several pages.
+    """
+    info = raster_info(path)
+    if info.pages > 1:
+        found = f"found {info.pages} pages, expected one raster with bands"
+        raise DataError(str(path), [found], "Write it again as one raster.")
+    return info
+
+
+def read_image(path: Path, series: Series, spec: DatasetSpec) -> Image:
+    """Read an image as the layout holds it.
+
+    Of the chosen bands; three get an alpha band, 0 where the nodata tag says so. NaN becomes the
+    nodata tag of floats that have another one.
+
+    Raises:
+        DataError: It cannot be read, or holds infinite values.
+    """
+    grid, remarks = series.grid, []
+    stored, _ = read_window(path, 0, 0, grid.height, grid.width)
+    bands = stored if series.bands is None else stored[[n - 1 for n in series.bands]]
+    seen = _has_data(bands, grid.nodata)
+    if bands.dtype.kind == "f":
+        infinite = int(np.isinf(bands[:, seen]).sum())
+        if infinite:
+            found = f"found {infinite} infinite values, expected numbers"
+            raise DataError(str(path), [found], "Replace them, by the nodata tag for instance.")
+        if grid.nodata is not None and not math.isnan(grid.nodata):
+            count = int(np.isnan(bands).any(axis=0).sum())
+            bands = np.where(seen, bands, bands.dtype.type(grid.nodata))
+            if count:
+                done = f"they become {grid.nodata:g}, the nodata tag"
+                remarks.append((f"{path.name}: {count} pixels are NaN", done))
+    if spec.alpha_band is not None and len(bands) == RGB:
+        alpha = np.where(seen, OPAQUE, 0).astype(bands.dtype)
+        bands = np.concatenate([bands, alpha[None]])
+    elif spec.alpha_band is not None:
+        alpha = bands[spec.alpha_band]
+        seen &= alpha > 0
+        if ((alpha != 0) & (alpha != alpha.max())).any():
+            found = f"{path.name}: band {spec.alpha_band + 1} holds more than two values"
+            done = "it is taken as alpha: 0 means no data; is it alpha? (see --bands)"
+            remarks.append((found, done))
+    return Image(bands, seen, remarks)
+
+
+def _has_data(bands: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """Where there is data, by the rule of :func:`data_processing.rasters.read_window`."""
+    has_data = np.ones(bands.shape[1:], dtype=np.bool_)
+    if bands.dtype.kind == "f":
+        has_data &= ~np.isnan(bands).any(axis=0)
+    if nodata is not None and not math.isnan(nodata):
+        missing = bands == float(nodata)
+        has_data &= ~(missing.any(axis=0) if nodata < 0 else missing.all(axis=0))
+    return has_data
+
+
+# ─────────────────────────────────────────── dates ───────────────────────────────────────────
+
+
+def _add(
+    date: datetime.date, file: Path, dated: dict[datetime.date, Path], faults: list[str]
+) -> None:
+    if date in dated:
+        faults.append(f"{file.name}: found the date {date} twice, also in {dated[date].name}")
+    else:
+        dated[date] = file
+
+
+def _by_given_dates(
+    files: Sequence[Path], given: str, faults: list[str]
+) -> dict[datetime.date, Path]:
+    """Files by given dates; a month alone agrees with any day of it, which is then kept."""
+    words = given.split(",")
+    dates = [whole_date(word) for word in words]
+    if None in dates or len(dates) != len(files):
+        raise UserError(
+            f"--image-dates: found {given!r} ({len(words)} dates) for {len(files)} images, "
+            "expected a date for each, YYYY-MM-DD or YYYY-MM separated by commas, in the order "
+            f"of the names: {', '.join(file.name for file in files)}."
+        )
+    dated: dict[datetime.date, Path] = {}
+    contradictions = []
+    for file, date in zip(files, dates, strict=True):
+        assert date is not None
+        named = date_from_name(file.name) or date
+        if named != date and (
+            named.replace(day=1) != date.replace(day=1) or min(named.day, date.day) > 1
+        ):
+            contradictions.append(f"  - {file.name}: found {date} given, {named} in the name")
+        _add(max(named, date), file, dated, faults)
+    if contradictions:
+        raise UserError(
+            "\n".join(
+                ["--image-dates: dates and names contradict each other.", *contradictions,
+                 "Dates belong to the images in the order of their names; leave --image-dates out "
+                 "if the names are right, else rename the files."]
+            )
+        )  # fmt: skip
+    return dict(sorted(dated.items()))
+
+
+# ────────────────────────────────────────── headers ──────────────────────────────────────────
+
+
+def _unusable(
+    name: str, info: RasterInfo, spec: DatasetSpec, bands: tuple[int, ...] | None
+) -> list[str]:
+    """What the layout cannot take, in the first image, which stands for all."""
+    faults = []
+    least, wanted = spec.patch_size, len(spec.bands)
+    if min(info.height, info.width) < least:
+        faults.append(
+            f"{name}: found {info.height}×{info.width} pixels, expected {least}×{least} at least, "
+            "the size of a patch"
+        )
+    if info.dtype not in PIXEL_TYPES:
+        faults.append(f"{name}: found type {info.dtype}, expected one of {', '.join(PIXEL_TYPES)}")
+    count = info.count if bands is None else len(bands)
+    if bands is not None and max(bands) > info.count:
+        faults.append(f"{name}: found {info.count} bands, expected {max(bands)}, see --bands")
+    elif spec.alpha_band is not None and count == RGB:
+        if info.dtype != "uint8":
+            faults.append(
+                f"{name}: found {RGB} bands of {info.dtype}, expected uint8 to make an alpha band "
+                f"for, or {wanted} bands"
+            )
+    elif count != wanted:
+        numbers = ",".join(map(str, range(1, wanted + 1)))
+        faults.append(
+            f"{name}: found {count} bands, expected {wanted} ({', '.join(spec.bands)}); pick them "
+            f"in that order, for example --bands {numbers}"
+        )
+    return faults
+
+
+def _different(headers: Sequence[tuple[str, RasterInfo]]) -> list[str]:
+    """Differences from the first image."""
+    faults: list[str] = []
+    try:
+        same_grid("", headers, sizes=True)
+    except DataError as error:
+        faults += error.faults
+    first_name, first = headers[0]
+    for name, info in headers[1:]:
+        for what, found, expected in (
+            ("bands", info.count, first.count),
+            ("type", info.dtype, first.dtype),
+            ("nodata tag", str(info.nodata), str(first.nodata)),  # so that NaN is NaN
+        ):
+            if found != expected:
+                faults.append(f"{name}: found {what} {found}, expected {expected} as {first_name}")
+    return faults

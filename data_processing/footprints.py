@@ -1,0 +1,201 @@
+"""Building footprints of GeoJSON files as rasters on the grid of an image.
+
+Coordinates are understood in three systems: lon/lat, the system that the file names in its ``crs``
+member, and pixels. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import CRSError, RasterioError
+from rasterio.features import rasterize
+from rasterio.transform import Affine
+from rasterio.warp import transform_geom
+
+from data_processing.rasters import RasterInfo
+from utils.errors import DataError
+
+__all__ = ["Footprints", "rasterise_footprints"]
+
+LON_LAT = CRS.from_epsg(4326)
+AREAS = ("Polygon", "MultiPolygon")
+
+
+@dataclass
+class Footprints:
+    """Footprints of one date on a grid.
+
+    Attributes:
+        ids: (H, W) int32: 0 no building, else 1 + index into ``names`` of the building drawn last.
+        names: What each building is called in the file (its ``Id``), by index; None where it has
+            no name that tells it from the others.
+        remarks: What was left out, and how often.
+    """
+
+    ids: NDArray[np.int32]
+    names: list[int | None]
+    remarks: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def built(self) -> NDArray[np.bool_]:
+        """(H, W) bool, where buildings are."""
+        return self.ids > 0
+
+
+def rasterise_footprints(
+    content: bytes, where: str, grid: RasterInfo, *, pixels: bool = False, all_touched: bool = False
+) -> Footprints:
+    """Draw the footprints of a GeoJSON file.
+
+    Empty files of features, null geometries and shapes that are no areas give no building; heights
+    are dropped. A file without a coordinate system is taken as lon/lat, as GeoJSON says, unless
+    its numbers are none.
+
+    Args:
+        content: The file.
+        where: How messages name it.
+        grid: Of the image that the buildings were seen in.
+        pixels: Coordinates are (column, row) of that image.
+        all_touched: Draw every pixel that a footprint touches, not only those whose centre lies
+            in it.
+
+    Raises:
+        DataError: The file is no GeoJSON, or its coordinates cannot be placed on the grid.
+    """
+    features, named = _features(content, where)
+    remarks: Counter[str] = Counter()
+    shapes = [(shape, name) for shape, name in _areas(features, remarks, where)]
+    source = None if pixels else _system(named, shapes, grid, where)
+    placed = [_placed(shape, source, grid, where) for shape, _ in shapes]
+    transform = Affine.identity() if pixels else grid.transform
+    names = [name for _, name in shapes]
+    ids = np.zeros((grid.height, grid.width), dtype=np.int32)
+    if placed:
+        try:
+            rasterize(
+                zip(placed, range(1, len(placed) + 1), strict=True),
+                out=ids, transform=transform, all_touched=all_touched,
+            )  # fmt: skip
+        except (ValueError, TypeError, RasterioError) as error:
+            raise _fault(where, f"a footprint cannot be drawn ({error})") from error
+        if not ids.any():
+            remarks["no footprint lies on the image"] += 1
+    return Footprints(ids, _unique(names), remarks)
+
+
+def _features(content: bytes, where: str) -> tuple[list[Any], str | None]:
+    """The features of a file and the coordinate system that it names."""
+    try:
+        collection = json.loads(content.decode("utf-8-sig"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise _fault(where, f"no GeoJSON ({error})") from error
+    if not isinstance(collection, dict) or collection.get("type") != "FeatureCollection":
+        raise _fault(where, "found no FeatureCollection at the top of the file")
+    features = collection.get("features") or []
+    if not isinstance(features, list):
+        raise _fault(where, "found features that are no list")
+    crs = collection.get("crs") or {}
+    named = crs.get("properties", {}).get("name") if isinstance(crs, dict) else None
+    return features, str(named) if named else None
+
+
+def _areas(
+    features: list[Any], remarks: Counter[str], where: str
+) -> Iterator[tuple[dict[str, Any], int | None]]:
+    """Polygons of the features, plane, with the building's Id."""
+    for number, feature in enumerate(features):
+        if not isinstance(feature, dict):
+            raise _fault(where, f"feature {number} is no feature")
+        properties = feature.get("properties")
+        name = properties.get("Id") if isinstance(properties, dict) else None
+        whole = isinstance(name, int | float) and math.isfinite(name)
+        name = int(name) if whole else None  # type: ignore[arg-type]
+        for geometry in _simple(feature.get("geometry")):
+            if geometry is None or not geometry.get("coordinates"):
+                remarks["null or empty geometries"] += 1
+            elif geometry.get("type") not in AREAS:
+                remarks[f"geometries of type {geometry.get('type')}"] += 1
+            else:
+                shape = {
+                    "type": geometry["type"],
+                    "coordinates": _plane(geometry["coordinates"], where, number),
+                }
+                yield shape, name
+
+
+def _simple(geometry: Any) -> list[Any]:
+    """A geometry, or those that a collection holds."""
+    if not isinstance(geometry, dict):
+        return [None]
+    if geometry.get("type") == "GeometryCollection":
+        return [part for inner in geometry.get("geometries") or [None] for part in _simple(inner)]
+    return [geometry]
+
+
+def _plane(coordinates: Any, where: str, number: int) -> Any:
+    """Nested coordinates without heights."""
+    if isinstance(coordinates, list) and coordinates and isinstance(coordinates[0], list):
+        return [_plane(part, where, number) for part in coordinates]
+    try:
+        x, y = float(coordinates[0]), float(coordinates[1])
+    except (TypeError, ValueError, IndexError, KeyError):
+        x = y = math.nan
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise _fault(where, f"feature {number} has coordinates that are no numbers")
+    return [x, y]
+
+
+def _system(named: str | None, shapes: list[Any], grid: RasterInfo, where: str) -> CRS:
+    """The coordinate system of a file's numbers."""
+    if named is not None:
+        try:
+            return CRS.from_user_input(named.replace("urn:ogc:def:crs:OGC:1.3:CRS84", "EPSG:4326"))
+        except CRSError as error:
+            raise _fault(where, f"found the coordinate system {named!r}, unknown") from error
+    points = [point for shape, _ in shapes for point in _points(shape["coordinates"])]
+    degrees = all(abs(x) <= 180 and abs(y) <= 90 for x, y in points)
+    if degrees or grid.crs is None:
+        return LON_LAT
+    return grid.crs
+
+
+def _points(coordinates: Any) -> Iterator[Any]:
+    if isinstance(coordinates[0], list):
+        for part in coordinates:
+            yield from _points(part)
+    else:
+        yield coordinates
+
+
+def _placed(
+    shape: dict[str, Any], source: CRS | None, grid: RasterInfo, where: str
+) -> dict[str, Any]:
+    """A shape in the coordinates of the grid."""
+    if source is None or source == grid.crs:
+        return shape
+    if grid.crs is None:
+        raise _fault(where, "its image has no coordinate system to place footprints in")
+    try:
+        placed: dict[str, Any] = transform_geom(source, grid.crs, shape)
+    except (RasterioError, ValueError) as error:
+        raise _fault(where, f"coordinates cannot be placed ({error})") from error
+    return placed
+
+
+def _unique(names: list[int | None]) -> list[int | None]:
+    """Names that belong to one building only; in some files the Id is 0 throughout."""
+    counts = Counter(names)
+    return [name if counts[name] == 1 else None for name in names]
+
+
+def _fault(where: str, fault: str) -> DataError:
+    return DataError(where, [fault], "Download the file again; empty features are no fault.")

@@ -1,0 +1,217 @@
+"""DynamicEarthNet from the download to the processed layout: 6 dates, change moment, change area.
+
+    python data_processing/prepare_dynamic.py --source downloads/ --data-root data --dry-run
+    python data_processing/prepare_dynamic.py --source downloads/ --data-root data
+
+Takes the folder of the zone zips and labels.zip, unpacked, not unpacked or mixed; zips are read in
+place. Of 24 months 6 are chosen by a rule; the land cover classes of each give the change moment.
+docs/data.md says where to get the data, how long this takes and what is not known about the
+authors' choice. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_processing.dataset_spec import DYNAMIC
+from data_processing.date_choice import DATE_RULES, check_rule, choose_dates
+from data_processing.preparation import Gap, Plan, SceneTask, add_run_flags, prepare
+from data_processing.rasters import RasterInfo
+from data_processing.raw_dynamic import (
+    CLASSES,
+    NO_CLASS,
+    SNOW,
+    Area,
+    find_areas,
+    read_classes,
+    read_image,
+)
+from data_processing.raw_files import find_files
+from data_processing.scene_writer import same_grid, scene_bytes, write_scene
+from data_processing.split_choice import assign_splits, read_split_file, split_file_path
+from data_processing.transitions import EVENTS, UNKNOWN, change_moment
+from utils.errors import run_program
+from utils.files import sha256
+from utils.progress import say
+
+__all__ = ["main"]
+
+PROGRAM, VERSION = "prepare_dynamic.py", 1
+SIDE = 1024  # of an image, for sizes told before anything is read
+PUBLIC, ALL = 55, 75  # areas with labels in the first record, and areas of the data set
+OTHER_RECORD = (
+    f"The first record (mediatum.ub.tum.de/1650201) has labels of {PUBLIC} areas; those of the "
+    "others lie in record 1738088."
+)
+NOTES = {
+    "data_set": "DynamicEarthNet, Toker et al. 2022, CC BY-SA 4.0",
+    "bands": list(DYNAMIC.bands),
+    "land_cover": list(CLASSES),
+    "classes": "0 unchanged, k = changed between date k-1 and date k, 255 without class",
+    "area": "(moment > 0)",
+    "no_data": "pixels without a class at any chosen date are not counted",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Plan and run.
+
+    Raises:
+        UserError: A flag cannot be used.
+        DataError: The raw data are incomplete (``--strict``) or at fault.
+    """
+    flags = _parser().parse_args(arguments)
+    check_rule(flags.dates, DYNAMIC.num_dates)
+    split_file = split_file_path(flags.split_file)
+    settings = {
+        "dates": flags.dates,
+        "event": flags.event,
+        "snow": flags.snow,
+        "pixels": flags.pixels,
+        "split_file": split_file.name,
+        "split_file_sha256": sha256(split_file),
+    }
+    areas = find_areas(find_files(flags.source))
+    tasks, gaps = _tasks(areas, settings, read_split_file(split_file))
+    source = {"path": str(flags.source.resolve())}
+    notes = {**NOTES, "scenes_are_numbered": "by the name of the area, all areas with labels"}
+    plan = Plan(PROGRAM, VERSION, DYNAMIC, flags.data_root, source, settings, notes, tasks, gaps)
+    prepare(plan, write_area, flags)
+
+
+def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
+    """Read the chosen months of an area and write its scene.
+
+    Raises:
+        DataError: A file is damaged or lies on another grid than the others.
+    """
+    settings, months = task.work["settings"], task.work["months"]
+    gaps: list[Gap] = []
+    read = [(Path(label.name).name, *read_classes(label)) for _, _, label in months]
+    same_grid(task.area, [(name, grid) for name, _, grid in read], sizes=True)
+    classes = np.stack([values for _, values, _ in read])
+    missing = classes == NO_CLASS
+    if missing.any():
+        found = f"{int(missing.any(axis=0).sum())} pixels without a class at some chosen date"
+        gaps.append(Gap(task.area, found, "they are 255 in the labels and not counted"))
+    known = ~missing
+    if settings["snow"] == "exclude":
+        known &= classes != SNOW
+    moment = change_moment(classes, known, settings["event"])
+    moment[missing.any(axis=0)] = UNKNOWN
+    reflectance = settings["pixels"] == "reflectance"
+    valid = np.ones(moment.shape, dtype=np.bool_)
+    images = _images(task, reflectance, read[0][2], valid)
+    _, first = read_image(months[0][1], reflectance)
+    nodata = float("nan") if reflectance and first.nodata is not None else first.nodata
+    facts = write_scene(folder, DYNAMIC, images, first, moment, valid, nodata)
+    return {**facts, "gaps": gaps}
+
+
+def _images(
+    task: SceneTask, reflectance: bool, grid: RasterInfo, valid: NDArray[np.bool_]
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    """The images one after the other; ``valid`` loses the pixels that lack data in any."""
+    for date, file, _ in task.work["months"]:
+        image, found = read_image(file, reflectance)
+        same_grid(task.area, [("labels", grid), (file.name, found)], sizes=True)
+        if found.nodata is not None:
+            valid &= ~(np.isnan(image) if reflectance else image == found.nodata).all(axis=0)
+        yield f"{date}.tif", image
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--source", type=Path, required=True, help="folder of the zips, or of what is in them")
+    add_run_flags(parser, DYNAMIC)
+    add("--dates", default="every:4", help=f"which 6 months: {DATE_RULES} (default every:4)")
+    add("--event", choices=EVENTS, default="last", help="of several changes (default last)")
+    add("--snow", choices=("class", "exclude"), default="class",
+        help="exclude: snow says nothing about what lies under it")  # fmt: skip
+    add("--pixels", choices=("reflectance", "stored"), default="reflectance",
+        help="reflectance: float32 0…1; stored: the integers, half as large")  # fmt: skip
+    add("--split-file", default="dynamic_8_1_1",
+        help="which area goes where; dynamic_24_3_3 takes 30 areas (see docs/data.md)")  # fmt: skip
+    return parser
+
+
+def _tasks(
+    areas: dict[str, Area], settings: dict[str, Any], split_file: dict[str, Any]
+) -> tuple[list[SceneTask], list[Gap]]:
+    """A task for every area with images and labels, and what is missing."""
+    gaps: list[Gap] = []
+    _say_what_is_there(areas)
+    labelled = [name for name, area in areas.items() if area.labels]
+    numbers = {name: number for number, name in enumerate(labelled, start=1)}
+    splits = assign_splits(labelled, split_file)
+    itemsize = 4 if settings["pixels"] == "reflectance" else 2
+    tasks = []
+    for name, area in areas.items():
+        dates = _chosen(area, settings["dates"], gaps)
+        if not dates:
+            continue
+        split = splits[name]
+        if split is None:
+            gaps.append(Gap(name, "the split file gives it no split", "the area is left out"))
+            continue
+        months = [(date, area.images[date], area.labels[date]) for date in dates]
+        tasks.append(
+            SceneTask(
+                f"Scene{numbers[name]:02d}", split, name,
+                scene_bytes(DYNAMIC, SIDE, SIDE, itemsize),
+                [(f.name, f.size, f.mark) for _, *files in months for f in files],
+                {"dates": [str(date) for date in dates], "place": area.place},
+                {"settings": settings, "months": months},
+            )
+        )  # fmt: skip
+    return tasks, gaps
+
+
+def _chosen(area: Area, rule: str, gaps: list[Gap]) -> list[datetime.date]:
+    """The dates of an area's series; none when it cannot be made."""
+    if not area.labels or not area.images:
+        what, advice = ("labels", OTHER_RECORD) if not area.labels else (
+            "images of the first of a month", "Images lie in one zip per UTM zone.")  # fmt: skip
+        gaps.append(Gap(area.name, f"no {what}. {advice}", "the area is left out"))
+        return []
+    usable = sorted(area.images.keys() & area.labels.keys())
+    lone = sorted(area.images.keys() ^ area.labels.keys())
+    if lone:
+        named = ", ".join(
+            f"{date:%Y-%m} ({'no label' if date in area.images else 'no image'})" for date in lone
+        )
+        gaps.append(Gap(area.name, f"incomplete months {named}", "these months are left out"))
+    dates, remarks = choose_dates(usable, DYNAMIC.num_dates, rule)
+    done = "see dataset.json" if dates else "the area is left out"
+    gaps += [Gap(area.name, remark, done) for remark in remarks]
+    return dates
+
+
+def _say_what_is_there(areas: dict[str, Area]) -> None:
+    """Recognise the downloads by the number of areas."""
+    images = sum(bool(area.images) for area in areas.values())
+    labels = sum(bool(area.labels) for area in areas.values())
+    say(f"found {len(areas)} areas: {images} with images, {labels} with labels")
+    if labels and images > labels:
+        say(f"{images - labels} areas have images and no labels. {OTHER_RECORD}")
+    if labels == PUBLIC:
+        say(f"These are the labels of the first record; the data set has {ALL} areas.")
+
+
+if __name__ == "__main__":
+    run_program(main)

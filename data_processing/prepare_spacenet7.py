@@ -1,0 +1,258 @@
+"""SpaceNet7 from the download to the processed layout: 9 dates, change moment, change area.
+
+    python data_processing/prepare_spacenet7.py --source SN7_buildings_train.tar.gz --data-root data
+    python data_processing/prepare_spacenet7.py --source train/ --data-root data --dry-run
+
+Takes the tarball, a zip or an unpacked folder. Of each area 9 months are chosen by a rule, the
+building footprints of each are drawn on the image's grid, and their transitions give the change
+moment. Masked pixels (alpha, UDM) are no data. docs/data.md says where to get the data, how long
+this takes and what is not known about the authors' choice. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_processing.dataset_spec import SPACENET7
+from data_processing.date_choice import DATE_RULES, check_rule, choose_dates
+from data_processing.preparation import (
+    Gap,
+    Plan,
+    SceneTask,
+    add_run_flags,
+    is_complete,
+    prepare,
+)
+from data_processing.raw_files import find_files, is_tarball, unpack_tarball
+from data_processing.raw_spacenet7 import (
+    FOOTPRINTS,
+    Area,
+    SeenMonth,
+    find_areas,
+    is_wanted,
+    read_month,
+)
+from data_processing.scene_writer import same_grid, scene_bytes, write_scene
+from data_processing.split_choice import assign_splits, read_split_file, split_file_path
+from data_processing.transitions import EVENTS, TRANSITIONS, change_moment, without_slivers
+from utils.errors import UserError, run_program
+from utils.files import sha256
+from utils.progress import say
+
+__all__ = ["main"]
+
+PROGRAM, VERSION = "prepare_spacenet7.py", 1
+SIDE = 1024  # of an image, for sizes told before anything is read
+NOTES = {
+    "data_set": "SpaceNet7 (MUDS), Van Etten et al. 2021, CC BY-SA 4.0",
+    "bands": list(SPACENET7.bands),
+    "classes": "0 unchanged, k = changed between date k-1 and date k, 255 never seen",
+    "area": "(moment > 0)",
+    "no_data": "alpha 0: masked in the image, or unusable by the UDM file",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Plan and run.
+
+    Raises:
+        UserError: A flag cannot be used.
+        DataError: The raw data are incomplete (``--strict``) or at fault.
+    """
+    flags = _parser().parse_args(arguments)
+    check_rule(flags.dates, SPACENET7.num_dates)
+    split_file = split_file_path(flags.split_file)
+    settings = {
+        "dates": flags.dates,
+        "event": flags.event,
+        "transitions": flags.transitions,
+        "footprints": flags.footprints,
+        "all_touched": flags.all_touched,
+        "drop_slivers": flags.drop_slivers,
+        "masked_months": flags.allow_masked,
+        "split_file": split_file.name,
+        "split_file_sha256": sha256(split_file),
+    }
+    source = _source(flags.source)
+    if is_tarball(flags.source):
+        if is_complete(flags.data_root, SPACENET7, PROGRAM, source, settings):
+            say(f"{flags.data_root}: complete already, made with the same settings; nothing done")
+            return
+        folder = _unpacked(flags)
+    else:
+        folder = flags.source
+    tasks, gaps = _tasks(find_areas(find_files(folder)), settings, read_split_file(split_file))
+    plan = Plan(PROGRAM, VERSION, SPACENET7, flags.data_root, source, settings, NOTES, tasks, gaps)
+    prepare(plan, write_area, flags)
+    if folder != flags.source and not flags.keep_unpacked and not flags.dry_run:
+        shutil.rmtree(folder)
+
+
+def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
+    """Read the chosen months of an area and write its scene.
+
+    Raises:
+        DataError: A file is damaged or lies on another grid than the others.
+    """
+    settings, names = task.work["settings"], []
+    gaps: list[Gap] = []
+    months: list[SeenMonth] = []
+    for date, files in task.work["months"]:
+        month = read_month(files, settings["footprints"], settings["all_touched"])
+        months.append(month)
+        names.append(Path(files["image"].name).name)
+        for remark, count in month.footprints.remarks.items():
+            where = f"{task.area}, {date:%Y-%m}"
+            gaps.append(Gap(where, f"{remark} ({count})", "they give no building"))
+    months = _cropped(task.area, names, months, gaps)
+    if settings["drop_slivers"]:
+        built = without_slivers(
+            [month.footprints.ids for month in months],
+            [month.footprints.names for month in months],
+        )
+    else:
+        built = [month.footprints.built for month in months]
+    seen = np.stack([month.seen for month in months])
+    moment = change_moment(
+        np.stack(built).astype(np.uint8), seen, settings["event"], settings["transitions"]
+    )
+    images = [(name, month.image) for name, month in zip(names, months, strict=True)]
+    facts = write_scene(
+        folder, SPACENET7, images, months[0].grid, moment, np.asarray(seen.all(axis=0))
+    )
+    return {**facts, "built_share": [round(float(b.mean()), 5) for b in built], "gaps": gaps}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--source", type=Path, required=True, help="the tarball, a zip, or the unpacked folder")
+    add_run_flags(parser, SPACENET7)
+    add("--dates", default="even", help=f"which 9 usable months: {DATE_RULES} (default even)")
+    add("--event", choices=EVENTS, default="last", help="of several changes (default last)")
+    add("--transitions", choices=TRANSITIONS, default="both", help="default both")
+    add("--footprints", choices=FOOTPRINTS, default="labels_match", help="default labels_match")
+    add("--all-touched", action="store_true", help="draw every pixel that a footprint touches")
+    add("--drop-slivers", action="store_true",
+        help="a building with the same Id keeps its first outline")  # fmt: skip
+    add("--allow-masked", action="store_true", help="months with a UDM file are usable, too")
+    add("--split-file", default="spacenet7_48_6_6", help="which area goes where (see docs/data.md)")
+    add("--keep-unpacked", action="store_true", help="keep what was unpacked from a tarball")
+    return parser
+
+
+def _source(path: Path) -> dict[str, Any]:
+    """What the data are made from; a tarball's checksum would take minutes and is not taken."""
+    if not path.exists():
+        raise UserError(f"--source: there is nothing at {path}, expected the SpaceNet7 download.")
+    status = path.stat()
+    size = {"bytes": status.st_size, "mark": status.st_mtime_ns} if path.is_file() else {}
+    return {"path": str(path.resolve()), **size}
+
+
+def _unpacked(flags: argparse.Namespace) -> Path:
+    """What is needed of a tarball, unpacked beside the result."""
+    folder: Path = flags.data_root / f".unpacked-{flags.source.name}"
+    needed = flags.source.stat().st_size
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    if not folder.exists() and shutil.disk_usage(place).free < needed:
+        raise UserError(
+            f"{place}: {shutil.disk_usage(place).free / 1e9:.1f} GB are free, expected "
+            f"{needed / 1e9:.1f} GB to unpack {flags.source.name} for the time of the run. Make "
+            "room, or unpack it elsewhere and name the folder."
+        )
+    say(f"unpacking what is needed of {flags.source} into {folder}")
+    unpack_tarball(flags.source, folder, lambda name: is_wanted(name, flags.footprints))
+    return folder
+
+
+def _tasks(
+    areas: dict[str, Area], settings: dict[str, Any], split_file: dict[str, Any]
+) -> tuple[list[SceneTask], list[Gap]]:
+    """A task for every area with enough months, and what is missing."""
+    gaps: list[Gap] = []
+    chosen: dict[str, list[datetime.date]] = {}
+    for area in areas.values():
+        usable = _usable_months(area, settings, gaps)
+        dates, remarks = choose_dates(usable, SPACENET7.num_dates, settings["dates"])
+        done = "the area is left out" if not dates else "see dataset.json"
+        gaps += [Gap(area.name, remark, done) for remark in remarks]
+        if dates:
+            chosen[area.name] = dates
+    splits = assign_splits(list(areas), split_file)
+    tasks = []
+    for name, dates in chosen.items():
+        split = splits[name]
+        if split is None:
+            gaps.append(Gap(name, "the split file gives it no split", "the area is left out"))
+            continue
+        months = [(date, _month_files(areas[name], date, settings)) for date in dates]
+        raw = [file for _, files in months for file in files.values() if file is not None]
+        tasks.append(
+            SceneTask(
+                name, split, name, scene_bytes(SPACENET7, SIDE, SIDE, 1),
+                [(file.name, file.size, file.mark) for file in raw],
+                {"dates": [str(date) for date in dates]},
+                {"settings": settings, "months": months},
+            )
+        )  # fmt: skip
+    return tasks, gaps
+
+
+def _usable_months(area: Area, settings: dict[str, Any], gaps: list[Gap]) -> list[datetime.date]:
+    """Months with image and footprints and, unless allowed, without masked pixels."""
+    usable, masked = [], []
+    for date, month in area.months.items():
+        labels = settings["footprints"]
+        needed = {"image": month.image, labels: month.labels.get(labels)}
+        missing = [what for what, file in needed.items() if file is None]
+        if missing:
+            found = f"{date:%Y-%m} has no {' and no '.join(missing)}"
+            gaps.append(Gap(area.name, found, "the month is left out"))
+        elif month.udm is not None and not settings["masked_months"]:
+            masked.append(f"{date:%Y-%m}")
+        else:
+            usable.append(date)
+    if masked:
+        found = f"{len(masked)} months with unusable data ({', '.join(masked)})"
+        gaps.append(Gap(area.name, found, "they are left out (--allow-masked takes them)"))
+    return usable
+
+
+def _month_files(area: Area, date: datetime.date, settings: dict[str, Any]) -> dict[str, Any]:
+    month = area.months[date]
+    label = month.labels[settings["footprints"]]
+    return {"image": month.image, "labels": label, "udm": month.udm}
+
+
+def _cropped(
+    area: str, names: Sequence[str], months: Sequence[SeenMonth], gaps: list[Gap]
+) -> list[SeenMonth]:
+    """All months on the rows and columns that all of them have; some sides are 1023."""
+    same_grid(area, [(name, month.grid) for name, month in zip(names, months, strict=True)])
+    sizes = {(month.grid.height, month.grid.width) for month in months}
+    if len(sizes) == 1:
+        return list(months)
+    height, width = min(h for h, _ in sizes), min(w for _, w in sizes)
+    gaps.append(
+        Gap(area, f"images of sizes {sorted(sizes)}", f"cut to the first {height}×{width} pixels")
+    )
+    return [month.cropped(height, width) for month in months]
+
+
+if __name__ == "__main__":
+    run_program(main)
