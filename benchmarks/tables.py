@@ -166,11 +166,17 @@ def _loading() -> str:
     rows = _rows("data_loading")
     batch = min(row["batch_size"] for row in rows)
     workers = list(dict.fromkeys(row["workers"] for row in rows))
+    fastest: dict[int, float] = {}
+    for row in _rows("throughput"):
+        if row["what"] == "training step":
+            speed = row["patches_per_second"]["median"]
+            fastest[row["num_dates"]] = max(speed, fastest.get(row["num_dates"], 0.0))
     lines: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row["batch_size"] == batch:
             line = lines.setdefault((row["images"], row["from"]), [])
-            line.append(f"{row['patches_per_second']['median']:.0f} ({row['times_training']:.0f}×)")
+            rate = row["patches_per_second"]["median"]
+            line.append(f"{rate:.0f} ({rate / fastest[row['num_dates']]:.0f}×)")
     head = ("Images", "From", *(f"{n} processes" for n in workers))
     return _markdown(head, [(*key, *values) for key, values in lines.items()])
 
@@ -183,6 +189,7 @@ def _floors() -> str:
         == ("forward", file["num_dates"], "batch", "float32")
     )  # fmt: skip
     rates = {name: rate["median"] for name, rate in file["rates"].items()}
+    rates["matrix_product_gflops"] = forward["matrix_product_gflops"]["median"]
     gflop, megabytes = forward["gflop_per_patch"], file["traffic_mb_per_patch"]["forward"]
     least = file["least_mb_per_patch"]
 

@@ -36,7 +36,7 @@ from utils.errors import DataError, UserError
 from utils.files import read_json, sha256
 
 RULE = Rule()
-SIDE = 16
+SIDE = 64
 GREEN, BARE = 0.88, 0.40
 FIRST = datetime.date(2015, 8, 1)
 Numbers = npt.NDArray[Any]
@@ -123,7 +123,7 @@ def test_clouds_delay_a_cut_and_few_observations_prevent_it() -> None:
     ndvi = forest((np.s_[4:8, 4:8], date))
     start = OBSERVED.index(date)
     ndvi[start, 4, 4] = np.nan
-    ndvi[4:start, 5, 5] = np.nan  # four clear observations before
+    ndvi[2:start, 5, 5] = np.nan  # two clear observations before
     ndvi[start + 2 :, 6, 6] = np.nan  # one after
     cut = cut_days(ndvi)
     assert (cut[4, 4], cut[5, 5], cut[6, 6]) == (start + 1, NEVER, NEVER)
@@ -262,7 +262,7 @@ def test_the_scene_is_one_that_the_programs_read(wheel: Path, tmp_path: Path) ->
     assert said["settings"]["drop"] == -0.10
     (scene,) = said["scenes"]
     assert scene["dates"] == [str(date) for date in DATES]
-    assert scene["pixels_per_class"] == [256 - 25 - 30 - 20, 0, 25, 30, 0, 20]
+    assert scene["pixels_per_class"] == [SIDE**2 - 25 - 30 - 20, 0, 25, 30, 0, 20]
     assert len(scene["observations"]) == len(OBSERVED)
 
 
@@ -297,7 +297,7 @@ def test_a_damaged_wheel_is_refused(wheel: Path, tmp_path: Path) -> None:
         run(wheel, tmp_path / "out")
     middle = len(whole) // 2
     wheel.write_bytes(whole[:middle] + bytes(64) + whole[middle + 64 :])
-    with pytest.raises(DataError, match=r"cannot be read as a wheel.*damaged"):
+    with pytest.raises(DataError, match=r"(?s)cannot be read as a wheel.*damaged"):
         run(wheel, tmp_path / "out")
     wheel.write_text("<html>not found</html>")
     with pytest.raises(DataError, match=r"cannot be read as a wheel"):
@@ -314,7 +314,7 @@ def test_another_file_is_refused(
     with pytest.raises(DataError, match="found no member nrt/data/"):
         run(other, tmp_path / "out")
     monkeypatch.setattr(prepare_romania, "MEMBER_SHA256", "0" * 64)
-    with pytest.raises(DataError, match=r"found SHA-256 \w{16}.*made for that file alone"):
+    with pytest.raises(DataError, match=r"(?s)found SHA-256 \w{16}.*made for that file alone"):
         run(wheel, tmp_path / "out")
     monkeypatch.setattr(prepare_romania, "MEMBER_BYTES", 14_017_443)
     with pytest.raises(DataError, match=r"found \d+ bytes, expected 14017443 bytes"):
