@@ -27,6 +27,7 @@ from data_processing.splits import REPOSITORY, write_scene_lists
 from utils.errors import DataError, UserError
 from utils.files import read_json, write_json
 from utils.progress import progress, say
+from utils.run_log import write_csv_rows
 
 __all__ = ["Gap", "Plan", "SceneTask", "add_run_flags", "is_complete", "prepare"]
 
@@ -210,6 +211,10 @@ def _write_all(
             "The other scenes are written; run the same command again when this is mended.",
         )
     write_json(plan.folder / "dataset.json", _dataset(plan, kept, complete=True))
+    columns = ("split", "name", "area", "dates")
+    scenes = _dataset(plan, kept, complete=True)["scenes"]
+    rows = [{**{c: s.get(c) for c in columns}, "dates": " ".join(s["dates"])} for s in scenes]
+    write_csv_rows(plan.folder / "scenes.csv", rows)
     _write_lists(plan)
     _say_result(plan)
 

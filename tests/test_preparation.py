@@ -41,7 +41,15 @@ def write(task: SceneTask, folder: Path) -> dict[str, Any]:
 
 def plan(root: Path, works: list[Any], **options: Any) -> Plan:
     tasks = [
-        SceneTask(f"Scene{n:02d}", "test", f"area {n}", 10**6, [("x.tif", 5, n)], {}, work)
+        SceneTask(
+            f"Scene{n:02d}",
+            "test",
+            f"area {n}",
+            10**6,
+            [("x.tif", 5, n)],
+            {"dates": ["2018-01-01"]},
+            work,
+        )
         for n, work in enumerate(works, start=1)
     ]
     values: dict[str, Any] = {
@@ -70,6 +78,8 @@ def test_everything_that_was_decided_is_written(tmp_path: Path) -> None:
     assert facts["note"] == "a test"
     assert [scene["area"] for scene in facts["scenes"]] == ["area 1", "area 2"]
     assert all(sum(scene["pixels_per_class"]) == 64 * 64 for scene in facts["scenes"])
+    table = (tmp_path / "Images_Dynamic/scenes.csv").read_text("utf-8")
+    assert table.splitlines()[:2] == ["split,name,area,dates", "test,Scene01,area 1,2018-01-01"]
     inputs = read_json(tmp_path / "Images_Dynamic/audit.json")["inputs"]
     assert inputs["test/Scene01"] == [{"name": "x.tif", "bytes": 5, "mark": 1}]
     assert DYNAMIC.provenance(tmp_path)["generator"] == "data_processing/prepare_test.py"
