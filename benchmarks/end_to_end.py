@@ -32,6 +32,7 @@ from models import build_network
 from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.device import choose_device, keep_freed_memory
 from utils.errors import run_program
+from utils.files import read_json
 from utils.progress import progress, say
 from utils.settings import REPOSITORY
 
@@ -57,7 +58,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         roots = _data_roots(folder, flags.scene_size, flags.num_scenes)
-        rows = [_measured(name, folder, roots, flags) for name in flags.networks]
+        rows = _earlier_rows(flags) + [_measured(n, folder, roots, flags) for n in flags.networks]
     head = ["network", "bare forwards, s", "Test_Dynamic.py, s", "ratio", "start, s",
             "memory, 1 scene", f"{flags.num_scenes} scenes"]  # fmt: skip
     lines = [
@@ -78,6 +79,13 @@ def main() -> None:
         },
         rows, choose_device(flags.device), flags.output_dir,
     )  # fmt: skip
+
+
+def _earlier_rows(flags: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows of networks that the file holds and that are not measured anew."""
+    path = flags.output_dir / "end_to_end.json"
+    rows = read_json(path)["rows"] if path.is_file() else []
+    return [row for row in rows if row["network"] not in flags.networks]
 
 
 def _data_roots(folder: Path, size: int, number: int) -> dict[int, Path]:

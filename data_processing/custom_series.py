@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from data_processing.dataset_spec import DatasetSpec
 from data_processing.dates import date_from_name
 from data_processing.layout_check import PIXEL_TYPES
-from data_processing.rasters import RasterInfo, raster_info, read_window
+from data_processing.rasters import RasterInfo, has_data, raster_info, read_window
 from data_processing.scene_writer import same_grid
 from utils.errors import DataError, UserError
 
@@ -211,7 +211,7 @@ def read_image(path: Path, series: Series, spec: DatasetSpec) -> Image:
     grid, remarks = series.grid, []
     stored, _ = read_window(path, 0, 0, grid.height, grid.width)
     bands = stored if series.bands is None else stored[[n - 1 for n in series.bands]]
-    seen = _has_data(bands, grid.nodata)
+    seen = has_data(bands, grid.nodata)
     if bands.dtype.kind == "f":
         infinite = int(np.isinf(bands[:, seen]).sum())
         if infinite:
@@ -234,17 +234,6 @@ def read_image(path: Path, series: Series, spec: DatasetSpec) -> Image:
             done = "it is taken as alpha: 0 means no data; is it alpha? (see --bands)"
             remarks.append((found, done))
     return Image(bands, seen, remarks)
-
-
-def _has_data(bands: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    """Where there is data, by the rule of :func:`data_processing.rasters.read_window`."""
-    has_data = np.ones(bands.shape[1:], dtype=np.bool_)
-    if bands.dtype.kind == "f":
-        has_data &= ~np.isnan(bands).any(axis=0)
-    if nodata is not None and not math.isnan(nodata):
-        missing = bands == float(nodata)
-        has_data &= ~(missing.any(axis=0) if nodata < 0 else missing.all(axis=0))
-    return has_data
 
 
 # ─────────────────────────────────────────── dates ───────────────────────────────────────────

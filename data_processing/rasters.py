@@ -32,6 +32,7 @@ __all__ = [
     "bound_decoded_blocks",
     "close_rasters",
     "decode_raster",
+    "has_data",
     "raster_blocks",
     "raster_info",
     "read_reduced",
@@ -121,7 +122,7 @@ def read_window(
         raster = _open_rasters().get(path)
         stored = raster.read(window=Window(col, row, width, height))
         nodata = raster.nodata
-    return stored, _has_data(stored, nodata)
+    return stored, has_data(stored, nodata)
 
 
 def bound_decoded_blocks() -> None:
@@ -151,7 +152,7 @@ def read_reduced(path: Path, step: int) -> tuple[npt.NDArray[Any], npt.NDArray[n
     with _reading(str(path)), _quiet(), rasterio.open(path) as raster:
         shape = (raster.count, -(-raster.height // step), -(-raster.width // step))
         stored = raster.read(out_shape=shape)
-        return stored, _has_data(stored, raster.nodata)
+        return stored, has_data(stored, raster.nodata)
 
 
 def raster_blocks(info: RasterInfo) -> Iterator[tuple[int, int, int, int]]:
@@ -389,12 +390,12 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _has_data(stored: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
-    """Where (h, w) values (C, h, w) are measurements."""
-    has_data = np.ones(stored.shape[1:], dtype=np.bool_)
+def has_data(stored: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
+    """Where (h, w) values (C, h, w) are measurements; the rule of :func:`read_window`."""
+    there = np.ones(stored.shape[1:], dtype=np.bool_)
     if stored.dtype.kind == "f":
-        has_data &= ~np.isnan(stored).any(axis=0)
+        there &= ~np.isnan(stored).any(axis=0)
     if nodata is not None and not np.isnan(nodata):
         missing = stored == float(nodata)
-        has_data &= ~(missing.any(axis=0) if nodata < 0 else missing.all(axis=0))
-    return has_data
+        there &= ~(missing.any(axis=0) if nodata < 0 else missing.all(axis=0))
+    return there
