@@ -49,6 +49,7 @@ from utils.errors import UserError, run_program
 from utils.files import read_json
 from utils.loading import Batches
 from utils.progress import progress, say
+from utils.settings import program_parser
 
 __all__ = ["main"]
 
@@ -121,11 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program_parser(__doc__)
     add = parser.add_argument
     names = ("dynamic", "spacenet7")
     add("--datasets", nargs="+", choices=names, default=names)

@@ -42,6 +42,7 @@ from utils.device import choose_device, describe_device, describe_processor
 from utils.errors import UserError, run_program
 from utils.files import atomic_path
 from utils.progress import progress, say
+from utils.settings import program_parser
 
 __all__ = ["growth_figure", "main"]
 
@@ -172,11 +173,7 @@ def growth_figure(rows: Sequence[dict[str, Any]], width: int, caption: str) -> F
 
 
 def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program_parser(__doc__)
     add = parser.add_argument
     add("--num-dates", nargs="+", type=int, default=[2, 3, 4, 6, 9, 12], help="first panel")
     add("--patch-sizes", nargs="+", type=int, default=[16, 32, 64, 128], help="second panel")

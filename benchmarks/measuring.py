@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from utils.device import describe_processor
 from utils.files import write_json
+from utils.losses import caim_loss
+from utils.precision import Precision, autocast
 from utils.progress import say
 from utils.run_log import environment
 
@@ -27,11 +30,13 @@ __all__ = [
     "matrix_product",
     "spread",
     "table",
+    "training_step",
     "write_results",
 ]
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PRODUCT_SIDE = 2048
+MAX_GRAD_NORM = 4.0
 PRODUCT_FLOP = 2 * PRODUCT_SIDE**3
 
 
@@ -69,6 +74,38 @@ def in_turns(
             if turn >= warm_up:
                 seconds[name].append(time.perf_counter() - begun)
     return seconds
+
+
+def training_step(
+    network: nn.Module,
+    images: Tensor,
+    moment_label: Tensor,
+    precision: Precision = "float32",
+    run: Callable[[Tensor], Any] | None = None,
+) -> Callable[[], None]:
+    """A step as the training programs do it: forward, loss, backward, clipping, Adam.
+
+    Args:
+        network: Any network of ``models`` with CAIM-Net's loss; put into training mode.
+        images: Of the batch.
+        moment_label: (B, H, W) int64.
+        precision: Of the network's heavy part.
+        run: What to call for the forward pass, the compiled network for instance.
+    """
+    forward = run or network
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+    area_label = (moment_label > 0).long()
+
+    def step() -> None:
+        network.train()
+        optimizer.zero_grad(set_to_none=True)
+        with autocast(images.device, precision):
+            output = forward(images)
+        caim_loss(output, area_label, moment_label).total.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), MAX_GRAD_NORM)
+        optimizer.step()
+
+    return step
 
 
 def spread(values: Sequence[float], digits: int = 5) -> dict[str, Any]:

@@ -21,11 +21,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.measuring import RESULTS, spread, table, write_results
+from benchmarks.measuring import RESULTS, spread, table, training_step, write_results
 from models import build_network
 from utils.device import keep_freed_memory, peak_memory_gib
 from utils.errors import run_program
-from utils.losses import caim_loss
 from utils.progress import progress, say
 
 __all__ = ["main", "measure"]
@@ -49,14 +48,9 @@ def measure(case: dict[str, Any]) -> float:
             for _ in range(2):
                 network(images)
     else:
-        network.train()
-        moment_label = torch.randint(0, T, (B, P, P))
-        optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+        step = training_step(network, images, torch.randint(0, T, (B, P, P)))
         for _ in range(4):  # the optimiser has a state from the second on; the heap settles
-            optimizer.zero_grad(set_to_none=True)
-            caim_loss(network(images), (moment_label > 0).long(), moment_label).total.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 4.0)
-            optimizer.step()
+            step()
     return peak_memory_gib(torch.device("cpu")) * GIB_TO_GB
 
 

@@ -33,6 +33,7 @@ from utils.codes import IGNORE
 from utils.errors import run_program
 from utils.metrics import ConfusionMatrix, Matrix, area_scores, moment_scores
 from utils.progress import progress, say
+from utils.settings import program_parser
 
 __all__ = ["main"]
 
@@ -67,11 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program_parser(__doc__)
     parser.add_argument("--pixels", type=int, default=10**8)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--output-dir", type=Path, default=RESULTS)

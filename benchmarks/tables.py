@@ -9,7 +9,6 @@ after a benchmark has written its file.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,7 @@ from benchmarks.measuring import RESULTS
 from utils.errors import run_program
 from utils.files import atomic_path, read_json
 from utils.progress import say
-from utils.settings import REPOSITORY
+from utils.settings import REPOSITORY, program_parser
 
 __all__ = ["PAGE", "TABLES", "filled", "main"]
 
@@ -34,11 +33,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fill the page in."""
-    argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).parse_args(arguments)
+    program_parser(__doc__).parse_args(arguments)
     text = filled(PAGE.read_text("utf-8"))
     with atomic_path(PAGE) as partial:
         partial.write_text(text, "utf-8")

@@ -42,22 +42,22 @@ from benchmarks.measuring import (
     matrix_product,
     spread,
     table,
+    training_step,
     write_results,
 )
 from models import CAIMNet
 from tests.plain_network import PlainCAIMNet
 from utils.device import bfloat16_unit, choose_device, keep_freed_memory
 from utils.errors import run_program
-from utils.losses import caim_loss
 from utils.precision import autocast
 from utils.progress import progress, say
+from utils.settings import program_parser
 
 __all__ = ["attention_flop_per_patch", "flop_per_patch", "main"]
 
 IN_CHANNELS = 4
 STEM_WIDTH = 16
 FORWARDS_PER_STEP = 3  # a backward pass computes two products where a forward pass has one
-MAX_GRAD_NORM = 4.0
 DIGITS = 8  # of seconds per patch
 ONLY_IF_VARIED = ("batch", "TF32", "compiled")  # columns
 
@@ -151,11 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program_parser(__doc__)
     add = parser.add_argument
     add("--what", nargs="+", choices=("forward", "training"), default=["forward", "training"])
     add("--num-dates", nargs="+", type=int, default=[6, 9])
@@ -226,19 +222,9 @@ def _work(
         with torch.inference_mode(), autocast(device, mode.dtype):
             run(images)
 
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
-    area_label = (moment_label > 0).long()
-
-    def training_step() -> None:
-        network.train()
-        optimizer.zero_grad(set_to_none=True)
-        with autocast(device, mode.dtype):
-            output = run(images)
-        caim_loss(output, area_label, moment_label).total.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), MAX_GRAD_NORM)
-        optimizer.step()
-
-    return forward if what == "forward" else training_step
+    if what == "forward":
+        return forward
+    return training_step(network, images, moment_label, mode.dtype, run)
 
 
 @contextmanager

@@ -30,12 +30,12 @@ from benchmarks.measuring import (
     matrix_product,
     spread,
     table,
+    training_step,
     write_results,
 )
 from models import build_network
 from utils.device import keep_freed_memory
 from utils.errors import run_program
-from utils.losses import caim_loss
 from utils.progress import say
 
 __all__ = ["main"]
@@ -96,21 +96,13 @@ def main() -> None:
 
 def _actions(flags: argparse.Namespace) -> dict[str, Callable[[], None]]:
     network, images, label = _inputs(flags)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
 
     def forward() -> None:
         network.eval()
         with torch.inference_mode():
             network(images)
 
-    def training_step() -> None:
-        network.train()
-        optimizer.zero_grad(set_to_none=True)
-        caim_loss(network(images), (label > 0).long(), label).total.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 4.0)
-        optimizer.step()
-
-    return {"forward": forward, "training step": training_step}
+    return {"forward": forward, "training step": training_step(network, images, label)}
 
 
 def _inputs(flags: argparse.Namespace) -> tuple[nn.Module, Tensor, Tensor]:

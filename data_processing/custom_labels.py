@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.custom_series import by_date, header_of, whole_date
-from data_processing.footprints import rasterise_footprints
+from data_processing.footprints import rasterise_footprints, read_features
 from data_processing.rasters import RasterInfo, read_window
 from data_processing.scene_writer import same_grid
 from data_processing.transitions import UNKNOWN, Event, Transitions, change_moment
@@ -160,14 +160,14 @@ def labels_from_polygons(
     Raises:
         DataError: It is no GeoJSON, cannot be placed, or some features have no readable date.
     """
-    features, crs = _features(path)
+    features, beside = read_features(_content(path), str(path))
     intervals = [_interval(d, dates) for d in _dates_of(features, date_field, path)]
     counts = Counter(intervals)
     moment = np.zeros((grid.height, grid.width), dtype=np.uint8)
     odd: Counter[str] = Counter()
     for k in range(1, len(dates)):
         chosen = [f for f, interval in zip(features, intervals, strict=True) if interval == k]
-        content = json.dumps({"type": "FeatureCollection", **crs, "features": chosen}).encode()
+        content = json.dumps({**beside, "features": chosen}).encode()
         drawn = rasterise_footprints(content, str(path), grid, all_touched=all_touched)
         moment[drawn.built if event == "last" else drawn.built & (moment == 0)] = k
         odd += drawn.remarks
@@ -275,20 +275,12 @@ def _listed(counts: Counter[float]) -> str:
 # ───────────────────────────────────────── polygons ─────────────────────────────────────────
 
 
-def _features(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Features of a file and, where it has one, its ``crs`` member."""
-    advice = "Write the polygons as a GeoJSON FeatureCollection."
+def _content(path: Path) -> bytes:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(str(path), [f"cannot be read as GeoJSON ({error})"], advice) from error
-    features = content.get("features") if isinstance(content, dict) else None
-    if not isinstance(features, list) or content.get("type") != "FeatureCollection":
-        raise DataError(str(path), ["found no FeatureCollection at the top of the file"], advice)
-    broken = [str(n) for n, feature in enumerate(features) if not isinstance(feature, dict)]
-    if broken:
-        raise DataError(str(path), [f"features {', '.join(broken)} are no features"], advice)
-    return features, {"crs": content["crs"]} if "crs" in content else {}
+        return path.read_bytes()
+    except OSError as error:
+        advice = "Make the file readable, or copy it."
+        raise DataError(str(path), [f"cannot be read ({error})"], advice) from error
 
 
 def _dates_of(

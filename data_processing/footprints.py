@@ -24,7 +24,7 @@ from rasterio.warp import transform_geom
 from data_processing.rasters import RasterInfo
 from utils.errors import DataError
 
-__all__ = ["Footprints", "rasterise_footprints"]
+__all__ = ["Footprints", "rasterise_footprints", "read_features"]
 
 LON_LAT = CRS.from_epsg(4326)
 AREAS = ("Polygon", "MultiPolygon")
@@ -71,10 +71,10 @@ def rasterise_footprints(
     Raises:
         DataError: The file is no GeoJSON, or its coordinates cannot be placed on the grid.
     """
-    features, named = _features(content, where)
+    features, beside = read_features(content, where)
     remarks: Counter[str] = Counter()
     shapes = [(shape, name) for shape, name in _areas(features, remarks, where)]
-    source = None if pixels else _system(named, shapes, grid, where)
+    source = None if pixels else _system(_named_system(beside), shapes, grid, where)
     placed = [_placed(shape, source, grid, where) for shape, _ in shapes]
     transform = Affine.identity() if pixels else grid.transform
     names = [name for _, name in shapes]
@@ -92,29 +92,46 @@ def rasterise_footprints(
     return Footprints(ids, _unique(names), remarks)
 
 
-def _features(content: bytes, where: str) -> tuple[list[Any], str | None]:
-    """The features of a file and the coordinate system that it names."""
+def read_features(content: bytes, where: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The features of a GeoJSON file.
+
+    Args:
+        content: The file.
+        where: How messages name it.
+
+    Returns:
+        The features, none for an empty file of features, and what stands beside them in the file.
+
+    Raises:
+        DataError: It is no collection of features.
+    """
     try:
         collection = json.loads(content.decode("utf-8-sig"))
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise _fault(where, f"no GeoJSON ({error})") from error
     if not isinstance(collection, dict) or collection.get("type") != "FeatureCollection":
         raise _fault(where, "found no FeatureCollection at the top of the file")
-    features = collection.get("features") or []
+    features = collection.pop("features", None) or []
     if not isinstance(features, list):
         raise _fault(where, "found features that are no list")
+    broken = [str(number) for number, f in enumerate(features) if not isinstance(f, dict)]
+    if broken:
+        raise _fault(where, f"features {', '.join(broken)} are no features")
+    return features, collection
+
+
+def _named_system(collection: dict[str, Any]) -> str | None:
+    """The coordinate system that a file names."""
     crs = collection.get("crs") or {}
     named = crs.get("properties", {}).get("name") if isinstance(crs, dict) else None
-    return features, str(named) if named else None
+    return str(named) if named else None
 
 
 def _areas(
-    features: list[Any], remarks: Counter[str], where: str
+    features: list[dict[str, Any]], remarks: Counter[str], where: str
 ) -> Iterator[tuple[dict[str, Any], int | None]]:
     """Polygons of the features, plane, with the building's Id."""
     for number, feature in enumerate(features):
-        if not isinstance(feature, dict):
-            raise _fault(where, f"feature {number} is no feature")
         properties = feature.get("properties")
         name = properties.get("Id") if isinstance(properties, dict) else None
         whole = isinstance(name, int | float) and math.isfinite(name)
@@ -198,4 +215,5 @@ def _unique(names: list[int | None]) -> list[int | None]:
 
 
 def _fault(where: str, fault: str) -> DataError:
-    return DataError(where, [fault], "Download the file again; empty features are no fault.")
+    advice = "Copy or download the GeoJSON file again; an empty list of features is no fault."
+    return DataError(where, [fault], advice)

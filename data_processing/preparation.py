@@ -16,7 +16,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -210,11 +210,13 @@ def _write_all(
             faults,
             "The other scenes are written; run the same command again when this is mended.",
         )
-    write_json(plan.folder / "dataset.json", _dataset(plan, kept, complete=True))
-    columns = ("split", "name", "area", "dates")
-    scenes = _dataset(plan, kept, complete=True)["scenes"]
-    rows = [{**{c: s.get(c) for c in columns}, "dates": " ".join(s["dates"])} for s in scenes]
-    write_csv_rows(plan.folder / "scenes.csv", rows)
+    facts = _dataset(plan, kept, complete=True)
+    write_json(plan.folder / "dataset.json", facts)
+    columns = ("split", "name", "area")
+    write_csv_rows(
+        plan.folder / "scenes.csv",
+        [{**{c: s[c] for c in columns}, "dates": " ".join(s["dates"])} for s in facts["scenes"]],
+    )
     _write_lists(plan)
     _say_result(plan)
 
@@ -236,7 +238,7 @@ def _write_one(task: SceneTask, plan: Plan, write: SceneWriter) -> DataError | N
         "program": plan.program,
         "scene": {"name": task.name, "split": task.split, "area": task.area,
                   **_plain(task.facts), **facts},
-        "gaps": [{"area": gap.area, "found": gap.found, "done": gap.done} for gap in gaps],
+        "gaps": [asdict(gap) for gap in gaps],
     }  # fmt: skip
     write_json(scratch / RECORD, record)
     shutil.rmtree(target, ignore_errors=True)
@@ -275,11 +277,7 @@ def _earlier(folder: Path, name: str = "dataset.json") -> dict[str, Any] | None:
 
 def _record(plan: Plan, task: SceneTask) -> dict[str, Any]:
     """What a finished scene says of itself; nothing when it is not finished."""
-    try:
-        found = read_json(plan.target(task) / RECORD)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return _earlier(plan.target(task), RECORD) or {}
 
 
 def _is_done(plan: Plan, task: SceneTask) -> bool:
@@ -379,7 +377,7 @@ def _dataset(plan: Plan, kept: Sequence[dict[str, Any]], complete: bool) -> dict
 
 def _audit(plan: Plan, found: Sequence[Gap], errors: Sequence[DataError]) -> dict[str, Any]:
     """Content of audit.json."""
-    gaps = [{"area": g.area, "found": g.found, "done": g.done} for g in [*plan.gaps, *found]]
+    gaps = [asdict(gap) for gap in (*plan.gaps, *found)]
     inputs = {
         f"{task.split}/{task.name}": [
             {"name": name, "bytes": size, "mark": mark} for name, size, mark in task.inputs

@@ -49,6 +49,7 @@ from data_processing.transitions import EVENTS, TRANSITIONS
 from utils.errors import DataError, UserError, run_program
 from utils.files import read_json
 from utils.progress import say
+from utils.settings import program_parser
 
 __all__ = ["main"]
 
@@ -141,11 +142,7 @@ def _image_name(spec: DatasetSpec, date: datetime.date, scene: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program_parser(__doc__)
     add = parser.add_argument
     add("--images", nargs="+", required=True, metavar="PATH",
         help='a folder of GeoTIFFs, a pattern such as "city/*.tif", or files')  # fmt: skip

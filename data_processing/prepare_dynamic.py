@@ -15,6 +15,7 @@ import argparse
 import datetime
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from data_processing.transitions import EVENTS, UNKNOWN, change_moment
 from utils.errors import run_program
 from utils.files import sha256
 from utils.progress import say
+from utils.settings import program_parser
 
 __all__ = ["main"]
 
@@ -112,30 +114,27 @@ def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
     reflectance = settings["pixels"] == "reflectance"
     valid = np.ones(moment.shape, dtype=np.bool_)
     images = _images(task, reflectance, read[0][2], valid)
-    _, first = read_image(months[0][1], reflectance)
-    nodata = float("nan") if reflectance and first.nodata is not None else first.nodata
-    facts = write_scene(folder, DYNAMIC, images, first, moment, valid, nodata)
+    name, image, grid = next(images)
+    nodata = float("nan") if reflectance and grid.nodata is not None else grid.nodata
+    series = chain([(name, image)], ((name, image) for name, image, _ in images))
+    facts = write_scene(folder, DYNAMIC, series, grid, moment, valid, nodata)
     return {**facts, "gaps": gaps}
 
 
 def _images(
     task: SceneTask, reflectance: bool, grid: RasterInfo, valid: NDArray[np.bool_]
-) -> Iterator[tuple[str, NDArray[Any]]]:
-    """The images one after the other; ``valid`` loses the pixels that lack data in any."""
+) -> Iterator[tuple[str, NDArray[Any], RasterInfo]]:
+    """Name, image and header by date; ``valid`` loses the pixels that lack data in any."""
     for date, file, _ in task.work["months"]:
         image, found = read_image(file, reflectance)
         same_grid(task.area, [("labels", grid), (file.name, found)], sizes=True)
         if found.nodata is not None:
             valid &= ~(np.isnan(image) if reflectance else image == found.nodata).all(axis=0)
-        yield f"{date}.tif", image
+        yield f"{date}.tif", image, found
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program_parser(__doc__)
     add = parser.add_argument
     add("--source", type=Path, required=True, help="folder of the zips, or of what is in them")
     add_run_flags(parser, DYNAMIC)

@@ -51,6 +51,7 @@ from data_processing.preparation import Plan, SceneTask, add_run_flags, prepare
 from data_processing.rasters import RasterInfo
 from data_processing.scene_writer import scene_bytes, write_scene
 from utils.errors import DataError, UserError, run_program
+from utils.settings import program_parser
 
 __all__ = ["Cube", "clear_cut_moment", "main", "read_cube", "write_area"]
 
@@ -262,11 +263,7 @@ def _cube_file(wheel: Path) -> bytes:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program_parser(__doc__)
     parser.add_argument("--source", type=Path, required=True, help=f"the file {WHEEL}")
     add_run_flags(parser, DYNAMIC)
     return parser

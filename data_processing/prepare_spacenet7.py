@@ -48,6 +48,7 @@ from data_processing.transitions import EVENTS, TRANSITIONS, change_moment, with
 from utils.errors import UserError, run_program
 from utils.files import sha256
 from utils.progress import say
+from utils.settings import program_parser
 
 __all__ = ["main"]
 
@@ -134,11 +135,7 @@ def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = program_parser(__doc__)
     add = parser.add_argument
     add("--source", type=Path, required=True, help="the tarball, a zip, or the unpacked folder")
     add_run_flags(parser, SPACENET7)

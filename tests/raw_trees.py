@@ -87,7 +87,7 @@ def write_footprints(path: Path, squares: Mapping[int, Square], kind: str) -> No
         if kind == "labels_match_pix":
             ring = [[x, y, 0.0] for x, y in ring]  # some files have heights
         else:
-            ring = [list(MERCATOR * (x, y)) for x, y in ring]
+            ring = [list(MERCATOR @ (x, y)) for x, y in ring]
         if kind == "labels":
             xs, ys = transform("EPSG:3857", "EPSG:4326", *zip(*ring, strict=True))
             ring = [[x, y] for x, y in zip(xs, ys, strict=True)]

@@ -24,7 +24,7 @@ def polygon(row: int, col: int, size: int = 6) -> dict[str, Any]:
     corners = [(col, row), (col + size, row), (col + size, row + size), (col, row + size)]
     return {
         "type": "Polygon",
-        "coordinates": [[list(PLACE * (float(x), float(y))) for x, y in [*corners, corners[0]]]],
+        "coordinates": [[list(PLACE @ (float(x), float(y))) for x, y in [*corners, corners[0]]]],
     }
 
 

@@ -9,6 +9,7 @@ Not in the paper.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import difflib
 import math
@@ -24,7 +25,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 from utils.errors import UserError
 from utils.progress import say
 
-__all__ = ["REPOSITORY", "override", "setting", "to_dict"]
+__all__ = ["REPOSITORY", "override", "program_parser", "setting", "to_dict"]
 
 REPOSITORY: Path = Path(__file__).resolve().parents[1]
 
@@ -36,6 +37,21 @@ FALSE_WORDS = ("false", "no", "0", "off")
 NEGATIVE_NUMBER = re.compile(r"-(\d|\.\d|inf$)")
 HELP_WIDTH = 100
 HELP_INDENT = 34
+
+
+def program_parser(text: str | None, **options: Any) -> argparse.ArgumentParser:
+    """A parser for a program without a settings block, whose help is its docstring as written.
+
+    Args:
+        text: The program's ``__doc__``.
+        **options: Further arguments of ``argparse.ArgumentParser``.
+    """
+    return argparse.ArgumentParser(
+        description=text,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **options,
+    )
 
 
 def setting(
