@@ -33,7 +33,7 @@ from data_processing.preparation import (
     is_complete,
     prepare,
 )
-from data_processing.raw_files import find_files, is_tarball, unpack_tarball
+from data_processing.raw_files import find_files, is_tarball, list_tarball, unpack_tarball
 from data_processing.raw_spacenet7 import (
     FOOTPRINTS,
     Area,
@@ -84,18 +84,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "split_file": split_file.name,
         "split_file_sha256": sha256(split_file),
     }
-    source = _source(flags.source)
-    if is_tarball(flags.source):
-        if is_complete(flags.data_root, SPACENET7, PROGRAM, source, settings):
-            say(f"{flags.data_root}: complete already, made with the same settings; nothing done")
-            return
-        folder = _unpacked(flags)
+    source, packed = _source(flags.source), is_tarball(flags.source)
+    if packed and is_complete(flags.data_root, SPACENET7, PROGRAM, source, settings):
+        say(f"{flags.data_root}: complete already, made with the same settings; nothing done")
+        return
+    folder = _unpacked(flags) if packed and not flags.dry_run else flags.source
+    if packed and flags.dry_run:
+        files = list_tarball(flags.source, lambda name: is_wanted(name, flags.footprints))
     else:
-        folder = flags.source
-    tasks, gaps = _tasks(find_areas(find_files(folder)), settings, read_split_file(split_file))
+        files = find_files(folder)
+    tasks, gaps = _tasks(find_areas(files), settings, read_split_file(split_file))
     plan = Plan(PROGRAM, VERSION, SPACENET7, flags.data_root, source, settings, NOTES, tasks, gaps)
     prepare(plan, write_area, flags)
-    if folder != flags.source and not flags.keep_unpacked and not flags.dry_run:
+    if folder != flags.source and not flags.keep_unpacked:
         shutil.rmtree(folder)
 
 

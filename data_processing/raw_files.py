@@ -15,6 +15,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -23,7 +24,7 @@ from utils.errors import DataError, UserError
 from utils.files import atomic_path
 from utils.progress import progress
 
-__all__ = ["RawFile", "RawFiles", "find_files", "is_tarball", "unpack_tarball"]
+__all__ = ["RawFile", "RawFiles", "find_files", "is_tarball", "list_tarball", "unpack_tarball"]
 
 LARGEST_FILE = 1 << 30  # bytes; no raster or label file of either data set comes near
 TARBALLS = (".tar.gz", ".tgz", ".tar")
@@ -156,15 +157,52 @@ def unpack_tarball(tarball: Path, folder: Path, wanted: Callable[[str], bool]) -
             unpacked before that was noticed stays and is used by the next try.
     """
     count = 0
+    with _reading(tarball):
+        for archive, member in _wanted_members(tarball, wanted, f"unpacking {tarball.name}"):
+            _unpack_member(archive, member, folder / PurePosixPath(member.name))
+            count += 1
+    return count
+
+
+def list_tarball(tarball: Path, wanted: Callable[[str], bool]) -> RawFiles:
+    """The wanted files of a tarball without unpacking any; they can be named, not read.
+
+    Args:
+        tarball: The archive; gone through once, from its begin to its end.
+        wanted: Tells by a file's path whether it is needed.
+
+    Raises:
+        DataError: As for :func:`unpack_tarball`.
+    """
+    files = {}
+    with _reading(tarball):
+        for _, member in _wanted_members(tarball, wanted, f"looking through {tarball.name}"):
+            name = str(PurePosixPath(member.name))
+            files[name] = RawFile(name, tarball, member.name, member.size, _mark(member))
+    return RawFiles(tarball, files)
+
+
+REFUSED = "No distribution holds such members; download the archive again from its page."
+
+
+def _wanted_members(
+    tarball: Path, wanted: Callable[[str], bool], label: str
+) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """The wanted files of a tarball, every member checked on the way."""
+    with tarfile.open(tarball, "r|*") as archive:
+        for member in progress(archive, label, unit="file"):
+            fault = _member_fault(member.name, link=member.issym() or member.islnk())
+            if fault or member.isdev():
+                raise DataError(str(tarball), [fault or f"{member.name}: a device"], REFUSED)
+            if member.isfile() and _is_wanted(member.name) and wanted(member.name):
+                yield archive, member
+
+
+@contextmanager
+def _reading(tarball: Path) -> Iterator[None]:
+    """Turn what goes wrong with an archive into a sentence that names it."""
     try:
-        with tarfile.open(tarball, "r|*") as archive:
-            for member in progress(archive, f"unpacking {tarball.name}", unit="file"):
-                fault = _member_fault(member.name, link=member.issym() or member.islnk())
-                if fault or member.isdev():
-                    raise DataError(str(tarball), [fault or f"{member.name}: a device"], REFUSED)
-                if member.isfile() and _is_wanted(member.name) and wanted(member.name):
-                    _unpack_member(archive, member, folder / PurePosixPath(member.name))
-                    count += 1
+        yield
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # no fault of the archive
             raise
@@ -173,10 +211,6 @@ def unpack_tarball(tarball: Path, folder: Path, wanted: Callable[[str], bool]) -
             [f"the archive cannot be read ({error})"],
             "It is damaged or cut short: compare its size and checksum, download it again.",
         ) from error
-    return count
-
-
-REFUSED = "No distribution holds such members; download the archive again from its page."
 
 
 def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
@@ -186,6 +220,13 @@ def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Pa
     assert stream is not None
     with atomic_path(target) as partial, partial.open("wb") as written:
         shutil.copyfileobj(stream, written, 1 << 20)
+        written.close()
+        os.utime(partial, ns=(_mark(member), _mark(member)))  # the same in every unpacking
+
+
+def _mark(member: tarfile.TarInfo) -> int:
+    """When a member was written, in nanoseconds, to the second."""
+    return int(member.mtime) * 10**9
 
 
 def _zip_members(path: Path, parent: str, faults: list[str]) -> dict[str, RawFile]:

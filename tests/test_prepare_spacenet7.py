@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,32 @@ def test_a_tarball_gives_the_same_and_a_second_run_does_nothing(
     run(tarball, tmp_path / "b")
     assert "nothing done" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "b").rglob("*")}
+
+
+def test_a_dry_run_on_a_tarball_unpacks_nothing(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tarball = tmp_path / "SN7_buildings_train.tar.gz"
+    with tarfile.open(tarball, "w:gz") as archive:
+        archive.add(raw, "train")
+    run(tarball, tmp_path / "out", "--dry-run")
+    assert not (tmp_path / "out").exists()
+    assert f"test/{AOI} from {AOI}: 2017-07-01" in capsys.readouterr().out
+
+
+def test_of_a_finished_tarball_only_a_lost_scene_is_made_again(raw: Path, tmp_path: Path) -> None:
+    other = AOI.replace("0331E", "0332E")
+    for number, month in enumerate(months(T)):
+        write_spacenet7_month(raw, month, HOUSE, area=other, seed=number)
+    tarball = tmp_path / "SN7_buildings_train.tar.gz"
+    with tarfile.open(tarball, "w:gz") as archive:
+        archive.add(raw, "train")
+    scene = run(tarball, tmp_path / "out")
+    before = {path: path.stat().st_mtime_ns for path in scene.rglob("*")}
+    shutil.rmtree(scene.with_name(other))
+    run(tarball, tmp_path / "out")
+    assert scene.with_name(other).is_dir()
+    assert before == {path: path.stat().st_mtime_ns for path in scene.rglob("*")}
 
 
 @pytest.mark.parametrize("fault", ["outside", "link", "short"])
