@@ -438,7 +438,8 @@ def _say_result(plan: Plan) -> None:
     say(f"what was missing and what was done about it: {plan.folder / 'audit.json'}")
     root, name = plan.data_root, plan.spec.name
     say(f"Next: python data_processing/{name}_custom.py --data-root {root}")
-    say(f"      python Train_{name}.py --data-root {root}")
+    training = any(task.split == "train" for task in plan.tasks)
+    say(f"      python {'Train' if training else 'Test'}_{name}.py --data-root {root}")
 
 
 def _plain(value: Any) -> Any:

@@ -103,6 +103,15 @@ def test_a_scene_that_lost_a_file_is_made_again_and_others_are_not(tmp_path: Pat
     assert stamps(folder / "Scene02") == before
 
 
+def test_what_to_do_next_fits_the_splits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(plan(tmp_path, [1]), write, flags())
+    said = capsys.readouterr().out
+    assert "python Test_Dynamic.py" in said
+    assert "Train_Dynamic.py" not in said
+
+
 def test_a_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     prepare(plan(tmp_path / "out", [1, 2]), write, flags(dry_run=True))
     assert not (tmp_path / "out").exists()
