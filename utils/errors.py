@@ -7,12 +7,28 @@ Not in the paper.
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import NoReturn
 
-__all__ = ["CaimError", "CheckpointError", "DataError", "UserError", "run_program"]
+__all__ = [
+    "CaimError",
+    "CheckpointError",
+    "DataError",
+    "Terminated",
+    "UserError",
+    "run_program",
+]
+
+
+class Terminated(BaseException):
+    """The system asks the program to end (SIGTERM), as clusters do at a job's time limit (143)."""
+
+    exit_code = 143
 
 
 class CaimError(Exception):
@@ -67,9 +83,14 @@ def run_program(main: Callable[[], None]) -> NoReturn:
     Args:
         main: The program; it returns when all is done and raises otherwise.
 
+    SIGTERM arrives in ``main`` as :class:`Terminated`, Ctrl-C as KeyboardInterrupt, so that what
+    is open is closed and no half file stays.
+
     Raises:
         SystemExit: Always, with the code of the module's docstring.
     """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         main()
     except CaimError as error:
@@ -78,6 +99,9 @@ def run_program(main: Callable[[], None]) -> NoReturn:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    except Terminated:
+        print("terminated", file=sys.stderr)
+        sys.exit(Terminated.exit_code)
     except Exception:
         traceback.print_exc()
         print(
@@ -87,3 +111,7 @@ def run_program(main: Callable[[], None]) -> NoReturn:
         )
         sys.exit(1)
     sys.exit(0)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
