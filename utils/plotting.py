@@ -18,7 +18,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from utils.files import atomic_path
 from utils.map_colors import (
     AGREEMENT_LEGEND,
     Pixels,
@@ -30,7 +29,16 @@ from utils.map_colors import (
     shared_stretch,
     visible_image,
 )
-from utils.map_figure import CAPTION_POINTS, FRAME, INK, TEXT_POINTS, Legend, Panel, map_figure
+from utils.map_figure import (
+    CAPTION_POINTS,
+    FRAME,
+    INK,
+    TEXT_POINTS,
+    Legend,
+    Panel,
+    map_figure,
+    save_figure,
+)
 
 __all__ = [
     "Stretch",
@@ -84,7 +92,7 @@ def draw_overview(
         ValueError: Sizes differ, or a map holds other values.
         OSError: The file cannot be written.
     """
-    _save(overview_figure(first, last, truth, prediction, dates, title, scores_line), path)
+    save_figure(overview_figure(first, last, truth, prediction, dates, title, scores_line), path)
 
 
 def draw_patch(
@@ -107,7 +115,7 @@ def draw_patch(
         ValueError: Sizes differ, or the label holds other values.
         OSError: The file cannot be written.
     """
-    _save(patch_figure(images, moment_label, dates, title), path)
+    save_figure(patch_figure(images, moment_label, dates, title), path)
 
 
 def draw_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -121,7 +129,7 @@ def draw_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    _save(learning_curve_figure(rows), path)
+    save_figure(learning_curve_figure(rows), path)
 
 
 def overview_figure(
@@ -237,9 +245,3 @@ def _column(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
         except (TypeError, ValueError):
             values.append(math.nan)
     return values
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write a figure under its final name only when it is whole."""
-    with atomic_path(Path(path)) as partial:
-        figure.savefig(partial, format=Path(path).suffix.lstrip(".").lower() or "png")
