@@ -257,10 +257,11 @@ def share_cam(loaded: Checkpoint) -> Checkpoint:
     Raises:
         UserError: They are shared already.
     """
-    if loaded.arguments.get("cam") != "per_window":
+    kind = loaded.arguments.get("cam", "shared")
+    if kind != "per_window":
         raise UserError(
-            f"--share-cam: found CAM weights that are {loaded.arguments.get('cam')}, expected "
-            "per_window; leave the flag out."
+            f"--share-cam: found CAM weights that are {kind}, expected per_window; leave the flag "
+            "out."
         )
     state, spread = share_cam_weights(loaded.state_dict)
     for name, (std, largest) in spread.items():
