@@ -157,7 +157,7 @@ def read_model(
     if _is_onnx(path):
         opened = OnnxNetwork(path, place)
         facts = opened.facts
-        weights = Checkpoint(facts.network, facts.arguments, {}, data=facts.data)
+        weights = Checkpoint(facts.network, facts.arguments, {}, facts.origin, facts.data)
     else:
         weights = load_checkpoint(path, tile_size or RELEASED_PATCH_SIZE)
         weights = share_cam(weights) if shared_cam else weights
