@@ -7,8 +7,10 @@ Each file appears whole or not at all, with tags that say what its values mean. 
 from __future__ import annotations
 
 import datetime
+import errno
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from data_processing.rasters import RasterInfo, quiet, tiled_profile
@@ -28,6 +31,7 @@ __all__ = ["BLOCK", "NO_DATE", "date_number", "moment_tags", "value_colors", "wr
 BLOCK = 512  # side of a stored block in pixels; slabs should have as many rows
 NO_DATE = -1  # change_date.tif where nothing is said
 TABLE = 256  # values of a byte
+FULL = 1 << 20  # bytes; a disk with less is full
 
 Slab = tuple[int, NDArray[np.uint8]]
 RGBA = tuple[int, int, int, int]
@@ -91,6 +95,7 @@ def write_change_rasters(
     """
     maps = _maps(dates, tags, score_tags)
     with ExitStack() as stack:
+        stack.enter_context(_disk_watched(folder))
         drafts = {name: scratch / f"{name}.draft.tif" for name in maps}
         rasters = {
             name: stack.enter_context(_draft(drafts[name], content, grid))
@@ -102,8 +107,9 @@ def write_change_rasters(
                 values = slab[1] if content.values is None else content.values[slab[0]]
                 rasters[name].write(values, 1, window=window)
             yield row, slab
-    for name, draft in drafts.items():
-        _publish(draft, folder / f"{name}.tif")
+    with _disk_watched(folder):
+        for name, draft in drafts.items():
+            _publish(draft, folder / f"{name}.tif")
 
 
 def _maps(
@@ -165,6 +171,17 @@ def _publish(draft: Path, final: Path) -> None:
             options |= {"driver": "GTiff", "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
         rasterio.shutil.copy(draft, partial, **options)
     draft.unlink()
+
+
+@contextmanager
+def _disk_watched(folder: Path) -> Iterator[None]:
+    """Tell a full disk, which GDAL reports as any other failure to write."""
+    try:
+        yield
+    except RasterioError as error:
+        if shutil.disk_usage(folder).free < FULL:
+            raise OSError(errno.ENOSPC, "no space left on the disk", str(folder)) from error
+        raise
 
 
 def _has_cog() -> bool:
