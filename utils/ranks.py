@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -193,10 +193,26 @@ class Ranks:
         told = None if failure is None else (str(failure), failure.exit_code)
         outcomes = self.gather(told)
         if failure is not None:
+            if not self.is_first and outcomes[0] == told:  # said once is enough
+                raise RankError(f"process {self.rank}: the same", failure.exit_code)
             raise failure
         for rank, outcome in enumerate(outcomes):
             if outcome is not None:
                 raise _ended_elsewhere(rank, *outcome)
+
+    def together(self, action: Callable[[], Value]) -> Value:
+        """Let every process do something; if it fails in one, all end.
+
+        Raises:
+            CaimError: As ``all_well``.
+        """
+        value, failure = None, None
+        try:
+            value = action()
+        except CaimError as error:
+            failure = error
+        self.all_well(failure)
+        return cast(Value, value)
 
     def lost(self, error: BaseException) -> bool:
         """Whether an error means that another process is gone."""
