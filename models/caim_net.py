@@ -127,7 +127,7 @@ class BEConv(nn.Module):
         """Difference features with their boundaries enhanced."""
         # through a flat view, so that the gradient lies in memory as the weights do (several
         # processes exchange it faster)
-        weight = self.weight.flatten(1).unflatten(1, (1, 3, 3))
+        weight = self.weight.flatten(1).view(-1, 1, 3, 3)
         kernel = weight - F.pad(weight.sum(dim=(2, 3), keepdim=True), (1, 1, 1, 1))
         return difference + F.conv2d(difference, kernel, padding=1, groups=kernel.shape[0])
 

@@ -159,7 +159,7 @@ def test_a_used_folder_is_refused_resumed_and_overwritten(
     "launcher",
     [
         ["torch.distributed.run", "--nproc_per_node", "2"],
-        ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"],
+        ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"],
     ],
     ids=["torchrun", "accelerate"],
 )
