@@ -6,7 +6,6 @@ import csv
 import importlib
 import json
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,8 +41,6 @@ MOMENT = {
 pytestmark = pytest.mark.slow
 
 Outcome = tuple[int, str, str]
-
-PORT = {"torch.distributed.run": "master_port", "accelerate.commands.launch": "main_process_port"}
 
 
 def run(program: str, *flags: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -153,38 +150,6 @@ def test_a_used_folder_is_refused_resumed_and_overwritten(
     assert [row["epoch"] for row in read_csv_rows(table)] == ["1", "2"]
     assert inside("Train_Dynamic", *flags, "--overwrite")[0] == 0
     assert [row["epoch"] for row in read_csv_rows(table)] == ["1"]
-
-
-@pytest.mark.parametrize(
-    "launcher",
-    [
-        ["torch.distributed.run", "--nproc_per_node", "2"],
-        ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"],
-    ],
-    ids=["torchrun", "accelerate"],
-)
-def test_launchers_start_the_same_script_with_two_processes(
-    tmp_path: Path, inside: Callable[..., Outcome], launcher: list[str]
-) -> None:
-    root = write_data_root(tmp_path, "dynamic", 1, 64, patch_size=32, stride=32)
-    flags = ["--data-root", str(root), *TRAIN, "--dropout", "0"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", *launcher, f"--{PORT[launcher[0]]}", str(port)]
-    command += [str(REPOSITORY / "Train_Dynamic.py"), *flags, "--output-dir", "two"]
-    done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8", check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "2 processes share each batch of 4 patches" in done.stdout
-    assert done.stdout.count("epoch 1/1") == 1  # the first process speaks
-    assert inside("Train_Dynamic", *flags, "--output-dir", "one")[0] == 0
-    rows = [read_csv_rows(tmp_path / name / "metrics.csv")[0] for name in ("one", "two")]
-    scores = [{k: v for k, v in row.items() if "f1" in k or "kappa" in k} for row in rows]
-    assert scores[0] == scores[1]
-    assert len(scores[0]) == 10
 
 
 @pytest.mark.parametrize("name", NAMES)
