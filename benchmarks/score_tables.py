@@ -107,7 +107,6 @@ def _overview() -> str:
         [
             ("paper", *["tables not available to us"] * 2),
             ("authors' weights, this code", "not run (weights not available to us)", "not run"),
-            ("area F1 / moment F1 (mean over all classes), %, one seed each:", "", ""),
             ("shipped weights, *generated* test scenes",
              _pair("sample_dynamic"), _pair("sample_spacenet7")),
             ("shipped weights, real Sentinel-2 clear-cuts, *derived* labels",

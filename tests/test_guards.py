@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-import resource
 import signal
 import threading
 from pathlib import Path
@@ -33,6 +32,8 @@ from utils.journal import Journal
 from utils.learner import Learner
 from utils.plan import TrainingPlan
 from utils.resume import load_last
+
+resource = pytest.importorskip("resource")  # not on Windows
 
 PLAN = TrainingPlan(epochs=2, lr=1e-3, checkpoint_minutes=0)
 

@@ -38,10 +38,15 @@ def gradient(ours: nn.Module) -> Tensor:
 
 
 def learnt(
-    size: int, micro_batch: int | None = None, ranks: Ranks | None = None, **arguments: Any
+    size: int,
+    micro_batch: int | None = None,
+    ranks: Ranks | None = None,
+    recompute: bool = False,
+    **arguments: Any,
 ) -> tuple[nn.Module, Tensor, dict[str, float], dict[str, float]]:
     """Network, gradient, losses and scores after one batch, without dropout, in float64."""
     ours = network(dropout=0.0, **arguments).double()
+    ours.recompute = recompute
     shared = {"rank": ranks.rank, "ranks": ranks.size} if ranks else {}
     patches = uneven(size)
     patches.images = patches.images.double()
@@ -137,20 +142,23 @@ def on_both(check: Callable[[Ranks], None]) -> None:
 
 
 @forked
-@pytest.mark.parametrize(("size", "micro_batch"), [(7, None), (7, 2), (1, None)])
+@pytest.mark.parametrize(
+    ("size", "micro_batch", "recompute"),
+    [(7, None, False), (7, 2, False), (1, None, False), (7, None, True)],
+)
 def test_two_processes_give_the_loss_gradient_and_scores_of_one(
-    size: int, micro_batch: int | None
+    size: int, micro_batch: int | None, recompute: bool
 ) -> None:
     alone = learnt(size)
-    on_both(lambda ranks: assert_equal(learnt(size, micro_batch, ranks), alone))
+    on_both(lambda ranks: assert_equal(learnt(size, micro_batch, ranks, recompute), alone))
 
 
 @forked
-@pytest.mark.parametrize("size", [7, 1])
-def test_two_processes_gather_a_batch_for_attention_over_it(size: int) -> None:
+@pytest.mark.parametrize(("size", "recompute"), [(7, False), (1, False), (7, True)])
+def test_two_processes_gather_a_batch_for_attention_over_it(size: int, recompute: bool) -> None:
     released = {"attention": "batch", "cam": "per_window", "cam_windows": (7, 8, 8)}
     alone = learnt(size, **released)
-    on_both(lambda ranks: assert_equal(learnt(size, None, ranks, **released), alone))
+    on_both(lambda ranks: assert_equal(learnt(size, None, ranks, recompute, **released), alone))
 
 
 @forked
