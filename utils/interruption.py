@@ -5,6 +5,7 @@ Not in the paper.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -39,4 +40,10 @@ def resume_command(folder: Path, argv: Sequence[str] | None = None) -> str:
     kept = [word for word in words[1:] if word not in ("--overwrite", "--resume")]
     if not any(word.split("=")[0].replace("_", "-") == "--output-dir" for word in kept):
         kept += ["--output-dir", str(folder)]
-    return shlex.join(["python", words[0], *kept, "--resume"])
+    return shlex.join([*_starter(), words[0], *kept, "--resume"])
+
+
+def _starter() -> list[str]:
+    """What starts the program again: Python, or a launcher with as many processes as now."""
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return ["python"] if processes == "1" else ["torchrun", "--nproc_per_node", processes]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models import CAIMNetOutput
 
-__all__ = ["FINE_WEIGHT", "LossTerms", "balanced_focal_loss", "caim_loss"]
+__all__ = ["FINE_WEIGHT", "LossTerms", "balanced_focal_loss", "caim_loss", "class_counts"]
 
 
 FINE_WEIGHT = 0.25
@@ -33,10 +33,33 @@ class LossTerms(NamedTuple):
     fine: Tensor
 
 
+def class_counts(label: Tensor, num_classes: int) -> Tensor:
+    """How many pixels carry each class.
+
+    Args:
+        label: Any shape, int64, 0 … K−1, or below 0 for pixels that do not count.
+        num_classes: K.
+
+    Returns:
+        (K,) int64 on the label's device; nothing waits for it.
+
+    Not in the paper.
+    """
+    # Ignored pixels go to a class of their own, K, so that no data-dependent shape arises
+    # (picking them out by a mask would wait for the GPU).
+    index = torch.where(label < 0, num_classes, label)
+    counts = index.new_zeros(num_classes + 1)  # whole numbers: float32 stops counting at 2²⁴
+    counts.scatter_add_(0, index.flatten(), index.new_ones(1).expand(index.numel()))
+    return counts[:num_classes]
+
+
 def balanced_focal_loss(
-    prob: Tensor, label: Tensor, class_factors: Sequence[float] | Tensor | None = None
+    prob: Tensor,
+    label: Tensor,
+    class_factors: Sequence[float] | Tensor | None = None,
+    counts: Tensor | None = None,
 ) -> Tensor:
-    """Focal cross-entropy with each class weighted by one minus its share of this batch.
+    """Focal cross-entropy with each class weighted by one minus its share of the batch.
 
     For N labelled pixels and K classes: sum of w_y · (−log(p_y + 1e-10)) · (1 − p_y)² over the
     pixels, divided by N·K (not by N), with w_c = factor_c · (1 − share of class c).
@@ -46,6 +69,9 @@ def balanced_focal_loss(
         label: (B, H, W) int64, 0 … K−1 or ``IGNORE``.
         class_factors: K extra factors; None means ones. In a training loop on a GPU give a tensor
             that lies there already: copying numbers over makes the host wait.
+        counts: (K,) int64 ``class_counts`` of the whole batch of which this is a part (one of
+            several micro-batches or processes); the losses of all parts then add up to that of
+            the whole batch. None: this is the whole batch.
 
     Returns:
         Scalar of ``prob``'s dtype; 0 (with zero gradients) when every pixel is ignored.
@@ -61,12 +87,9 @@ def balanced_focal_loss(
             f"balanced_focal_loss: found labels {tuple(label.shape)} for probabilities "
             f"{tuple(prob.shape)}, expected (B, H, W) for (B, K, H, W)."
         )
-    # Ignored pixels go to a class of their own, K, so that no data-dependent shape arises
-    # (picking them out by a mask would wait for the GPU).
-    index = torch.where(label < 0, K, label)
-    counts = index.new_zeros(K + 1)  # whole numbers: float32 stops counting at 2²⁴
-    counts.scatter_add_(0, index.flatten(), index.new_ones(1).expand(index.numel()))
-    counts = counts[:K].to(prob.dtype)
+    if counts is None:
+        counts = class_counts(label, K)
+    counts = counts.to(prob.dtype)
     num_labelled = counts.sum().clamp(min=1)
     weight = 1 - counts / num_labelled
     if class_factors is not None:
@@ -77,6 +100,7 @@ def balanced_focal_loss(
                 "per class starting with 'unchanged'."
             )
         weight = weight * factors
+    index = torch.where(label < 0, K, label)
     weight = torch.cat((weight, weight.new_zeros(1)))[index]  # (B, H, W), 0 where ignored
     prob_y = prob.gather(1, index.clamp(max=K - 1)[:, None])[:, 0]
     loss = weight * -torch.log(prob_y + _EPSILON) * (1 - prob_y) ** 2
@@ -89,6 +113,8 @@ def caim_loss(
     moment_label: Tensor,
     area_factors: Sequence[float] | Tensor | None = None,
     moment_factors: Sequence[float] | Tensor | None = None,
+    area_counts: Tensor | None = None,
+    moment_counts: Tensor | None = None,
 ) -> LossTerms:
     """Loss of a CAIM-Net output: moment + area + a quarter of each fine moment.
 
@@ -99,14 +125,16 @@ def caim_loss(
         area_factors: Two factors for unchanged and changed, None means ones.
         moment_factors: T factors, also used for the fine moments. SpaceNet7 as released:
             5.5 for class 0 in both.
+        area_counts: (2,) int64 ``class_counts`` of the whole batch, where this is a part of one.
+        moment_counts: (T,) int64, likewise.
 
     Paper: its loss; the weight of the fine moments from the released program.
     """
-    area = balanced_focal_loss(output.area_prob, area_label, area_factors)
-    moment = balanced_focal_loss(output.moment_prob, moment_label, moment_factors)
+    area = balanced_focal_loss(output.area_prob, area_label, area_factors, area_counts)
+    moment = balanced_focal_loss(output.moment_prob, moment_label, moment_factors, moment_counts)
     fine = torch.stack(
         [
-            balanced_focal_loss(fine_prob, moment_label, moment_factors)
+            balanced_focal_loss(fine_prob, moment_label, moment_factors, moment_counts)
             for fine_prob in output.fine_moment_prob.unbind(1)
         ]
     ).sum()

@@ -74,6 +74,23 @@ class ConfusionMatrix:
             row, column = self._position(label[block]), self._position(prediction[block])
             self._add(row * (self.num_classes + 2) + column)
 
+    @property
+    def counts(self) -> Tensor:
+        """What was counted so far, as one int64 tensor on the device; sums of these are counts.
+
+        To be assigned when counts of other processes, or of an earlier part of a run, come in.
+        """
+        return self._counts
+
+    @counts.setter
+    def counts(self, counts: Tensor) -> None:
+        if counts.shape != self._counts.shape:
+            raise ValueError(
+                f"confusion matrix: found counts of shape {tuple(counts.shape)}, expected "
+                f"{tuple(self._counts.shape)}; they belong to another number of classes."
+            )
+        self._counts = counts.to(self._counts)
+
     def matrix(self) -> Matrix:
         """The K×K counts, rows truth, columns prediction (waits for the device).
 
@@ -103,9 +120,13 @@ class ConfusionMatrix:
         """Add a block of cell numbers to the counts."""
         if cell.device.type == "cpu":
             self._counts += torch.bincount(cell, minlength=self._counts.numel())
-        else:  # bincount would wait for the GPU to tell the largest value
-            one = torch.ones(1, dtype=torch.int64, device=cell.device)
-            self._counts.scatter_add_(0, cell.long(), one.expand(cell.numel()))
+        else:
+            self._add_without_waiting(cell)
+
+    def _add_without_waiting(self, cell: Tensor) -> None:
+        """The same for a GPU, for which bincount would wait to tell the largest value."""
+        one = torch.ones(1, dtype=torch.int64, device=cell.device)
+        self._counts.scatter_add_(0, cell.long(), one.expand(cell.numel()))
 
 
 def area_scores(matrix: Matrix) -> dict[str, float]:
