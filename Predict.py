@@ -35,8 +35,9 @@ class Settings:
 
     # paths
     images: tuple[str, ...] | None = setting(
-        None, "folder, pattern or files of one area; or a folder of folders", "paths", path=True
-    )
+        None, "folder, pattern or files of an area, or a folder of such folders; needs no flag",
+        "paths", path=True, flagless=True,
+    )  # fmt: skip
     checkpoint: Path = setting(
         Path("best_model/Pretrained_model_Dynamic.pth"), "weights, .pth or .onnx"
     )
