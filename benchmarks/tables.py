@@ -258,7 +258,7 @@ def _bfloat16_training() -> str:
 
 
 def _predict_series() -> str:
-    return _markdown(
+    return markdown(
         ("Pixels", "Tiles", "Network alone, s", "Predict.py, s", "Ratio", "Mapping only, ratio",
          "Mpx/s", "Peak memory"),
         [

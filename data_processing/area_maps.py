@@ -257,12 +257,12 @@ def _write_results(
 
 def _job(series: RasterSeries, model: Model, grid: TileGrid, options: MapOptions) -> dict[str, Any]:
     """What decides on every pixel of the maps."""
-    names: dict[str, Any] = {}
+    stamps = {}
     for path in (*series.files, *series.cloud_files):
         status = path.stat()
-        names[path.name] = [status.st_size, status.st_mtime_ns]
+        stamps[str(path.resolve())] = [status.st_size, status.st_mtime_ns]
     job = {
-        "images": names,
+        "images": stamps,
         "dates": [date.isoformat() for date in series.dates],
         "checkpoint": model.checksum,
         "pixel_scale": model.pixel_scale,
