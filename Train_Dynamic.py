@@ -9,22 +9,18 @@ bfloat16 manages small data (docs/results.md has times).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from data_processing.augmentation import FlipRotate
 from data_processing.dataset_spec import DYNAMIC as DATASET
 from data_processing.series_dataset import open_splits
-from utils.checkpoint import Checkpoint, network_to_train
-from utils.device import choose_device, describe_device, seed_everything
 from utils.errors import run_program
-from utils.execution import ready_to_run
-from utils.loading import Batches
-from utils.progress import say
-from utils.run_log import start_run
-from utils.settings import override, setting, to_dict
-from utils.training import TrainingPlan, fit
+from utils.run_settings import run_settings
+from utils.settings import setting
+from utils.task import CaimTask
+from utils.training_program import Experiment, train
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
@@ -38,7 +34,7 @@ class Settings:
     output_dir: Path | None = setting(None, "folder of this run; none = runs/train_dynamic/<time>")
     checkpoint: Path | None = setting(None, "weights to start from; none = new ones")
     overwrite: bool = setting(False, "start afresh in an output folder that is not empty")
-    resume: bool = setting(False, "go on with the run in --output-dir after its last epoch")
+    resume: bool = setting(False, "go on with the run in --output-dir, with its settings")
     # data
     patch_size: int = setting(64, "side of a patch in pixels", "data", minimum=4, multiple_of=4)
     stride: int = setting(64, "step between patches in pixels", minimum=1)
@@ -58,7 +54,7 @@ class Settings:
     dropout: float = setting(0.1, "of the transformer layer", minimum=0, below=1)
     # optimisation
     epochs: int = setting(100, "passes over the training patches", "optimisation", minimum=1)
-    batch_size: int = setting(96, "patches per step", minimum=1)
+    batch_size: int = setting(96, "patches per step, over all processes", minimum=1)
     lr: float = setting(1e-4, "learning rate of Adam", minimum=1e-12, below=10)
     schedule: Literal["step", "cosine"] = setting("step", "course of the learning rate")
     lr_milestones: tuple[int, ...] = setting(
@@ -77,12 +73,23 @@ class Settings:
         None, "loss factors of the 6 moments", minimum=0
     )
     precision: Literal["float32", "bfloat16"] = setting("float32", "bfloat16 = autocast")
+    max_memory: str | None = setting(
+        None, "such as 8G: batches are computed in parts that fit; none = what the GPU has"
+    )
+    gather_batch: bool = setting(
+        False, "attention batch, several processes: attend over all of them"
+    )
     recompute: bool = setting(False, "activation checkpointing: half the memory, more time")
     compile: bool = setting(False, "torch.compile: pays on some GPUs, not on CPUs seen so far")
     protocol: Literal["ours", "released"] = setting("ours", "released = all of RELEASED below")
     # output
     device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps", "output")
     seed: int = setting(1, "of weights, order, dropout and augmentation", minimum=0, below=2**32)
+    deterministic: bool = setting(False, "on GPUs: the same bits every time, slower")
+    checkpoint_minutes: float | None = setting(
+        15.0, "time between checkpoints within an epoch", minimum=0
+    )
+    tensorboard: bool = setting(False, "write TensorBoard's files, too (needs tensorboard)")
 
 
 RELEASED = {
@@ -96,18 +103,7 @@ RELEASED = {
 
 def main() -> None:
     """Open the data, build the network, train it."""
-    settings = override(Settings())
-    if settings.protocol == "released":
-        settings = replace(settings, **RELEASED)
-        say(f"protocol released: {RELEASED}")
-    device = choose_device(settings.device)
-    seed_everything(settings.seed)
-    train_set, val_set = open_splits(
-        settings.data_root, DATASET,
-        {"train": FlipRotate() if settings.augment else None, "val": None},
-        settings.patch_size, settings.stride, cache=settings.cache,
-        pixel_scale=settings.pixel_scale, ignore_invalid=settings.ignore_invalid,
-    )  # fmt: skip
+    settings = run_settings(Settings(), RELEASED)
     arguments = {
         "in_channels": len(DATASET.bands), "num_dates": DATASET.num_dates,
         "width": settings.width, "dropout": settings.dropout,
@@ -115,25 +111,21 @@ def main() -> None:
     }  # fmt: skip
     if settings.cam == "per_window":
         arguments["cam_windows"] = (settings.batch_size, settings.patch_size, settings.patch_size)
-    plan = TrainingPlan.from_settings(settings, DATASET.num_classes)
-    network, arguments = network_to_train(arguments, settings)
-    folder = start_run("train_dynamic", settings, device)
-    say(f"{len(train_set)} training, {len(val_set)} validation patches; {describe_device(device)}")
-    best = fit(
-        ready_to_run(network, device, settings.precision,
-                     compiled=settings.compile, recompute=settings.recompute),
-        Batches(train_set, settings.batch_size, shuffle=settings.shuffle,
-                drop_last=settings.drop_last, num_workers=settings.num_workers,
-                device=device, seed=settings.seed),
-        Batches(val_set, settings.batch_size, num_workers=settings.num_workers, device=device),
-        plan,
-        folder,
-        Checkpoint("caim_net", arguments, {},
-                   data=DATASET.facts(settings.patch_size, settings.pixel_scale),
-                   training={"settings": to_dict(settings, with_paths=False)}),
-        settings.resume,
+    experiment = Experiment(
+        "train_dynamic",
+        "caim_net",
+        arguments,
+        CaimTask(DATASET.num_classes, settings.area_factors, settings.moment_factors),
+        lambda: open_splits(
+            settings.data_root, DATASET,
+            {"train": FlipRotate() if settings.augment else None, "val": None},
+            settings.patch_size, settings.stride, cache=settings.cache,
+            pixel_scale=settings.pixel_scale, ignore_invalid=settings.ignore_invalid,
+        ),
+        DATASET.facts(settings.patch_size, settings.pixel_scale),
+        DATASET.visible_bands,
     )  # fmt: skip
-    say(f"best epoch {best['epoch']}; weights, scores and learning curve: {folder}")
+    train(experiment, settings)
 
 
 if __name__ == "__main__":

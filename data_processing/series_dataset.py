@@ -6,6 +6,8 @@ pixels are read in ``scene``; flips in ``augmentation``. Not in the paper.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import get_spawning_popen
 from pathlib import Path
@@ -97,6 +99,18 @@ class SeriesDataset(Dataset[Sample]):
     def __len__(self) -> int:
         """Patches in the index."""
         return len(self.origins)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells these patches from others, as plain values: a resumed run compares it."""
+        index = [[scene.name, scene.height, scene.width] for scene in self.scenes]
+        text = json.dumps([index, [list(origin) for origin in self.origins]])
+        return {
+            "scenes": len(self.scenes),
+            "patch_size": self.patch_size,
+            "pixel_scale": self.pixel_scale,
+            "ignore_invalid": self.ignore_invalid,
+            "index": hashlib.sha256(text.encode()).hexdigest()[:16],
+        }
 
     def __getitem__(self, index: int) -> Sample:
         """The patch at a position of the index."""

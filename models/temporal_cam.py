@@ -29,6 +29,9 @@ class TemporalCAM(nn.Module):
             W). (B, H, W) for a set of its own per window and batch slot, as in the released
             program: then H and W are fixed and at most B images go through at once.
 
+    Attributes:
+        first_slot: Batch slot of the first image, where a batch is computed in parts; 0 at first.
+
     Raises:
         ValueError: In ``forward``, when the images do not fit ``cam_windows``.
 
@@ -39,6 +42,7 @@ class TemporalCAM(nn.Module):
         super().__init__()
         self.window = window
         self.cam_windows = cam_windows
+        self.first_slot = 0
         first_row = torch.empty(window**2).uniform_(-1 / window, 1 / window)
         if cam_windows is None:
             self.weight = nn.Parameter(first_row)
@@ -64,12 +68,14 @@ class TemporalCAM(nn.Module):
             return einsum(windows, self.weight, "b h w t j, j -> b t h w")
         B, H, W = coarse_prob.shape[0], *coarse_prob.shape[2:]
         slots, fixed_H, fixed_W = self.cam_windows
-        if slots < B or (fixed_H, fixed_W) != (H, W):
+        last = self.first_slot + B
+        if slots < last or (fixed_H, fixed_W) != (H, W):
             raise ValueError(
-                f"TemporalCAM: found a batch of {B} images of {H}×{W}, expected at most {slots} "
+                f"TemporalCAM: found a batch of {last} images of {H}×{W}, expected at most {slots} "
                 f"of {fixed_H}×{fixed_W}: per-window weights belong to one batch and patch size. "
                 f"Use --batch-size {slots} or less and patches of {fixed_H}×{fixed_W}, or "
                 "convert the weights with models.share_cam_weights."
             )
-        own = rearrange(self.weight, "(b h w) j -> b h w j", b=slots, h=H // k, w=W // k)[:B]
+        all_slots = rearrange(self.weight, "(b h w) j -> b h w j", b=slots, h=H // k, w=W // k)
+        own = all_slots[self.first_slot : last]
         return einsum(windows, own, "b h w t j, b h w j -> b t h w")

@@ -205,7 +205,7 @@ def _released_ctma(path: Path, state: Mapping[str, Tensor]) -> Checkpoint:
 
 
 def network_to_train(
-    arguments: Mapping[str, Any], settings: Any
+    arguments: Mapping[str, Any], settings: Any, network: str = "caim_net"
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A new network, or one that goes on from given weights, and its constructor arguments.
 
@@ -214,13 +214,14 @@ def network_to_train(
         settings: With checkpoint (None, or weights of ours or the authors' to start from; the
             network is then built as that file says, and differences are said aloud), batch_size
             and patch_size.
+        network: Name for ``models.build_network``.
 
     Raises:
         CheckpointError: As ``load_checkpoint``, or the weights are for other dates or bands.
         UserError: Batch or patch size do not go with per-window CAM weights.
     """
     if settings.checkpoint is None:
-        return build_network("caim_net", arguments), dict(arguments)
+        return build_network(network, arguments), dict(arguments)
     loaded = load_checkpoint(settings.checkpoint, settings.patch_size)
     say(f"starting from {settings.checkpoint}: {loaded.summary()}")
     for name in ("num_dates", "in_channels"):

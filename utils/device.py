@@ -6,6 +6,7 @@ Not in the paper.
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import random
 import sys
@@ -22,6 +23,7 @@ __all__ = [
     "describe_device",
     "describe_processor",
     "keep_freed_memory",
+    "make_deterministic",
     "peak_memory_gib",
     "seed_everything",
 ]
@@ -116,6 +118,17 @@ def keep_freed_memory(device: torch.device) -> None:
     mallopt = ctypes.CDLL(None).mallopt
     mallopt(_MMAP_THRESHOLD, 32 << 20)  # the largest that glibc takes
     mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def make_deterministic() -> None:
+    """Choose operations on GPUs that give the same bits every time, where there are such.
+
+    PyTorch warns of those that have no such form. To be called before the GPU is first used. CPUs
+    give the same bits without it.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def peak_memory_gib(device: torch.device) -> float:

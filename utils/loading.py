@@ -1,43 +1,62 @@
-"""From a patch data set to batches on the device.
+"""From a patch data set to batches, or a process's share of them.
 
-The order of an epoch and what its reading processes draw (flips) follow from seed and epoch alone,
-so that a resumed run repeats them, although these processes stay from epoch to epoch: starting
-them takes seconds on some systems, and they hold files open and decoded. Not in the paper.
+The order of an epoch and what is drawn for each patch (flips) follow from seed and epoch alone, not
+from the number of reading processes or of training processes, nor from where a run was taken up
+again. Reading processes stay from epoch to epoch: starting them takes seconds on some systems, and
+they hold files open and decoded. Not in the paper.
 """
 
 from __future__ import annotations
 
-import random
+import signal
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 
-__all__ = ["Batches", "to_device"]
+from utils.random_state import kept_random_state, seed_patch
+
+__all__ = ["Batches", "Share", "share_of", "to_device"]
 
 Sample = dict[str, Any]
 
 WORKERS = 2  # reading processes beside a GPU, unless told otherwise
 
 
+class Share(NamedTuple):
+    """What a process has of a batch: patches ``start`` … ``stop`` − 1 of ``total``.
+
+    Where a batch has fewer patches than there are processes, some have none (``start == stop``).
+    They are served one patch all the same, whose labels must not count.
+    """
+
+    start: int
+    stop: int
+    total: int
+
+    @property
+    def own(self) -> int:
+        """Patches of this process."""
+        return self.stop - self.start
+
+
 class Batches:
     """Batches of a data set, in order or shuffled by a seed of each epoch.
 
-    Reading processes start with the first epoch, stay, and begin each epoch with random numbers
-    that follow from its number, as fresh ones would. One epoch is served at a time: with reading
-    processes, beginning another ends the one before.
+    One epoch is served at a time: with reading processes, beginning another ends the one before.
 
     Args:
         dataset: Gives dictionaries of tensors and names per index, has a length.
-        batch_size: Patches per batch; the last batch may be shorter.
+        batch_size: Patches per batch, over all processes; the last batch may be shorter.
         shuffle: Draw a new order for every epoch.
         drop_last: Leave a short last batch out (as released; training only).
         num_workers: Reading processes; 0 reads in this one. None: 2, or 0 where the network runs
             on the CPU, whose cores they would take from it.
         device: Where batches go; decides whether host memory is pinned.
         seed: With the epoch it decides the order.
+        rank: Number of this training process, of ``ranks``; it is served its share of each batch.
+        ranks: How many training processes there are.
     """
 
     def __init__(
@@ -50,94 +69,166 @@ class Batches:
         num_workers: int | None = 0,
         device: torch.device,
         seed: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.dataset, self.device, self.seed = dataset, device, seed
         if num_workers is None:
             num_workers = 0 if device.type == "cpu" else WORKERS
-        length = len(dataset)  # type: ignore[arg-type]
-        self._order = _Order(length, batch_size, shuffle, drop_last)
-        # its own, so that loading draws nothing from the generator that dropout draws from
-        self._generator = torch.Generator()
+        self.patches = len(dataset)  # type: ignore[arg-type]
+        self._order = _Order(self.patches, batch_size, shuffle, drop_last, rank, ranks)
+        self._served = _Served(dataset)
         self._loader: DataLoader[Sample] = DataLoader(
-            _Served(dataset),
+            self._served,
             batch_sampler=self._order,  # type: ignore[arg-type]
             num_workers=num_workers,
             pin_memory=device.type == "cuda",
             persistent_workers=num_workers > 0,
-            generator=self._generator,
+            worker_init_fn=_leave_signals_to_the_parent if num_workers else None,
+            # its own, so that loading draws nothing from the generator that dropout draws from
+            generator=torch.Generator(),
         )
 
     def __len__(self) -> int:
-        return len(self._order)
+        return self.steps()
 
-    def epoch(self, number: int) -> Iterator[Sample]:
-        """Batches of one epoch on the CPU; the same number gives the same order."""
-        self._order.begin(self.seed * 1_000_003 + number)
+    @property
+    def batch_size(self) -> int:
+        """Patches per batch, over all processes."""
+        return self._order.batch_size
+
+    def steps(self, first: int = 0) -> int:
+        """Batches of an epoch from patch ``first`` of its order on."""
+        return len(self._order.sizes(first))
+
+    def share(self, step: int, first: int = 0) -> Share:
+        """This process's part of the batch that is ``step`` batches after patch ``first``."""
+        return self._order.share(self._order.sizes(first)[step])
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[Sample]:
+        """Batches of one epoch on the CPU; the same number gives the same order.
+
+        Args:
+            number: The epoch.
+            first: Patches of its order that have been served already, in an earlier run.
+        """
+        self._order.begin(self._seed_of(number), first)
         return iter(self._loader)
+
+    def again(self, number: int, step: int, first: int = 0) -> Sample:
+        """One whole batch of an epoch once more, as it was, read in this process."""
+        chosen = self._order.batches(self._seed_of(number), first, whole=True)[step]
+        batch: Sample = default_collate(self._served.__getitems__(chosen))
+        return batch
+
+    def order(self) -> dict[str, Any]:
+        """What the order of an epoch follows from, as plain values."""
+        order = self._order
+        return {
+            "batch_size": order.batch_size,
+            "seed": self.seed,
+            "shuffle": order.shuffle,
+            "drop_last": order.drop_last,
+        }
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells this data from other data, as plain values; at least the number of patches."""
+        told = getattr(self.dataset, "fingerprint", None)
+        return {"patches": self.patches, **(told() if callable(told) else {})}
+
+    def _seed_of(self, number: int) -> int:
+        return self.seed * 1_000_003 + number
 
 
 class _Batch(NamedTuple):
-    """Patches of a batch, and of which pass and with which seed its reading process draws."""
+    """Patches of a process's share of a batch, and the seed that each is drawn with."""
 
-    turn: int
-    seed: int
     indices: list[int]
+    seeds: list[int]
 
 
 class _Order(Sampler[_Batch]):
-    """Which patches make up the batches of an epoch."""
+    """Which patches make up the batches of an epoch, and which of them this process takes."""
 
-    def __init__(self, length: int, batch_size: int, shuffle: bool, drop_last: bool) -> None:
+    def __init__(
+        self, length: int, batch_size: int, shuffle: bool, drop_last: bool, rank: int, ranks: int
+    ) -> None:
         self.length, self.batch_size, self.shuffle = length, batch_size, shuffle
-        whole, rest = divmod(length, batch_size)
-        self._batches = whole + (rest > 0 and not drop_last)
-        self._turn, self._seed = 0, 0
+        self.drop_last, self.rank, self.ranks = drop_last, rank, ranks
+        self._seed, self._first = 0, 0
 
     def __len__(self) -> int:
-        return self._batches
+        return len(self.sizes(self._first))
 
-    def begin(self, seed: int) -> None:
+    def sizes(self, first: int) -> list[int]:
+        """Patches of each batch, over all processes."""
+        left = max(0, self.length - first)
+        whole, rest = divmod(left, self.batch_size)
+        return [self.batch_size] * whole + ([rest] if rest and not self.drop_last else [])
+
+    def share(self, total: int) -> Share:
+        return Share(*share_of(total, self.rank, self.ranks), total)
+
+    def begin(self, seed: int, first: int) -> None:
         """Choose the order of the pass that comes next."""
-        self._turn += 1
-        self._seed = seed
+        self._seed, self._first = seed, first
 
-    def __iter__(self) -> Iterator[_Batch]:
-        generator = torch.Generator().manual_seed(self._seed)
-        # as a new DataLoader draws them: first the seed of its processes, then the order
-        seed = int(torch.empty((), dtype=torch.int64).random_(generator=generator))
+    def batches(self, seed: int, first: int, whole: bool = False) -> list[_Batch]:
+        """The batches of an epoch; this process's share of each, or the whole."""
+        generator = torch.Generator().manual_seed(seed)
+        # drawn first as a plain DataLoader draws the seed of its processes; the order is then its
+        torch.empty((), dtype=torch.int64).random_(generator=generator)
         order = list(range(self.length))
         if self.shuffle:
             order = torch.randperm(self.length, generator=generator).tolist()
-        starts = range(0, self._batches * self.batch_size, self.batch_size)
-        return iter(
-            [_Batch(self._turn, seed, order[start : start + self.batch_size]) for start in starts]
-        )
+        seeds = torch.randint(2**32, (self.length,), generator=generator).tolist()
+        served, begin = [], first
+        for total in self.sizes(first):
+            start, stop = (0, total) if whole else self.share(total)[:2]
+            own = slice(begin + start, begin + max(stop, start + 1))
+            if start == stop:  # none of its own: any patch will do
+                own = slice(begin, begin + 1)
+            served.append(_Batch(order[own], seeds[own]))
+            begin += total
+        return served
+
+    def __iter__(self) -> Iterator[_Batch]:
+        return iter(self.batches(self._seed, self._first))
 
 
 class _Served(Dataset[Sample]):
-    """A data set as the loader sees it: in a reading process each pass begins with its seed."""
+    """A data set as the loader sees it: each patch is drawn with a seed of its own."""
 
     def __init__(self, dataset: Dataset[Sample]) -> None:
         self.dataset = dataset
-        self._turn = 0
 
     def __getitems__(self, batch: _Batch) -> list[Sample]:
-        """The patches of a batch."""
-        if get_worker_info() is not None and batch.turn != self._turn:
-            _seed_reading_process(batch.seed)
-            self._turn = batch.turn
-        return [self.dataset[index] for index in batch.indices]
+        """The patches of a batch; the generators of this process stay as they are."""
+        with kept_random_state():
+            return [self._drawn(*one) for one in zip(batch.indices, batch.seeds, strict=True)]
+
+    def _drawn(self, index: int, seed: int) -> Sample:
+        seed_patch(seed)
+        worker = get_worker_info()
+        if worker is not None:  # read-only for data sets, which look the seed up here
+            object.__setattr__(worker, "seed", seed)
+        return self.dataset[index]
 
 
-def _seed_reading_process(seed: int) -> None:
-    """Seed a reading process as the loader seeds a new one."""
-    worker = get_worker_info()
-    assert worker is not None
-    own = seed + worker.id
-    random.seed(own)
-    np.random.seed(own % 2**32)
-    torch.manual_seed(own)
-    object.__setattr__(worker, "seed", own)  # read-only for data sets, which look the seed up here
+def share_of(batch: int, rank: int, size: int) -> tuple[int, int]:
+    """Which patches of a batch a process takes: first and last + 1; the first ranks take more."""
+    least, more = divmod(batch, size)
+    start = rank * least + min(rank, more)
+    return start, start + least + (rank < more)
+
+
+def _leave_signals_to_the_parent(_worker: int) -> None:
+    """Ctrl-C and a cluster's SIGTERM reach the whole group; who reads must outlive the last step.
+
+    A reading process ends when the training process does.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def to_device(batch: Sample, device: torch.device) -> Sample:

@@ -18,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from utils.confusion_figure import confusion_figure
 from utils.files import atomic_path
 from utils.map_colors import (
     AGREEMENT_LEGEND,
@@ -31,9 +32,11 @@ from utils.map_colors import (
     visible_image,
 )
 from utils.map_figure import CAPTION_POINTS, FRAME, INK, TEXT_POINTS, Legend, Panel, map_figure
+from utils.metrics import Matrix
 
 __all__ = [
     "Stretch",
+    "draw_confusion",
     "draw_learning_curve",
     "draw_overview",
     "draw_patch",
@@ -122,6 +125,20 @@ def draw_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         OSError: The file cannot be written.
     """
     _save(learning_curve_figure(rows), path)
+
+
+def draw_confusion(path: Path, matrices: Mapping[str, Matrix], title: str) -> None:
+    """Write confusion matrices as a picture.
+
+    Args:
+        path: The file.
+        matrices: (K, K) counts by name, rows truth, columns prediction.
+        title: Heading.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    _save(confusion_figure(matrices, title), path)
 
 
 def overview_figure(

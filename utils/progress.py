@@ -1,10 +1,12 @@
 """What a program shows while it runs: a bar on a terminal, and lines that do not break it.
 
-Not in the paper.
+Of several processes that torchrun or accelerate have started, the first one speaks. Not in the
+paper.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import TypeVar, cast
@@ -33,9 +35,11 @@ def progress(
     Returns:
         An iterable of the same items in the same order.
     """
+    hidden = None if _speaks() else True  # None: shown on a terminal only
     bar = tqdm(
-        iterable, desc=label, total=total, unit=unit, leave=False, dynamic_ncols=True, disable=None
-    )
+        iterable, desc=label, total=total, unit=unit, leave=False, dynamic_ncols=True,
+        disable=hidden,
+    )  # fmt: skip
     return cast(Iterable[Item], bar)
 
 
@@ -45,6 +49,8 @@ def say(text: str) -> None:
     Args:
         text: The line; signs the console cannot show are replaced by plain ones.
     """
+    if not _speaks():
+        return
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
         text.encode(encoding)
@@ -53,3 +59,8 @@ def say(text: str) -> None:
         text = plain.encode(encoding, errors="replace").decode(encoding)
     tqdm.write(text, file=sys.stdout)
     sys.stdout.flush()
+
+
+def _speaks() -> bool:
+    """Whether this process is alone, or the first of several (RANK is set by what starts them)."""
+    return os.environ.get("RANK", "0") == "0" or os.environ.get("WORLD_SIZE", "1") == "1"

@@ -23,20 +23,21 @@ import torch
 
 from utils.device import choose_device, describe_device
 from utils.errors import UserError
-from utils.files import atomic_path, read_json, write_json
-from utils.progress import say
+from utils.files import atomic_path, write_json
 from utils.settings import REPOSITORY, to_dict
 
 __all__ = [
     "environment",
     "open_run_folder",
     "read_csv_rows",
+    "resume_command",
     "start_run",
     "write_csv_rows",
 ]
 
 PACKAGES = (
     "torch",
+    "accelerate",
     "numpy",
     "scikit-learn",
     "scikit-image",
@@ -112,25 +113,33 @@ def start_run(name: str, settings: Any, device: torch.device) -> Path:
 
     Returns:
         The folder, with settings.json and environment.json in it; a resumed run adds
-        settings_resumed.json and environment_resumed.json, and says which settings changed.
+        settings_resumed.json and environment_resumed.json.
 
     Raises:
-        UserError: As ``open_run_folder``.
+        UserError: As ``open_run_folder``, or nothing can be written there.
     """
     resume = getattr(settings, "resume", False)
     folder = open_run_folder(
         name, settings.output_dir, settings.overwrite, resume, hasattr(settings, "resume")
     )
-    if resume and (folder / "settings.json").is_file():
-        first, now = read_json(folder / "settings.json"), to_dict(settings)
-        changed = [
-            f"{key} {first.get(key)} → {now[key]}" for key in now if now[key] != first.get(key)
-        ]
-        say(f"resumed with other settings than at first: {', '.join(changed)}")
     ending = "_resumed.json" if resume else ".json"  # what the run began with stays on record
-    write_json(folder / f"settings{ending}", to_dict(settings))
-    write_json(folder / f"environment{ending}", environment(device))
+    try:
+        write_json(folder / f"settings{ending}", to_dict(settings))
+        write_json(folder / f"environment{ending}", environment(device))
+    except OSError as error:
+        raise UserError(
+            f"--output-dir {folder}: nothing can be written there ({error.strerror}), expected a "
+            "folder with write permission on a disk with room. Name another one."
+        ) from error
     return folder
+
+
+def resume_command(folder: Path) -> str:
+    """The command that goes on with the run in a folder, started as this program was."""
+    program = shlex.quote(sys.argv[0] if sys.argv else "")
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", "1")))
+    starter = f"torchrun --nproc_per_node {processes}" if processes > 1 else "python"
+    return f"{starter} {program} --resume --output-dir {shlex.quote(str(folder))}"
 
 
 def environment(device: torch.device | None = None) -> dict[str, Any]:

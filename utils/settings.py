@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 from utils.errors import UserError
 from utils.progress import say
 
-__all__ = ["REPOSITORY", "override", "program_parser", "setting", "to_dict"]
+__all__ = ["REPOSITORY", "from_dict", "override", "program_parser", "setting", "to_dict"]
 
 REPOSITORY: Path = Path(__file__).resolve().parents[1]
 
@@ -84,7 +84,10 @@ def setting(
 
 
 def override(
-    settings: Settings, argv: Sequence[str] | None = None, prog: str | None = None
+    settings: Settings,
+    argv: Sequence[str] | None = None,
+    prog: str | None = None,
+    quiet: bool = False,
 ) -> Settings:
     """Settings with the values that the command line gives, and one line that says which changed.
 
@@ -92,6 +95,7 @@ def override(
         settings: Instance of a dataclass; its values are the defaults.
         argv: Arguments without the program's name; those of the process if left out.
         prog: The program's name in messages; that of the process if left out.
+        quiet: Leave the line out.
 
     Returns:
         An instance of the same class. Every path in it is absolute.
@@ -121,7 +125,7 @@ def override(
         for field in fields
         if values[field.name] != base[field.flag]
     ]
-    if changes:
+    if changes and not quiet:
         say("changed: " + ", ".join(changes))
     return cast(Settings, dataclasses.replace(cast(Any, settings), **values))
 
@@ -143,6 +147,25 @@ def to_dict(settings: Any, with_paths: bool = True) -> dict[str, Any]:
         for field in _fields_of(settings)
         if with_paths or not field.is_path
     }
+
+
+def from_dict(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """Settings with values as ``to_dict`` gives them; what is not among them stays."""
+    changed = {
+        field.name: _typed(field, values[field.name])
+        for field in _fields_of(settings)
+        if field.name in values
+    }
+    return cast(Settings, dataclasses.replace(cast(Any, settings), **changed))
+
+
+def _typed(field: _Field, value: Any) -> Any:
+    """A plain value as its field holds it."""
+    if value is None:
+        return None
+    if field.is_list:
+        return tuple(field.item_kind(item) if field.is_path else item for item in value)
+    return field.kind(value) if field.is_path else value
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,7 +39,8 @@ class Task(Protocol):
             ``val_area_f1``: "val_" and a key of ``scores``.
         term_names: Names of ``terms``; the first, "loss", is what is minimised.
         label_keys: Entries of a batch that hold labels, int64 with ``IGNORE`` for pixels that do
-            not count. Where a process has no patch of a batch it computes one without labels.
+            not count. Where a process has no patch of a batch it computes one without
+            labels. The last is the truth of ``maps``.
         num_classes: Classes of ``maps``: T moments, or 2 for an area alone.
         shown: (column, caption) of the scores in the line that each epoch prints.
     """
