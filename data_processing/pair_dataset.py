@@ -6,7 +6,7 @@ paper.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,15 @@ from utils.codes import IGNORE
 from utils.errors import UserError
 from utils.tiling import covering_origins
 
-__all__ = ["MULTIPLE", "PairDataset", "open_pair_split", "padded_size", "tiles", "whole"]
+__all__ = [
+    "MULTIPLE",
+    "PairDataset",
+    "open_pair_split",
+    "padded_size",
+    "tiles",
+    "training_windows",
+    "whole",
+]
 
 MULTIPLE = 8  # height and width of what the network takes
 HELD_FILES = 3  # decoded at the same time: both images and the label of one pair
@@ -158,6 +166,31 @@ def tiles(pairs: Sequence[Pair], size: int, stride: int) -> list[PatchOrigin]:
         for index, pair in enumerate(pairs)
         for row, col in covering_origins(pair.height, pair.width, size, size - stride)
     ]
+
+
+def training_windows(
+    pairs: Sequence[Pair], patch_size: int | None, stride: int | None
+) -> tuple[list[PatchOrigin], tuple[int, int]]:
+    """Origins and the one size of the windows that batches are made of.
+
+    Args:
+        pairs: Of a split.
+        patch_size: Side of square windows; None takes every pair as a whole.
+        stride: Step between windows; None takes the patch size.
+
+    Raises:
+        UserError: Pairs taken as a whole differ in size.
+    """
+    if patch_size is not None:
+        return tiles(pairs, patch_size, stride or patch_size), (patch_size, patch_size)
+    sizes = Counter(padded_size(pair) for pair in pairs)
+    if len(sizes) > 1:
+        shown = ", ".join(f"{n} of {h}×{w}" for (h, w), n in sizes.most_common(4))
+        raise UserError(
+            f"found pairs of several sizes ({shown}), expected one size, since a batch holds "
+            "several; give --patch-size, for example 256."
+        )
+    return whole(pairs), next(iter(sizes))
 
 
 def open_pair_split(

@@ -9,7 +9,7 @@ Paper: Wang et al., arXiv 2408.08078, experiments on SVCD, LEVIR-CD and WHU-CD.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 __all__ = [
     "FOLDER",
@@ -70,10 +70,18 @@ class PairSpec:
     repeats: int
     fusion_weights: tuple[float, float]
 
-    @property
-    def lr_milestones(self) -> tuple[int, ...]:
-        """Epochs, counted from 0, at which the learning rate is lowered."""
-        return tuple(range(self.lr_step, self.epochs, self.lr_step))
+    def lr_milestones(self, epochs: int) -> tuple[int, ...]:
+        """Epochs of so many, counted from 0, at which the learning rate is lowered."""
+        return tuple(range(self.lr_step, epochs, self.lr_step))
+
+    def facts(self, pixel_scale: str) -> dict[str, Any]:
+        """What a weights file says of the data it was trained on, as plain values."""
+        return {
+            "name": self.name,
+            "num_dates": 2,
+            "bands": ["red", "green", "blue"],
+            "pixel_scale": pixel_scale,
+        }
 
     def tree(self) -> str:
         """The layout as an indented folder tree, for messages."""

@@ -12,7 +12,15 @@ import torch
 from data_processing.pair_check import Pair, decode_pair_label
 from data_processing.pair_dataset import PairDataset, open_pair_split, tiles, whole
 from data_processing.pair_files import find_pairs
-from data_processing.pair_spec import FOLDER, LEVIR, PAIR_NAMES, SVCD, WHU, pair_spec_by_name
+from data_processing.pair_spec import (
+    FOLDER,
+    LEVIR,
+    PAIR_NAMES,
+    SVCD,
+    WHU,
+    PairSpec,
+    pair_spec_by_name,
+)
 from tests.pair_files import change_label, pair_images, write_pair, write_pairs, write_picture
 from utils.errors import DataError, UserError
 
@@ -77,10 +85,15 @@ def test_a_list_file_chooses_among_the_pairs_of_a_split(tmp_path: Path) -> None:
     assert [pair.name for pair in pairs] == ["002", "000"]
 
 
+def _recipe(spec: PairSpec) -> tuple[Any, ...]:
+    milestones = spec.lr_milestones(spec.epochs)
+    return spec.lr, milestones, spec.epochs, spec.repeats, spec.fusion_weights
+
+
 def test_every_data_set_has_facts_and_the_released_programs_schedule() -> None:
     specs = [pair_spec_by_name(name) for name in PAIR_NAMES]
     assert [spec.name for spec in specs] == list(PAIR_NAMES)
-    found = {s.name: (s.lr, s.lr_milestones, s.epochs, s.repeats, s.fusion_weights) for s in specs}
+    found = {s.name: _recipe(s) for s in specs}
     assert found["svcd"] == (4e-4, (10, 20), 30, 7, (0.5, 0.5))
     assert found["levir"] == (2e-3, (30,), 40, 2, (0.67, 0.33))
     assert found["whu"] == (4e-4, (15,), 30, 7, (0.7, 0.3))

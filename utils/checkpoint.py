@@ -224,8 +224,15 @@ def network_to_train(
         return build_network(network, arguments), dict(arguments)
     loaded = load_checkpoint(settings.checkpoint, settings.patch_size)
     say(f"starting from {settings.checkpoint}: {loaded.summary()}")
+    if loaded.network != network:
+        raise CheckpointError(
+            f"{settings.checkpoint}: found weights of {loaded.network}, expected {network}; use "
+            "the training program of that network."
+        )
+    if network == "ctma" and loaded.origin == "released":  # what shapes do not tell
+        loaded = replace(loaded, arguments={**arguments, **loaded.arguments})
     for name in ("num_dates", "in_channels"):
-        if loaded.arguments.get(name) != arguments[name]:
+        if loaded.arguments.get(name) != arguments.get(name):
             raise CheckpointError(
                 f"{settings.checkpoint}: found weights with {name}={loaded.arguments.get(name)}, "
                 f"expected {arguments[name]}; use weights of the same data set."
