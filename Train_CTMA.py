@@ -117,7 +117,7 @@ class Settings:
 
 def main() -> None:
     """Open the data, build the network, train it."""
-    settings = run_settings(*authors_form(Settings(), "train"))
+    settings = run_settings(Settings(), argv=authors_form(Settings(), "train"))
     spec = pair_spec_by_name(settings.dataset)
     settings = with_recipe(settings, spec)
     width = settings.width

@@ -39,6 +39,7 @@ __all__ = [
     "read_window",
     "write_image",
     "write_map",
+    "write_png",
 ]
 
 OPEN_FILES = 1024  # held at most per process, and no more than half of what the system allows
@@ -239,6 +240,19 @@ def write_map(
             raster.update_tags(**tags)
         if colormap:
             raster.write_colormap(1, dict(colormap))
+
+
+def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
+    """Write (H, W) or (C, H, W) as PNG without a georeference, whole or not at all.
+
+    Raises:
+        OSError: When the file cannot be written.
+    """
+    bands = pixels if pixels.ndim == 3 else pixels[None]
+    count, height, width = bands.shape
+    profile = {"driver": "PNG", "height": height, "width": width, "count": count, "dtype": "uint8"}
+    with atomic_path(path) as partial, _quiet(), rasterio.open(partial, "w", **profile) as raster:
+        raster.write(bands)
 
 
 def _header(raster: Any) -> RasterInfo:

@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal
 
 import yaml
 
 from utils.errors import UserError
 from utils.progress import say
-from utils.settings import FALSE_WORDS, TRUE_WORDS, from_dict
+from utils.settings import FALSE_WORDS, REPOSITORY, TRUE_WORDS
 
 __all__ = ["authors_form"]
 
-Settings = TypeVar("Settings")
 Word = Literal["train", "eval"]
 
 PROGRAMS: dict[str, str] = {"train": "Train_CTMA.py", "eval": "Test_CTMA.py"}
@@ -40,19 +39,16 @@ WITHOUT_EFFECT = {
 SWITCHES = {"--anew", "--debug-on", "--log-off", "--suffix-off"}  # theirs, as flags
 
 
-def authors_form(
-    settings: Settings, word: Word, argv: Sequence[str] | None = None
-) -> tuple[Settings, None, list[str]]:
-    """Settings and arguments as ``utils.run_settings.run_settings`` takes them.
+def authors_form(settings: Any, word: Word, argv: Sequence[str] | None = None) -> list[str]:
+    """Arguments as flags of ours.
 
     Args:
-        settings: The script's block.
+        settings: The script's block, whose fields are the flags.
         word: What the program does, the first word that is accepted.
         argv: Arguments without the program's name; those of the process if left out.
 
     Returns:
-        The settings, with the YAML file's values as defaults; None; the arguments as flags of
-        ours.
+        Flags; first those of the YAML file that are not given beside it.
 
     Raises:
         UserError: The word is the other program's, the YAML file cannot be used, or the file of
@@ -79,9 +75,11 @@ def authors_form(
         elif flag in SWITCHES:
             say(f"{head}: without effect here")
         else:
-            flag = "--" + ALIASES.get(flag[2:].replace("-", "_"), flag[2:])
-            arguments.append(flag + equals + tail if head.startswith("--") else argument)
-    return (settings if config is None else _configured(settings, config)), None, arguments
+            named = "--" + ALIASES.get(flag[2:].replace("-", "_"), flag[2:])
+            arguments.append(named + equals + tail if head.startswith("--") else argument)
+    given = {argument.partition("=")[0] for argument in arguments if argument.startswith("--")}
+    given |= {"--" + flag[len("--no-") :] for flag in given if flag.startswith("--no-")}
+    return [*(_of_file(settings, config, given) if config else ()), *arguments]
 
 
 def _is_value(rest: Sequence[str]) -> bool:
@@ -109,9 +107,9 @@ def _resumed(path: Path, word: Word) -> list[str]:
     return ["--checkpoint", str(path)]
 
 
-def _configured(settings: Settings, path: Path) -> Settings:
-    """Settings with the values of a YAML file, those it inherits among them."""
-    known = {field.name for field in dataclasses.fields(cast(Any, settings))}
+def _of_file(settings: Any, path: Path, given: Collection[str]) -> list[str]:
+    """The values of a YAML file, those it inherits among them, as flags; given ones left out."""
+    known = {field.name: "Path" in str(field.type) for field in dataclasses.fields(settings)}
     values: dict[str, Any] = {}
     ignored: list[str] = []
     unknown: list[str] = []
@@ -134,10 +132,24 @@ def _configured(settings: Settings, path: Path) -> Settings:
         )
     if ignored:
         say(f"{path.name}: without effect here: {', '.join(sorted(ignored))}")
-    try:
-        return from_dict(settings, values)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: {error}") from error
+    return [
+        word
+        for name, value in values.items()
+        if "--" + name.replace("_", "-") not in given
+        for word in _flag(name, value, known[name])
+    ]
+
+
+def _flag(name: str, value: Any, is_path: bool) -> list[str]:
+    """A value of a YAML file as a flag; paths there are relative to the repository."""
+    flag = "--" + name.replace("_", "-")
+    if isinstance(value, bool):
+        return [flag if value else f"--no-{flag[2:]}"]
+    items = value if isinstance(value, list) else [value]
+    texts = ["none" if item is None else str(item) for item in items]
+    if is_path:
+        texts = [text if text == "none" else str(REPOSITORY / text) for text in texts]
+    return [flag, *texts]
 
 
 OF_TRAINING = (

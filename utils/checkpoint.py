@@ -261,6 +261,11 @@ def load_for_scoring(settings: Any, facts: Mapping[str, Any]) -> Checkpoint:
         UserError: Batch or patch size do not go with per-window CAM weights.
     """
     loaded = load_checkpoint(settings.checkpoint, settings.patch_size or facts["patch_size"])
+    if loaded.network != "caim_net":
+        raise CheckpointError(
+            f"{settings.checkpoint}: found weights of {loaded.network}, a network for image pairs, "
+            "expected caim_net; score them by Test_CTMA.py."
+        )
     fixed = loaded.arguments.get("cam_windows")
     if settings.protocol == "released" and not fixed:  # the index's patches decide, not ours
         usual = facts["patch_size"]
