@@ -164,3 +164,30 @@ def test_imagenet_weights_are_read_from_a_file_and_only_then(inside: Any, tmp_pa
     code, _, errors = inside("Train_CTMA", "--data-root", "d", "--resnet34", "r.pth")
     assert code == 2
     assert "do not fit ResNet-34" in errors
+
+
+def test_training_starts_from_released_weights_and_keeps_their_form(
+    inside: Any, tmp_path: Path
+) -> None:
+    write_pairs(tmp_path / "d", ["train", "val"], size=(16, 16))
+    released_file(tmp_path / "w.pth")
+    shown = done(inside("Train_CTMA", "train", "--data-root", "d", "--resume", "w.pth", "--epochs",
+                        "1", "--batch-size", "2", "--fusion-weights", "0.7", "0.3", "--output-dir",
+                        "run"))  # fmt: skip
+    assert "built as in that file" in shown
+    stored = torch.load(tmp_path / "run/last.pth", weights_only=True)["arguments"]
+    assert tuple(stored["pair_widths"]) == SMALL["pair_widths"]
+    assert tuple(stored["fusion_weights"]) == (0.7, 0.3)
+
+
+def test_training_refuses_weights_of_the_other_network(inside: Any, tmp_path: Path) -> None:
+    from models import CAIMNet
+    from utils.checkpoint import Checkpoint, save_checkpoint
+
+    write_pairs(tmp_path / "d", ["train", "val"], size=(16, 16))
+    arguments = {"in_channels": 4, "num_dates": 6, "width": 8}
+    other = Checkpoint("caim_net", arguments, CAIMNet(**arguments).state_dict())
+    save_checkpoint(tmp_path / "caim.pth", other)
+    code, _, errors = inside("Train_CTMA", "--data-root", "d", "--checkpoint", "caim.pth")
+    assert code == 2
+    assert "weights of caim_net, expected ctma" in errors
