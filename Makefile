@@ -15,7 +15,7 @@ help:  ## show this list
 
 venv: $(STAMP)  ## make .venv and install everything into it (quick when done already)
 
-$(STAMP): requirements.txt requirements-dev.txt
+$(STAMP): requirements.txt requirements-onnx.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
 	sys.exit(sys.version_info < (3, 11) and f"found Python {v}, expected 3.11 or newer; give another one: make venv PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
@@ -32,11 +32,13 @@ demo: $(STAMP)  ## sample data, a short training, change maps with the shipped w
 	$(RUN) Train_Dynamic.py --data-root demo/data --output-dir demo/train_dynamic --overwrite --epochs 4 --batch-size 8 --width 32 --lr 0.001
 	$(RUN) Test_Dynamic.py --data-root demo/data --output-dir demo/test_dynamic --overwrite
 	$(RUN) Test_SpaceNet7.py --data-root demo/data --output-dir demo/test_spacenet7 --overwrite
+	$(RUN) Predict.py --images demo/data/Images_Dynamic/test/Scene01/train_images --output-dir demo/predict --overwrite
 	@echo
 	@echo 'Done. Look at'
 	@echo '  demo/train_dynamic/learning_curve.png     the short training'
 	@echo '  demo/test_dynamic/maps/*/overview.png     change maps of 6 dates'
 	@echo '  demo/test_spacenet7/maps/*/overview.png   change maps of 9 dates'
+	@echo '  demo/predict/report.html                  a series without labels: slider, map, areas'
 
 # A real scene: Sentinel-2 out of a Python package (11 MB), read as a zip and not installed.
 NRT := nrt-0.2.1-py3-none-any.whl

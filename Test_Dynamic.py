@@ -93,6 +93,7 @@ def main() -> None:
         precision=settings.precision,
         counted_once=not released,
         blank_unseen=reading["ignore_invalid"],
+        overlap=settings.overlap,
     )
     made = DATASET.provenance(settings.data_root)
     write_scores(folder / "metrics.json", report, settings, weights, device, made)

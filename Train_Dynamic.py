@@ -1,10 +1,12 @@
 """Train CAIM-Net on DynamicEarthNet (6 dates, 4 bands).
 
     python Train_Dynamic.py --data-root data
+    torchrun --nproc_per_node 2 Train_Dynamic.py --data-root data
+    python Train_Dynamic.py --resume --output-dir runs/train_dynamic/<time>
 
 Writes runs/train_dynamic/<time>/: last.pth, best.pth (by validation moment F1), metrics.csv,
-learning_curve.png, settings.json, environment.json. The full recipe is meant for a GPU; a CPU with
-bfloat16 manages small data (docs/results.md has times).
+steps.jsonl, pictures, settings.json, environment.json (docs/training.md has all). The full recipe
+is meant for a GPU; a CPU with bfloat16 manages small data (docs/results.md has times).
 """
 
 from __future__ import annotations

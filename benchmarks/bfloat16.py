@@ -48,11 +48,13 @@ from utils.execution import ready_to_run
 from utils.files import atomic_path, read_json, sha256
 from utils.loading import Batches
 from utils.metrics import area_scores, moment_scores
+from utils.plan import TrainingPlan
 from utils.precision import Precision
 from utils.progress import progress, say
 from utils.run_log import read_csv_rows
 from utils.scoring import SceneResult, score_scenes
-from utils.training import TrainingPlan, fit
+from utils.task import CaimTask
+from utils.training import fit
 
 __all__ = ["agreement", "main", "training", "training_figure"]
 
@@ -325,6 +327,7 @@ def _curve(
     with tempfile.TemporaryDirectory() as folder:
         fit(
             ready_to_run(network, device),
+            CaimTask(spec.num_classes),
             Batches(train, flags.batch_size, shuffle=True, device=device, seed=seed),
             Batches(val, flags.batch_size, device=device),
             _plan(flags, seed, way.precision),

@@ -10,13 +10,10 @@ that lie in memory. Prints a table and writes benchmarks/results/end_to_end.json
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +23,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.measuring import RESULTS, spread, table, write_results
+from benchmarks.measuring import RESULTS, run_program_measured, spread, table, write_results
 from data_processing.dataset_spec import DYNAMIC
 from models import build_network
 from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -39,7 +36,6 @@ from utils.settings import REPOSITORY
 __all__ = ["main"]
 
 TILE = 256  # side of the generated scenes that the large ones are put together from
-KIB_TO_GB = 1024 / 1e9
 
 
 def main() -> None:
@@ -91,7 +87,7 @@ def _earlier_rows(flags: argparse.Namespace) -> list[dict[str, Any]]:
 def _data_roots(folder: Path, size: int, number: int) -> dict[int, Path]:
     """A data root with one test scene and one with all of them."""
     root = folder / "all"
-    _run(
+    run_program_measured(
         "data_processing/sample_data.py", "--data-root", root, "--dataset", "dynamic",
         "--scene-size", TILE, "--num-train", 1, "--num-val", 1, "--num-test", number,
     )  # fmt: skip
@@ -103,7 +99,7 @@ def _data_roots(folder: Path, size: int, number: int) -> dict[int, Path]:
         shutil.rmtree(scene)
     roots = {number: root, 1: single}
     for prepared in roots.values():
-        _run("data_processing/Dynamic_Fsplit.py", "--data-root", prepared)
+        run_program_measured("data_processing/Dynamic_Fsplit.py", "--data-root", prepared)
     return roots
 
 
@@ -129,11 +125,11 @@ def _measured(
     )  # fmt: skip
     for _ in progress(range(flags.rounds), f"{name} network", unit="round"):
         bare.append(_bare_seconds(checkpoint, flags))
-        seconds, peak = _run(*call, roots[flags.num_scenes])
+        seconds, peak = run_program_measured(*call, roots[flags.num_scenes])
         program.append(seconds)
         peaks.append(peak)
-    _, peak_of_one = _run(*call, roots[1])
-    start, _ = _run("Test_Dynamic.py", "--help")
+    _, peak_of_one = run_program_measured(*call, roots[1])
+    start, _ = run_program_measured("Test_Dynamic.py", "--help")
     return {
         "network": name,
         "bare_seconds": spread(bare, 2),
@@ -171,23 +167,6 @@ def _bare_seconds(checkpoint: Path, flags: argparse.Namespace) -> float:
     for _ in range(batches):
         network.predict(images).moment_prob.cpu()
     return time.perf_counter() - begun
-
-
-def _run(*command: Any) -> tuple[float, float]:
-    """Seconds and peak memory (GB of the largest process) of a program of the repository."""
-    words: Sequence[str] = [sys.executable, *map(str, command)]
-    begun = time.perf_counter()
-    process = subprocess.Popen(  # noqa: S603
-        words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}:\n{output}")
-    return seconds, usage.ru_maxrss * KIB_TO_GB
 
 
 if __name__ == "__main__":

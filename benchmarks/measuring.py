@@ -7,7 +7,10 @@ ratios of medians.
 
 from __future__ import annotations
 
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,12 +25,14 @@ from utils.losses import caim_loss
 from utils.precision import Precision, autocast
 from utils.progress import say
 from utils.run_log import environment
+from utils.settings import REPOSITORY
 
 __all__ = [
     "PRODUCT_FLOP",
     "RESULTS",
     "in_turns",
     "matrix_product",
+    "run_program_measured",
     "spread",
     "table",
     "training_step",
@@ -37,6 +42,7 @@ __all__ = [
 RESULTS = Path(__file__).resolve().parent / "results"
 PRODUCT_SIDE = 2048
 MAX_GRAD_NORM = 4.0
+KIB_TO_GB = 1024 / 1e9
 PRODUCT_FLOP = 2 * PRODUCT_SIDE**3
 
 
@@ -116,6 +122,33 @@ def spread(values: Sequence[float], digits: int = 5) -> dict[str, Any]:
         "max": round(max(values), digits),
         "repeats": len(values),
     }
+
+
+def run_program_measured(*command: Any) -> tuple[float, float]:
+    """Run a program of the repository in a process of its own.
+
+    Args:
+        *command: Its file and its flags.
+
+    Returns:
+        Seconds, and the peak memory of the process in GB.
+
+    Raises:
+        RuntimeError: It ended with another code than 0; the message has its output.
+    """
+    words: Sequence[str] = [sys.executable, *map(str, command)]
+    begun = time.perf_counter()
+    process = subprocess.Popen(  # noqa: S603
+        words, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(words)} ended with {process.returncode}:\n{output}")
+    return seconds, usage.ru_maxrss * KIB_TO_GB
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

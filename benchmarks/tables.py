@@ -23,7 +23,7 @@ from utils.files import atomic_path, read_json
 from utils.progress import say
 from utils.settings import REPOSITORY, program_parser
 
-__all__ = ["PAGE", "TABLES", "filled", "main"]
+__all__ = ["PAGE", "TABLES", "filled", "main", "markdown"]
 
 PAGE = REPOSITORY / "docs" / "performance.md"
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.S)
@@ -40,13 +40,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say(f"written: {PAGE}")
 
 
-def filled(text: str) -> str:
-    """The page with every table made anew; the rest as it is.
+def filled(text: str, tables: Mapping[str, Callable[[], str]] | None = None) -> str:
+    """A page with every table made anew; the rest as it is.
+
+    Args:
+        text: The page.
+        tables: What makes each table; those of this module if left out.
 
     Raises:
         KeyError: The page asks for a table that is not known here.
     """
-    return BLOCK.sub(lambda block: f"{block[1]}{TABLES[block[2]]()}\n{block[3]}", text)
+    makers = TABLES if tables is None else tables
+    return BLOCK.sub(lambda block: f"{block[1]}{makers[block[2]]()}\n{block[3]}", text)
 
 
 def _machine() -> str:
@@ -66,7 +71,7 @@ def _machine() -> str:
 
 def _throughput() -> str:
     rows = _rows("throughput")
-    return _markdown(
+    return markdown(
         ("Work", "Dates", "Attention", "Format", "s per patch", "Patches/s", "Share",
          "Share, attention counted", "Times plain"),
         [
@@ -102,11 +107,11 @@ def _bfloat16() -> str:
             )
         )  # fmt: skip
     head = ("Work", "Dates", "Attention", "bfloat16, times float32", "Matrix product, the same")
-    return _markdown(head, lines)
+    return markdown(head, lines)
 
 
 def _compiled() -> str:
-    return _markdown(
+    return markdown(
         ("Work", "Dates", "Attention", "Compiled", "s per patch", "Share"),
         [
             (
@@ -128,11 +133,11 @@ def _memory() -> str:
         name = row["what"] + (", recompute" if row["recompute"] else "")
         lines.setdefault(name, []).append(f"{row['peak_gb']['median']:.2f}")
     head = ("Peak, GB", *(f"{attention}, {dates} dates" for attention, dates in columns))
-    return _markdown(head, [(name, *values) for name, values in lines.items()])
+    return markdown(head, [(name, *values) for name, values in lines.items()])
 
 
 def _end_to_end() -> str:
-    return _markdown(
+    return markdown(
         ("Network", "Forward passes alone, s", "Test_Dynamic.py, s", "Ratio",
          "Peak memory, one scene", "All three scenes"),
         [
@@ -147,7 +152,7 @@ def _end_to_end() -> str:
 
 
 def _metrics() -> str:
-    return _markdown(
+    return markdown(
         ("What", "Classes", "How", "s per 10⁸ pixels"),
         [
             (row["what"], row["num_classes"], row["how"], f"{row['seconds_per_1e8_pixels']:.2f}")
@@ -173,7 +178,7 @@ def _loading() -> str:
             rate = row["patches_per_second"]["median"]
             line.append(f"{rate:.0f} ({rate / fastest[row['num_dates']]:.0f}×)")
     head = ("Images", "From", *(f"{n} processes" for n in workers))
-    return _markdown(head, [(*key, *values) for key, values in lines.items()])
+    return markdown(head, [(*key, *values) for key, values in lines.items()])
 
 
 def _floors() -> str:
@@ -208,7 +213,7 @@ def _floors() -> str:
          f"filling fresh memory, {rates['fresh_memory_gb_per_s']:.1f} GB/s"),
         ("measured", "", f"{1000 * forward['seconds_per_patch']['median']:.1f} ms", ""),
     ]  # fmt: skip
-    return _markdown(("Per patch", "Amount", "Time", "At"), lines)
+    return markdown(("Per patch", "Amount", "Time", "At"), lines)
 
 
 def _profile() -> str:
@@ -216,14 +221,14 @@ def _profile() -> str:
     for row in _rows("where_time_goes"):
         shares.setdefault(row["kind"], {})[row["what"]] = row["share"]
     head = ("Operators", "Forward", "Training step")
-    return _markdown(
+    return markdown(
         head, [(k, *(_percent(s.get(w)) for w in ("forward", "training step")))
                for k, s in shares.items()]
     )  # fmt: skip
 
 
 def _bfloat16_maps() -> str:
-    return _markdown(
+    return markdown(
         ("Data", "Scene", "Pixels", "Equal moment", "Largest difference of an area score",
          "Of a moment score"),
         [
@@ -237,7 +242,7 @@ def _bfloat16_maps() -> str:
 
 
 def _bfloat16_training() -> str:
-    return _markdown(
+    return markdown(
         ("Score", "Epochs within", "Mean difference", "From a rounded start",
          "Standard deviation over seeds"),
         [
@@ -273,7 +278,8 @@ def _rows(name: str) -> Rows:
     return rows
 
 
-def _markdown(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+def markdown(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    """A table as Markdown: head and lines of cells."""
     cells = [head, ["---"] * len(head), *lines]
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in cells)
 

@@ -30,10 +30,14 @@ __all__ = [
     "Series",
     "band_numbers",
     "by_date",
+    "dates_of",
+    "different",
     "find_rasters",
     "header_of",
+    "headers_of",
     "open_series",
     "read_image",
+    "unusable",
     "whole_date",
 ]
 
@@ -150,6 +154,34 @@ def band_numbers(text: str | None, spec: DatasetSpec) -> tuple[int, ...] | None:
     return numbers
 
 
+def dates_of(
+    files: Sequence[Path], given: str | None, faults: list[str], flag: str = "--image-dates"
+) -> dict[datetime.date, Path]:
+    """Files by date, ascending.
+
+    Args:
+        files: Sorted by name.
+        given: Their dates in that order, separated by commas; from their names if None.
+        faults: Gets what has no date, or one twice.
+        flag: Where the dates are given, for messages.
+
+    Raises:
+        UserError: The given dates are none, are not as many, or contradict the names.
+    """
+    return by_date(files, faults) if given is None else _given_dates(files, given, faults, flag)
+
+
+def headers_of(files: Sequence[Path], faults: list[str]) -> list[tuple[str, RasterInfo]]:
+    """Name and header of every file; what cannot be read is a fault."""
+    headers: list[tuple[str, RasterInfo]] = []
+    for file in files:
+        try:
+            headers.append((file.name, header_of(file)))
+        except DataError as error:
+            faults += [f"{file.name}: {fault}" for fault in error.faults]
+    return headers
+
+
 def open_series(
     files: Sequence[Path],
     given_dates: str | None,
@@ -169,18 +201,10 @@ def open_series(
         DataError: With all faults of dates and headers.
     """
     faults: list[str] = []
-    if given_dates is None:
-        dated = by_date(files, faults)
-    else:
-        dated = _by_given_dates(files, given_dates, faults)
-    headers: list[tuple[str, RasterInfo]] = []
-    for file in files:
-        try:
-            headers.append((file.name, header_of(file)))
-        except DataError as error:
-            faults += [f"{file.name}: {fault}" for fault in error.faults]
+    dated = dates_of(files, given_dates, faults)
+    headers = headers_of(files, faults)
     if headers:
-        faults += _unusable(*headers[0], spec, bands) + _different(headers)
+        faults += unusable(*headers[0], spec, bands) + different(headers)
     if faults:
         raise DataError(str(files[0].parent), faults, ADVICE)
     return Series(dated, headers[0][1], bands)
@@ -248,15 +272,15 @@ def _add(
         dated[date] = file
 
 
-def _by_given_dates(
-    files: Sequence[Path], given: str, faults: list[str]
+def _given_dates(
+    files: Sequence[Path], given: str, faults: list[str], flag: str
 ) -> dict[datetime.date, Path]:
     """Files by given dates; a month alone agrees with any day of it, which is then kept."""
     words = given.split(",")
     dates = [whole_date(word) for word in words]
     if None in dates or len(dates) != len(files):
         raise UserError(
-            f"--image-dates: found {given!r} ({len(words)} dates) for {len(files)} images, "
+            f"{flag}: found {given!r} ({len(words)} dates) for {len(files)} images, "
             "expected a date for each, YYYY-MM-DD or YYYY-MM separated by commas, in the order "
             f"of the names: {', '.join(file.name for file in files)}."
         )
@@ -273,9 +297,9 @@ def _by_given_dates(
     if contradictions:
         raise UserError(
             "\n".join(
-                ["--image-dates: dates and names contradict each other.", *contradictions,
-                 "Dates belong to the images in the order of their names; leave --image-dates out "
-                 "if the names are right, else rename the files."]
+                [f"{flag}: dates and names contradict each other.", *contradictions,
+                 f"Dates belong to the images in the order of their names; leave {flag} out if "
+                 " the names are right, else rename the files."]
             )
         )  # fmt: skip
     return dict(sorted(dated.items()))
@@ -284,7 +308,7 @@ def _by_given_dates(
 # ────────────────────────────────────────── headers ──────────────────────────────────────────
 
 
-def _unusable(
+def unusable(
     name: str, info: RasterInfo, spec: DatasetSpec, bands: tuple[int, ...] | None
 ) -> list[str]:
     """What the layout cannot take, in the first image, which stands for all."""
@@ -315,20 +339,22 @@ def _unusable(
     return faults
 
 
-def _different(headers: Sequence[tuple[str, RasterInfo]]) -> list[str]:
-    """Differences from the first image."""
+def different(
+    headers: Sequence[tuple[str, RasterInfo]], *, grid: bool = True, nodata: bool = True
+) -> list[str]:
+    """Differences from the first image: bands and type, and unless told not to, grid and nodata."""
     faults: list[str] = []
-    try:
-        same_grid("", headers, sizes=True)
-    except DataError as error:
-        faults += error.faults
+    if grid:
+        try:
+            same_grid("", headers, sizes=True)
+        except DataError as error:
+            faults += error.faults
     first_name, first = headers[0]
     for name, info in headers[1:]:
-        for what, found, expected in (
-            ("bands", info.count, first.count),
-            ("type", info.dtype, first.dtype),
-            ("nodata tag", str(info.nodata), str(first.nodata)),  # so that NaN is NaN
-        ):
+        compared = [("bands", info.count, first.count), ("type", info.dtype, first.dtype)]
+        if nodata:  # as text, so that NaN is NaN
+            compared.append(("nodata tag", str(info.nodata), str(first.nodata)))
+        for what, found, expected in compared:
             if found != expected:
                 faults.append(f"{name}: found {what} {found}, expected {expected} as {first_name}")
     return faults

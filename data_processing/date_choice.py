@@ -16,8 +16,13 @@ __all__ = ["DATE_RULES", "check_rule", "choose_dates"]
 DATE_RULES = "even | every:N | first | YYYY-MM,YYYY-MM,…"
 
 
-def check_rule(rule: str, count: int) -> None:
+def check_rule(rule: str, count: int, flag: str = "--dates") -> None:
     """Refuse what is no rule before anything is read.
+
+    Args:
+        rule: See :func:`choose_dates`.
+        count: How many dates are wanted.
+        flag: Where the rule is given, for the message.
 
     Raises:
         UserError: The rule is none, or its list has another number of dates.
@@ -28,13 +33,13 @@ def check_rule(rule: str, count: int) -> None:
         if rule[6:].isdigit() and int(rule[6:]) > 0:
             return
     elif "," in rule:
-        listed = _listed(rule)
+        listed = _listed(rule, flag)
         if len(listed) == count and listed == sorted(set(listed)):
             return
         raise UserError(
-            f"--dates: found {rule!r}, {len(listed)} dates, expected {count} in ascending order."
+            f"{flag}: found {rule!r}, {len(listed)} dates, expected {count} in ascending order."
         )
-    raise UserError(f"--dates: found {rule!r}, expected {DATE_RULES}.")
+    raise UserError(f"{flag}: found {rule!r}, expected {DATE_RULES}.")
 
 
 def choose_dates(
@@ -96,12 +101,12 @@ def _months_later(date: datetime.date, months: int) -> datetime.date:
     return datetime.date(month // 12, month % 12 + 1, 1)
 
 
-def _listed(rule: str) -> list[datetime.date]:
+def _listed(rule: str, flag: str = "--dates") -> list[datetime.date]:
     """The dates of a list."""
     listed = []
     for word in rule.split(","):
         date = date_from_name(word.strip())
         if date is None:
-            raise UserError(f"--dates: found {word!r} in {rule!r}, expected YYYY-MM or YYYY-MM-DD.")
+            raise UserError(f"{flag}: found {word!r} in {rule!r}, expected YYYY-MM or YYYY-MM-DD.")
         listed.append(date)
     return listed

@@ -24,7 +24,7 @@ from data_processing.patch_index import PatchOrigin
 from data_processing.rasters import raster_info, read_window
 from utils.codes import IGNORE
 from utils.errors import UserError
-from utils.tiling import covering_origins
+from utils.tiling import TileGrid
 
 __all__ = [
     "MULTIPLE",
@@ -164,7 +164,7 @@ def tiles(pairs: Sequence[Pair], size: int, stride: int) -> list[PatchOrigin]:
     return [
         PatchOrigin(index, row, col)
         for index, pair in enumerate(pairs)
-        for row, col in covering_origins(pair.height, pair.width, size, size - stride)
+        for row, col in TileGrid(pair.height, pair.width, size, size - stride).origins
     ]
 
 

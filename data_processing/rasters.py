@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.env import set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
@@ -33,13 +35,17 @@ __all__ = [
     "close_rasters",
     "decode_raster",
     "has_data",
+    "quiet",
     "raster_blocks",
     "raster_info",
+    "read_map",
     "read_reduced",
     "read_window",
+    "reading",
+    "set_decoded_bytes",
+    "tiled_profile",
     "write_image",
     "write_map",
-    "write_png",
 ]
 
 OPEN_FILES = 1024  # held at most per process, and no more than half of what the system allows
@@ -62,6 +68,9 @@ class RasterInfo:
         nodata: Value of the nodata tag or None.
         block_shape: Rows and columns of a stored block.
         pages: Pages of the file; 1 for a usual raster.
+        band_names: Description of each band, None where the file gives none.
+        alpha: Position of the band that the file calls alpha, from 0, or None.
+        masked: Whether the file has a mask of its own, inside or as .msk beside it.
     """
 
     width: int
@@ -73,6 +82,9 @@ class RasterInfo:
     nodata: float | None
     block_shape: tuple[int, int] = (1, 1)
     pages: int = 1
+    band_names: tuple[str | None, ...] = ()
+    alpha: int | None = None
+    masked: bool = False
 
     @property
     def georeferenced(self) -> bool:
@@ -86,7 +98,7 @@ def raster_info(path: Path) -> RasterInfo:
     Raises:
         DataError: When the file is missing or cannot be opened as a raster.
     """
-    with _reading(str(path)), _quiet(), rasterio.open(path) as raster:
+    with reading(str(path)), quiet(), rasterio.open(path) as raster:
         return _header(raster)
 
 
@@ -100,7 +112,7 @@ def decode_raster(content: bytes, where: str) -> tuple[npt.NDArray[Any], RasterI
     Raises:
         DataError: It is no raster, or damaged.
     """
-    with _reading(where), _quiet(), rasterio.MemoryFile(content) as file, file.open() as raster:
+    with reading(where), quiet(), rasterio.MemoryFile(content) as file, file.open() as raster:
         return raster.read(), _header(raster)
 
 
@@ -119,7 +131,7 @@ def read_window(
     Raises:
         DataError: When the file cannot be opened or its pixels cannot be decoded.
     """
-    with _reading(str(path)):
+    with reading(str(path)):
         raster = _open_rasters().get(path)
         stored = raster.read(window=Window(col, row, width, height))
         nodata = raster.nodata
@@ -136,6 +148,11 @@ def bound_decoded_blocks() -> None:
     os.environ.setdefault("GDAL_CACHEMAX", str(DECODED_MIB))
 
 
+def set_decoded_bytes(nbytes: int) -> None:
+    """Let GDAL keep so many bytes of decoded blocks in this process from now on."""
+    set_gdal_config("GDAL_CACHEMAX", nbytes)
+
+
 def close_rasters() -> None:
     """Close the files that this process holds open for further windows."""
     _open_rasters().close()
@@ -150,10 +167,21 @@ def read_reduced(path: Path, step: int) -> tuple[npt.NDArray[Any], npt.NDArray[n
     Raises:
         DataError: When the file cannot be opened or its pixels cannot be decoded.
     """
-    with _reading(str(path)), _quiet(), rasterio.open(path) as raster:
+    with reading(str(path)), quiet(), rasterio.open(path) as raster:
         shape = (raster.count, -(-raster.height // step), -(-raster.width // step))
         stored = raster.read(out_shape=shape)
         return stored, has_data(stored, raster.nodata)
+
+
+def read_map(path: Path) -> npt.NDArray[Any]:
+    """The first band (H, W) of a raster, whole.
+
+    Raises:
+        DataError: When the file cannot be opened or its pixels cannot be decoded.
+    """
+    with reading(str(path)), quiet(), rasterio.open(path) as raster:
+        band: npt.NDArray[Any] = raster.read(1)
+        return band
 
 
 def raster_blocks(info: RasterInfo) -> Iterator[tuple[int, int, int, int]]:
@@ -193,10 +221,15 @@ def write_image(
     Raises:
         OSError: When the file cannot be written.
     """
-    profile = {**_tiled(like), "count": len(bands), "dtype": bands.dtype.name, "nodata": nodata}
+    profile = {
+        **tiled_profile(like),
+        "count": len(bands),
+        "dtype": bands.dtype.name,
+        "nodata": nodata,
+    }
     if len(names) == 4 and names[-1] == "alpha":
         profile |= {"photometric": "RGB", "alpha": "YES"}
-    with atomic_path(path) as partial, _quiet(), rasterio.open(partial, "w", **profile) as raster:
+    with atomic_path(path) as partial, quiet(), rasterio.open(partial, "w", **profile) as raster:
         raster.write(bands)
         for number, name in enumerate(names, start=1):
             raster.set_band_description(number, name)
@@ -229,10 +262,10 @@ def write_map(
             f"map {path.name}: found shape {array.shape} and type {array.dtype}, expected "
             f"({like.height}, {like.width}) and uint8."
         )
-    profile = {**_tiled(like), "count": 1, "dtype": "uint8", "nodata": nodata}
+    profile = {**tiled_profile(like), "count": 1, "dtype": "uint8", "nodata": nodata}
     with (
         atomic_path(path) as partial,
-        _quiet(),
+        quiet(),
         rasterio.open(partial, "w", **profile) as raster,
     ):
         raster.write(array, 1)
@@ -240,19 +273,6 @@ def write_map(
             raster.update_tags(**tags)
         if colormap:
             raster.write_colormap(1, dict(colormap))
-
-
-def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
-    """Write (H, W) or (C, H, W) as PNG without a georeference, whole or not at all.
-
-    Raises:
-        OSError: When the file cannot be written.
-    """
-    bands = pixels if pixels.ndim == 3 else pixels[None]
-    count, height, width = bands.shape
-    profile = {"driver": "PNG", "height": height, "width": width, "count": count, "dtype": "uint8"}
-    with atomic_path(path) as partial, _quiet(), rasterio.open(partial, "w", **profile) as raster:
-        raster.write(bands)
 
 
 def _header(raster: Any) -> RasterInfo:
@@ -266,10 +286,13 @@ def _header(raster: Any) -> RasterInfo:
         nodata=raster.nodata,
         block_shape=tuple(raster.block_shapes[0]),
         pages=max(1, len(raster.subdatasets)),
+        band_names=tuple(raster.descriptions),
+        alpha=next((i for i, c in enumerate(raster.colorinterp) if c == ColorInterp.alpha), None),
+        masked=raster.mask_flag_enums[0] == [MaskFlags.per_dataset],
     )
 
 
-def _tiled(like: RasterInfo) -> dict[str, Any]:
+def tiled_profile(like: RasterInfo) -> dict[str, Any]:
     """How rasters are written: on the grid of another one, compressed, in tiles."""
     return {
         "driver": "GTiff",
@@ -319,7 +342,7 @@ class _OpenRasters:
                 return held.raster
             self._held.pop(key, None)
         del held  # the last reference closes the old file before the new one is opened
-        with _quiet():
+        with quiet():
             raster = rasterio.open(path)
         with self._lock:
             self._held[key] = _Held(raster, version, _buffer_bytes(raster))
@@ -377,7 +400,7 @@ def _buffer_bytes(raster: Any) -> int:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without rasterio's warning that a file has no georeference: here that is no fault."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
@@ -385,7 +408,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _reading(where: str) -> Iterator[None]:
+def reading(where: str) -> Iterator[None]:
     """Turn what rasterio says of an unreadable file into a sentence that names it."""
     try:
         yield

@@ -6,21 +6,19 @@ Not in the paper.
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
 from pathlib import Path
 
+from data_processing.change_rasters import moment_tags, value_colors
 from data_processing.rasters import read_reduced, write_map
 from data_processing.scene import Scene
 from utils.codes import NO_DATA
 from utils.metrics import area_scores, moment_scores
-from utils.plotting import draw_overview, moment_colors, shared_stretch, visible_image
+from utils.plotting import draw_overview, shared_stretch, visible_image
 from utils.scoring import SceneResult
 
 __all__ = ["SceneMapWriter"]
 
 PICTURE_SIDE = 1024  # largest side of a panel of the overview, in pixels
-
-RGBA = tuple[int, int, int, int]
 
 
 class SceneMapWriter:
@@ -45,18 +43,14 @@ class SceneMapWriter:
         scene = result.scene
         assert isinstance(scene, Scene)
         target = self.folder / scene.name
-        intervals = {
-            f"MOMENT_{k}": f"changed {scene.dates[k - 1]} - {scene.dates[k]}"
-            for k in range(1, len(scene.dates))
-        }
         tags = {"SOURCE": self.source, "SCENE": scene.name}
         write_map(
             target / "change_area.tif", result.area, scene.info, NO_DATA,
-            {**tags, "AREA_0": "unchanged", "AREA_1": "changed"}, _colormap(2),
+            {**tags, "AREA_0": "unchanged", "AREA_1": "changed"}, value_colors(2),
         )  # fmt: skip
         write_map(
             target / "change_moment.tif", result.moment, scene.info, NO_DATA,
-            {**tags, "MOMENT_0": "unchanged", **intervals}, _colormap(len(scene.dates)),
+            {**tags, **moment_tags(scene.dates)}, value_colors(len(scene.dates)),
         )  # fmt: skip
         self._overview(result, scene, target / "overview.png")
         gc.collect()  # parts of a figure refer to each other and hold its images until then
@@ -89,12 +83,3 @@ class SceneMapWriter:
             result.moment[::step, ::step], scene.dates,
             f"{scene.name}, in the layout of {scene.spec.title}", scores,
         )  # fmt: skip
-
-
-def _colormap(num_classes: int) -> Mapping[int, RGBA]:
-    """Colours of a map's values for programs that show rasters."""
-    colors = moment_colors(num_classes)
-    return {
-        value: (int(red), int(green), int(blue), 255)
-        for value, (red, green, blue) in enumerate(colors)
-    }

@@ -31,7 +31,7 @@ from data_processing.shared_pixels import SharedPixels
 from data_processing.splits import find_scenes, read_scene_list, scene_list_path
 from utils.errors import DataError, UserError
 from utils.progress import progress, say
-from utils.tiling import covering_origins
+from utils.tiling import TileGrid
 
 __all__ = ["SeriesDataset", "Transform", "cover_split", "open_split", "open_splits"]
 
@@ -279,7 +279,7 @@ def cover_split(
     origins = [
         PatchOrigin(index, row, col)
         for index, scene in enumerate(scenes)
-        for row, col in covering_origins(scene.height, scene.width, patch_size, overlap)
+        for row, col in TileGrid(scene.height, scene.width, patch_size, overlap).origins
     ]
     return SeriesDataset(
         scenes, origins, patch_size,

@@ -11,10 +11,11 @@ from typing import Any
 
 from torch import nn
 
-from models.caim_net import CAIMNet, CAIMNetOutput
+from models.caim_net import CAIMNet, CAIMNetOutput, caim_area_prob_bounds
 from models.change_maps import ChangeMaps, area_prob_from_moment, moment_label_from_prob
 from models.ctma import CTMA, CTMAOutput
 from models.ctma_released import from_released_ctma, is_released_ctma
+from models.input_checks import check_pair, check_series
 from models.released_format import (
     RELEASED_KEYS,
     CamSpread,
@@ -35,8 +36,11 @@ __all__ = [
     "CamSpread",
     "ChangeMaps",
     "Released",
+    "area_prob_bounds",
     "area_prob_from_moment",
     "build_network",
+    "check_pair",
+    "check_series",
     "from_released",
     "from_released_ctma",
     "is_released",
@@ -66,3 +70,16 @@ def build_network(name: str, arguments: Mapping[str, Any]) -> nn.Module:
         return NETWORKS[name](**given)
     except TypeError as error:
         raise ValueError(f"build_network: {name} was given unknown arguments: {error}") from error
+
+
+def area_prob_bounds(name: str, arguments: Mapping[str, Any]) -> tuple[float, float]:
+    """Smallest and largest probability of "changed" that a network can give.
+
+    Args:
+        name: A key of ``NETWORKS``.
+        arguments: Of its constructor.
+
+    Returns:
+        Those of CAIM-Net, whose stacked softmaxes keep them near one half; else (0, 1).
+    """
+    return caim_area_prob_bounds(arguments["num_dates"]) if name == "caim_net" else (0.0, 1.0)

@@ -17,6 +17,7 @@ kept per window as in the released checkpoints.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -42,6 +43,7 @@ __all__ = [
     "Encoder",
     "SegmentationMoment",
     "StepwiseMoment",
+    "caim_area_prob_bounds",
 ]
 
 CamWeights = Literal["shared", "per_window"]
@@ -125,8 +127,10 @@ class BEConv(nn.Module):
 
     def forward(self, difference: Tensor) -> Tensor:
         """Difference features with their boundaries enhanced."""
-        centre = F.pad(self.weight.sum(dim=(2, 3), keepdim=True), (1, 1, 1, 1))
-        kernel = self.weight - centre
+        # through a flat view, so that the gradient lies in memory as the weights do (several
+        # processes exchange it faster)
+        weight = self.weight.flatten(1).view(-1, 1, 3, 3)
+        kernel = weight - F.pad(weight.sum(dim=(2, 3), keepdim=True), (1, 1, 1, 1))
         return difference + F.conv2d(difference, kernel, padding=1, groups=kernel.shape[0])
 
 
@@ -338,6 +342,28 @@ class CAIMNet(nn.Module):
         """Change maps of images (B, T, C, H, W), without gradients; call ``eval()`` first."""
         output = self(images)
         return ChangeMaps(output.area_prob, output.moment_prob)
+
+
+def caim_area_prob_bounds(num_dates: int) -> tuple[float, float]:
+    """Smallest and largest probability of "changed" that CAIM-Net can give, whatever its weights.
+
+    Each fine moment is a softmax of activations in 0…1, so it lies between b = 1/(e + T − 1) and
+    a = e·b when one date stands out alone; the moment is the softmax of the sum of four of them,
+    and the area the softmax of two of its entries.
+
+    Args:
+        num_dates: T ≥ 2.
+
+    Returns:
+        Symmetric around one half; 0.452 and 0.548 for T = 6, 0.477 and 0.523 for T = 9.
+
+    Not in the paper: follows from its stacked softmaxes.
+    """
+    others = num_dates - 1
+    least = 1 / (math.e + others)
+    strong, weak = (math.exp(2 * len(CAM_WINDOWS) * p) for p in (math.e * least, least))
+    lead = (strong - weak) / (strong + others * weak)
+    return 1 / (1 + math.exp(lead)), 1 / (1 + math.exp(-lead))
 
 
 def _checked_windows(

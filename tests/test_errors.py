@@ -1,7 +1,8 @@
-"""Exit codes of programs that are ended from outside."""
+"""How programs end: stopped from outside, on a full disk, by a fault of ours."""
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 
 import pytest
 
+from utils.errors import run_program
 from utils.settings import REPOSITORY
 
 PROGRAM = """
@@ -38,3 +40,20 @@ def test_a_program_that_is_stopped_closes_what_is_open_and_says_so(sent: int, co
         rest, said = program.communicate(timeout=20)
     assert (program.returncode, rest) == (code, "closed\n")
     assert said in {"terminated\n", "interrupted\n"}
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(errno.ENOSPC, "the disk is full"), (errno.EIO, "failed inside")]
+)
+def test_a_full_disk_is_told_from_a_fault_of_ours(
+    number: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        raise OSError(number, "it does not go on")
+
+    with pytest.raises(SystemExit) as left:
+        run_program(main)
+    assert left.value.code == 1
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert ("Traceback" in shown) == (number == errno.EIO)

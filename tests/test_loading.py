@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
+import subprocess
 from typing import Any
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
 
 from data_processing.augmentation import FlipRotate
 from utils.loading import Batches, to_device
@@ -27,8 +29,7 @@ class Numbered(Dataset[dict[str, Any]]):
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        worker = get_worker_info()
-        drawn = torch.rand(()) if worker else torch.zeros(())  # here it would be the network's
+        drawn = torch.rand(())
         images = torch.arange(16.0).view(1, 1, 4, 4) + 100 * index
         sample = {"images": images, "index": index, "process": os.getpid(), "drawn": drawn}
         return self.transform(sample) if self.transform else sample
@@ -42,15 +43,13 @@ def passes(served: Batches, numbers: list[int]) -> list[list[dict[str, Any]]]:
     return [list(served.epoch(number)) for number in numbers]
 
 
-def fresh_processes(
-    dataset: Dataset[dict[str, Any]], number: int, shuffle: bool, drop_last: bool, num_workers: int
-) -> list[dict[str, Any]]:
-    """An epoch as a plain DataLoader serves it whose processes start with the epoch."""
+def plain_order(length: int, number: int, shuffle: bool, drop_last: bool) -> list[list[int]]:
+    """The order in which a plain DataLoader serves an epoch."""
     generator = torch.Generator().manual_seed(SEED * 1_000_003 + number)
-    order = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
-    loader = DataLoader(dataset, 3, sampler=order, num_workers=num_workers, drop_last=drop_last,
-                        generator=generator)  # fmt: skip
-    return list(loader)
+    numbers = range(length)
+    order = RandomSampler(numbers, generator=generator) if shuffle else SequentialSampler(numbers)
+    loader = DataLoader(list(numbers), 3, sampler=order, drop_last=drop_last, generator=generator)
+    return [batch.tolist() for batch in loader]
 
 
 def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
@@ -60,17 +59,50 @@ def assert_same(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> Non
             assert torch.equal(mine[name], other[name]), name
 
 
-@pytest.mark.parametrize("num_workers", [0, 2])
 @pytest.mark.parametrize(("shuffle", "drop_last"), [(False, False), (True, False), (True, True)])
-def test_epochs_are_those_of_a_loader_whose_processes_start_anew(
-    num_workers: int, shuffle: bool, drop_last: bool
-) -> None:
-    dataset = Numbered(13, FlipRotate() if num_workers else None)
-    options = {"shuffle": shuffle, "drop_last": drop_last, "num_workers": num_workers}
-    served = batches(dataset, **options)
+def test_epochs_have_the_order_of_a_plain_loader(shuffle: bool, drop_last: bool) -> None:
+    served = batches(Numbered(13), shuffle=shuffle, drop_last=drop_last)
     for number in (0, 1, 4):
-        assert_same(list(served.epoch(number)), fresh_processes(dataset, number, **options))
+        order = [batch["index"].tolist() for batch in served.epoch(number)]
+        assert order == plain_order(13, number, shuffle, drop_last)
     assert len(served) == (4 if drop_last else 5)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_what_is_drawn_for_a_patch_does_not_depend_on_who_reads_it(num_workers: int) -> None:
+    dataset = Numbered(13, FlipRotate())
+    here = passes(batches(dataset, shuffle=True), [0, 1])
+    there = passes(batches(dataset, shuffle=True, num_workers=num_workers), [0, 1])
+    for ours, theirs in zip(here, there, strict=True):
+        assert_same(ours, theirs)
+    drawn = torch.cat([batch["drawn"] for epoch in here for batch in epoch])
+    assert len(drawn.unique()) == 2 * 13
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_an_epoch_goes_on_after_the_patches_that_were_served(num_workers: int) -> None:
+    dataset = Numbered(13, FlipRotate())
+    whole = list(batches(dataset, shuffle=True).epoch(2))
+    rest = batches(dataset, shuffle=True, num_workers=num_workers)
+    assert_same(list(rest.epoch(2, first=6)), whole[2:])
+    assert rest.steps(first=6) == 3
+    assert_same([rest.again(2, 1, first=6)], [whole[3]])
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_shares_of_several_processes_make_up_each_batch_once(ranks: int) -> None:
+    dataset = Numbered(7, FlipRotate())
+    whole = list(batches(dataset, shuffle=True).epoch(1))
+    each = [batches(dataset, shuffle=True, rank=rank, ranks=ranks) for rank in range(ranks)]
+    parts = [list(served.epoch(1)) for served in each]
+    for step, batch in enumerate(whole):
+        own = [
+            (served.share(step).own, part[step]) for served, part in zip(each, parts, strict=True)
+        ]
+        for name in ("images", "index", "drawn"):
+            joined = torch.cat([part[name][:number] for number, part in own])
+            assert torch.equal(joined, batch[name])
+        assert all(len(part["index"]) == max(1, number) for number, part in own)
 
 
 @pytest.mark.parametrize("transform", [FlipRotate(), FlipRotate(seed=3)])
@@ -98,7 +130,7 @@ def test_an_epoch_broken_off_leaves_the_next_as_it_is() -> None:
     dataset = Numbered(30, FlipRotate())
     served = batches(dataset, shuffle=True, num_workers=2)
     next(served.epoch(0))
-    assert_same(list(served.epoch(1)), fresh_processes(dataset, 1, True, False, 2))
+    assert_same(list(served.epoch(1)), list(batches(dataset, shuffle=True).epoch(1)))
 
 
 def test_reading_processes_stay_from_epoch_to_epoch() -> None:
@@ -128,7 +160,7 @@ def test_new_interpreters_read_the_same_batches(monkeypatch: pytest.MonkeyPatch)
     served = batches(dataset, shuffle=True, num_workers=2)
     monkeypatch.setattr(served._loader, "multiprocessing_context", "spawn")
     for number, epoch in enumerate(passes(served, [0, 1])):
-        assert_same(epoch, fresh_processes(dataset, number, True, False, 2))
+        assert_same(epoch, list(batches(dataset, shuffle=True).epoch(number)))
 
 
 @pytest.mark.parametrize(
@@ -150,3 +182,26 @@ def test_names_stay_when_a_batch_goes_to_the_device() -> None:
     batch = to_device({"images": torch.ones(2), "aoi": ["a", "b"]}, torch.device("meta"))
     assert batch["images"].device.type == "meta"
     assert batch["aoi"] == ["a", "b"]
+
+
+def test_reading_processes_survive_the_signals_of_a_cluster() -> None:
+    served = batches(Numbered(30), num_workers=2)
+    epoch = served.epoch(0)
+    next(epoch)
+    for worker in multiprocessing.active_children():
+        if worker.pid is not None:  # from a process that is not their parent
+            for number in ("INT", "TERM"):
+                subprocess.run(["kill", f"-{number}", str(worker.pid)], check=True)
+    assert len(list(epoch)) == 9
+
+
+def test_reading_processes_end_with_their_batches() -> None:
+    before = set(multiprocessing.active_children())
+    served = batches(Numbered(9), num_workers=2)
+    next(served.epoch(0))
+    workers = set(multiprocessing.active_children()) - before
+    for worker in workers:
+        worker.terminate()
+        worker.join(timeout=10)
+    assert len(workers) == 2
+    assert not any(worker.is_alive() for worker in workers)

@@ -1,4 +1,4 @@
-"""A training step never waits for the GPU: no value in it is needed on the host (utils/training).
+"""A training step never waits for the GPU: no value in it is needed on the host (utils/learner.py).
 
 On a GPU this is proved by CUDA's own debug mode; on the CPU by looking at the operators that a step
 calls: those whose result, or its shape, the host has to read.
@@ -15,11 +15,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import Dataset
 
-from models import CAIMNet, moment_label_from_prob
-from utils import training
-from utils.loading import Batches
-from utils.losses import caim_loss
-from utils.training import TrainingPlan, run_epoch
+from models import CAIMNet
+from tests.one_pass import one_pass
+from utils import tally
+from utils.learner import Learner
+from utils.loading import Batches, Share
+from utils.plan import TrainingPlan
+from utils.ranks import Ranks
+from utils.tally import Tally
+from utils.task import CaimTask
 
 READING = {
     "aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal",
@@ -77,28 +81,31 @@ def test_the_guard_notices_what_waits() -> None:
 
 @pytest.mark.parametrize("attention", ["spatial", "batch"])
 @pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("micro_batch", [None, 1])
 def test_no_operator_of_a_training_step_has_to_be_read_by_the_host(
-    attention: str, recompute: bool
+    attention: str, recompute: bool, micro_batch: int | None
 ) -> None:
     torch.manual_seed(0)
     ours = CAIMNet(num_dates=3, width=8, attention=attention)  # type: ignore[arg-type]
     ours.recompute = recompute
-    optimizer = torch.optim.SGD(ours.parameters())  # Adam reads its step count, kept on the host
+    task = CaimTask(3, (5.5, 1.0), (5.5, 1.0, 1.0))
+    learner = Learner(ours, task, TrainingPlan(epochs=1), Ranks(), micro_batch)
+    learner.optimizer = torch.optim.SGD(ours.parameters())  # Adam reads its step count, on the host
     batch = torch.utils.data.default_collate([Noise()[i] for i in range(2)])
-    factors = torch.ones(2), torch.ones(3)
+    matrices = Tally(task, learner.ranks, lambda *_: None).matrices
+    for matrix in matrices.values():  # as a GPU counts
+        matrix._add = matrix._add_without_waiting  # type: ignore[method-assign]
+    share = Share(0, 2, 2)
     with NoReading():
-        output = ours(batch["images"])
-        terms = caim_loss(output, batch["area_label"], batch["moment_label"], *factors)
-        moment_label_from_prob(output.moment_prob.detach())
-        training._learn(ours, optimizer, terms.total, clip_norm=4.0, rate=1e-3)
+        learner.learn(batch, share, learner.count(batch, share), 1e-3, matrices)
 
 
 class Watched(Batches):
     """Batches during whose steps, but for the first, waiting for the GPU is an error."""
 
-    def epoch(self, number: int) -> Iterator[dict[str, Any]]:
+    def epoch(self, number: int, first: int = 0) -> Iterator[dict[str, Any]]:
         try:
-            for step, batch in enumerate(super().epoch(number)):
+            for step, batch in enumerate(super().epoch(number, first)):
                 torch.cuda.set_sync_debug_mode("default" if step == 0 else "error")
                 yield batch
         finally:
@@ -112,9 +119,10 @@ def test_cuda_sees_no_waiting_within_the_steps_of_an_epoch(
 ) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA GPU")
-    monkeypatch.setattr(training, "CHECK_EVERY", 1000)  # losses are looked at after the epoch only
+    monkeypatch.setattr(tally, "CHECK_EVERY", 1000)  # losses are looked at after the epoch only
     device = torch.device("cuda")
     ours = network().to(device)
-    plan = TrainingPlan(epochs=1, precision=precision, moment_factors=(5.5, 1.0, 1.0))
+    plan = TrainingPlan(epochs=1, precision=precision)
     batches = Watched(Noise(), 2, device=device)
-    run_epoch("train", ours, batches, plan, 0, torch.optim.Adam(ours.parameters()))
+    task = CaimTask(3, moment_factors=(5.5, 1.0, 1.0))
+    one_pass(ours, task, batches, plan, 0, torch.optim.Adam(ours.parameters()))

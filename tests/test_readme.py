@@ -27,7 +27,7 @@ CODE = sorted(
     [*REPOSITORY.glob("*.py"), *(p for name in PACKAGES for p in REPOSITORY.glob(f"{name}/*.py"))]
 )
 OTHER_PROGRAMS_FLAGS = {"--help", "--extra-index-url", "--index-url"}  # of every program, of pip
-PACKAGE_OF_MODULE = {"sklearn": "scikit-learn", "skimage": "scikit-image"}
+PACKAGE_OF_MODULE = {"sklearn": "scikit-learn", "skimage": "scikit-image", "PIL": "pillow"}
 
 
 def _name(path: Path) -> str:
@@ -136,7 +136,7 @@ def test_readme_is_short_enough_to_be_read() -> None:
 
 def test_there_are_commands_to_check() -> None:
     assert len(_page_commands()) >= 15
-    assert len(_makefile_commands()) == 10
+    assert len(_makefile_commands()) == 11
 
 
 @pytest.mark.parametrize(("page", "call"), _page_commands(), ids=lambda v: str(v)[:60])
@@ -206,7 +206,7 @@ def test_make_targets_named_on_pages_exist(page: Path) -> None:
 def test_readme_gives_the_demo_command_by_command() -> None:
     blocks = [_commands(block.splitlines()) for _, block in _code_blocks(_text(README))]
     demo = list(_commands(_makefile_target("demo").splitlines()))
-    assert len(demo) == 8
+    assert len(demo) == 9
     assert demo in [list(calls) for calls in blocks]
 
 
@@ -247,7 +247,7 @@ def test_the_paper_map_names_classes_and_functions_that_exist() -> None:
 
 
 def test_every_requirement_has_a_reason() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in ("requirements.txt", "requirements-onnx.txt", "requirements-dev.txt"):
         lines = [line for line in _text(REPOSITORY / name).splitlines() if line.strip()]
         packages = [line for line in lines if not line.startswith(("#", "-r "))]
         assert packages

@@ -21,7 +21,7 @@ from tests.scene_files import write_data_root
 from utils.errors import CaimError, UserError
 from utils.loading import Batches
 from utils.scoring import SceneResult, score_scenes, score_table
-from utils.tiling import covering_origins
+from utils.tiling import TileGrid
 
 T = 3
 DATES = [datetime.date(2018, 1, 1), datetime.date(2018, 5, 1), datetime.date(2019, 1, 1)]
@@ -109,7 +109,7 @@ def covering(scenes: list[PlainScene], size: int, overlap: int = 0) -> Patches:
     origins = [
         (index, row, col)
         for index, scene in enumerate(scenes)
-        for row, col in covering_origins(scene.height, scene.width, size, overlap)
+        for row, col in TileGrid(scene.height, scene.width, size, overlap).origins
     ]
     return Patches(scenes, origins, size)
 
@@ -134,7 +134,7 @@ def score(
 @pytest.mark.parametrize("overlap", [0, 5])
 def test_every_pixel_is_counted_once_on_any_size(size: tuple[int, int], overlap: int) -> None:
     scene = PlainScene("Scene01", *size)
-    report, (result,) = score(Obedient(), covering([scene], 16, overlap))
+    report, (result,) = score(Obedient(), covering([scene], 16, overlap), overlap=overlap)
     expected = np.zeros((T, T), int)
     np.add.at(expected, (scene.label.numpy(), scene.answer.numpy()), 1)
     assert report["confusion_matrix"]["moment"] == expected.tolist()
@@ -246,7 +246,8 @@ def test_a_short_last_batch_and_batches_across_scenes_lose_nothing(counted_once:
 
 def test_the_batch_size_changes_no_score() -> None:
     scenes = [PlainScene(f"Scene{n:02d}", 19, 23, seed=n) for n in range(2)]
-    reports = [score(Obedient(), covering(scenes, 8, 2), batch_size=b)[0] for b in (1, 7, 100)]
+    patches = covering(scenes, 8, 2)
+    reports = [score(Obedient(), patches, b, overlap=2)[0] for b in (1, 7, 100)]
     assert reports[0] == reports[1] == reports[2]
 
 

@@ -107,13 +107,16 @@ def report(folder: Path) -> dict[str, Any]:
 def test_training_leaves_weights_table_curve_and_settings(trained: Any) -> None:
     name, _, folder, shown = trained
     assert {path.name for path in folder.iterdir()} == {
-        "best.pth", "last.pth", "metrics.csv", "learning_curve.png", "settings.json",
+        "best.pth", "last.pth", "previous.pth", "metrics.csv", "timing.csv", "steps.jsonl",
+        "learning_curve.png", "confusion.png", "validation_maps.png", "settings.json",
         "environment.json",
     }  # fmt: skip
     (row,) = read_csv_rows(folder / "metrics.csv")
     columns = {"train_loss", "val_loss", "val_area_f1", "val_moment_f1_macro_all"}
-    columns |= {"val_moment_kappa", "learning_rate", "patches_per_second", "memory_gib"}
+    columns |= {"val_moment_kappa", "learning_rate"}
     assert columns <= set(row)
+    (timing,) = read_csv_rows(folder / "timing.csv")
+    assert set(timing) == {"epoch", "seconds", "patches_per_second", "memory_gib"}
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     assert (settings["width"], settings["epochs"], settings["attention"]) == (8, 1, "spatial")
     assert "changed: " in shown
@@ -137,9 +140,12 @@ def test_a_used_folder_is_refused_resumed_and_overwritten(
     assert code == 2
     assert "--overwrite" in errors
     assert "--resume" in errors
-    longer = [*flags[:-4], "--epochs", "2", "--device", "cpu"]
-    code, shown, errors = inside("Train_Dynamic", *longer, "--resume")
+    more = ("--output-dir", tmp_path / "lauf", "--resume", "--epochs", "2")
+    code, shown, errors = inside("Train_Dynamic", *more)
     assert (code, "after epoch 1" in shown) == (0, True), errors
+    assert "other settings than at first: epochs 1 → 2" in shown
+    (line,) = (tmp_path / "lauf" / "resumed.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line)["changed"] == {"epochs": [1, 2]}
     table = tmp_path / "lauf" / "metrics.csv"
     assert [row["epoch"] for row in read_csv_rows(table)] == ["1", "2"]
     assert inside("Train_Dynamic", *flags, "--overwrite")[0] == 0

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.score_tables import PAGES, TABLES
+from benchmarks.tables import filled
 from utils.checkpoint import load_checkpoint
 from utils.files import sha256
 from utils.settings import REPOSITORY
@@ -43,6 +46,19 @@ def numbers(scores: dict[str, Any]) -> list[str]:
 def test_the_page_of_results_quotes_its_files(cells: str, file: str) -> None:
     shown = [cell.strip() for cell in cells.split("|")][1:]
     assert shown == numbers(json.loads((RESULTS.parent / file).read_text("utf-8")))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_tables_are_made_from_the_files(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert filled(text, TABLES) == text, "run: python benchmarks/score_tables.py"
+    wrong = text.replace("76.", "77.")
+    assert filled(wrong, TABLES) != wrong  # a number that no file holds is noticed
+
+
+def test_every_table_is_shown_once() -> None:
+    text = "".join(page.read_text("utf-8") for page in PAGES)
+    assert sorted(re.findall(r"<!-- table: (\w+) -->", text)) == sorted(TABLES)
 
 
 def test_every_file_of_results_is_quoted() -> None:

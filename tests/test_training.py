@@ -2,104 +2,47 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from data_processing.augmentation import FlipRotate
-from models import CAIMNet, CAIMNetOutput, area_prob_from_moment
+from models import CAIMNetOutput, area_prob_from_moment
+from tests.easy_patches import (
+    ARGUMENTS,
+    FACTS,
+    SIZE,
+    TASK,
+    EasyPatches,
+    T,
+    assert_same_weights,
+    batches,
+    network,
+    run,
+    table,
+)
+from tests.one_pass import one_pass
 from utils import training
 from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.errors import CaimError, CheckpointError, UserError
-from utils.loading import Batches
+from utils.journal import Journal
 from utils.losses import caim_loss
+from utils.plan import TrainingPlan, learning_rate
 from utils.run_log import open_run_folder, read_csv_rows
-from utils.training import SELECTION, TrainingPlan, fit, learning_rate, run_epoch
+from utils.task import CaimTask
+from utils.training import fit
 
-T, C, SIZE = 3, 2, 8
-CPU = torch.device("cpu")
-ARGUMENTS = {"in_channels": C, "num_dates": T, "width": 8}
-FACTS = {"name": "easy", "num_dates": T}
-TIMING = {"patches_per_second", "memory_gib", "seconds"}
-
-
-class EasyPatches(Dataset[dict[str, Any]]):
-    """Noise that gets brighter for good from the moment on: nothing easier to learn."""
-
-    def __init__(
-        self, number: int, seed: int = 0, transform: Callable[[dict[str, Any]], Any] | None = None
-    ) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        self.transform = transform
-        self.label = torch.zeros(number, SIZE, SIZE, dtype=torch.int64)
-        self.label[:, :4, :4], self.label[:, 4:, 4:] = 1, 2
-        self.images = 0.1 * torch.rand(number, T, C, SIZE, SIZE, generator=generator)
-        for t in range(1, T):
-            self.images[:, t] += ((self.label > 0) & (self.label <= t)).float()[:, None]
-
-    def __len__(self) -> int:
-        return len(self.label)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        moment = self.label[index].clone()
-        sample = {
-            "images": self.images[index],
-            "moment_label": moment,
-            "area_label": torch.where(moment < 0, -1, (moment > 0).long()),
-            "aoi": f"Scene{index:02d}",
-        }
-        return self.transform(sample) if self.transform else sample
-
-
-def network(**arguments: Any) -> CAIMNet:
-    torch.manual_seed(5)
-    return CAIMNet(**(ARGUMENTS | arguments))
-
-
-def batches(dataset: Dataset[dict[str, Any]], size: int = 2, **options: Any) -> Batches:
-    return Batches(dataset, size, device=CPU, **options)
-
-
-def run(folder: Path, plan: TrainingPlan, resume: bool = False, **options: Any) -> dict[str, Any]:
-    """Train afresh, or resume, on five easy patches in shuffled order."""
-    number = options.pop("number", 5)
-    train = batches(
-        EasyPatches(number, transform=options.pop("transform", None)),
-        shuffle=True,
-        seed=plan.seed,
-        num_workers=options.pop("num_workers", 0),
-    )
-    val = batches(EasyPatches(3, seed=1))
-    template = Checkpoint("caim_net", ARGUMENTS, {}, data=FACTS)
-    return fit(network(), train, val, plan, folder, template, resume)
-
-
-def table(folder: Path) -> list[dict[str, str]]:
-    """metrics.csv without the columns that depend on the machine's mood."""
-    rows = read_csv_rows(folder / "metrics.csv")
-    return [{k: v for k, v in row.items() if k not in TIMING} for row in rows]
-
-
-def weights(folder: Path, name: str = "last.pth") -> dict[str, Tensor]:
-    return load_checkpoint(folder / name).state_dict
-
-
-def assert_same_weights(first: Path, second: Path) -> None:
-    a, b = weights(first), weights(second)
-    assert all(torch.equal(a[name], b[name]) for name in a)
+SELECTION = TASK.selection
 
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than an epoch of these."""
-    monkeypatch.setattr(training, "draw_learning_curve", lambda path, _rows: path.touch())
+    monkeypatch.setattr(Journal, "draw", lambda self, *_: None)
 
 
 # ------------------------------------------------------------------ learning
@@ -109,10 +52,10 @@ def test_two_easy_patches_are_learnt_by_heart() -> None:
     patches, ours = batches(EasyPatches(2)), network()
     plan = TrainingPlan(epochs=40, lr=1e-2)
     optimizer = torch.optim.Adam(ours.parameters())
-    first = run_epoch("train", ours, patches, plan, 0, optimizer).losses["loss"]
+    first = one_pass(ours, TASK, patches, plan, 0, optimizer).losses["loss"]
     for epoch in range(1, 40):
-        last = run_epoch("train", ours, patches, plan, epoch, optimizer).losses["loss"]
-    scores = run_epoch("val", ours, patches, plan, 0).scores
+        last = one_pass(ours, TASK, patches, plan, epoch, optimizer).losses["loss"]
+    scores = one_pass(ours, TASK, patches, plan, 0).scores
     assert last < 0.5 * first  # the stacked softmaxes keep it from falling much further
     assert scores["moment_f1_macro_all"] > 0.9
     assert scores["area_f1"] > 0.9
@@ -122,9 +65,7 @@ def test_training_learns_with_bfloat16_too() -> None:
     patches, ours = batches(EasyPatches(2)), network()
     plan = TrainingPlan(epochs=30, lr=1e-2, precision="bfloat16")
     optimizer = torch.optim.Adam(ours.parameters())
-    losses = [
-        run_epoch("train", ours, patches, plan, e, optimizer).losses["loss"] for e in range(30)
-    ]
+    losses = [one_pass(ours, TASK, patches, plan, e, optimizer).losses["loss"] for e in range(30)]
     assert losses[-1] < 0.8 * losses[0]
 
 
@@ -200,6 +141,14 @@ def test_nothing_left_to_resume_and_nothing_to_resume_from_are_told(tmp_path: Pa
         run(tmp_path / "nowhere", TrainingPlan(epochs=1), resume=True)
 
 
+def test_a_run_killed_before_its_first_checkpoint_is_resumed_from_its_first_step(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "settings.json").write_text("{}")
+    run(tmp_path, TrainingPlan(epochs=1), resume=True)
+    assert [row["epoch"] for row in table(tmp_path)] == ["1"]
+
+
 def test_a_lost_or_longer_table_is_restored_from_the_weights_file(tmp_path: Path) -> None:
     run(tmp_path, TrainingPlan(epochs=2))
     before = table(tmp_path)
@@ -212,9 +161,16 @@ def test_a_lost_or_longer_table_is_restored_from_the_weights_file(tmp_path: Path
 def test_weights_of_other_settings_are_not_resumed(tmp_path: Path) -> None:
     run(tmp_path, TrainingPlan(epochs=1))
     template = Checkpoint("caim_net", ARGUMENTS | {"width": 16}, {}, data=FACTS)
-    patches = batches(EasyPatches(2))
+    train, val = batches(EasyPatches(5)), batches(EasyPatches(3, seed=1))
+    plan = TrainingPlan(epochs=2)
     with pytest.raises(CheckpointError, match=r"settings\.json"):
-        fit(network(width=16), patches, patches, TrainingPlan(epochs=2), tmp_path, template, True)
+        fit(network(width=16), TASK, train, val, plan, tmp_path, template, resume=True)
+
+
+def test_other_data_are_not_resumed(tmp_path: Path) -> None:
+    run(tmp_path, TrainingPlan(epochs=1))
+    with pytest.raises(UserError, match="train patches 5 then, 6 now"):
+        run(tmp_path, TrainingPlan(epochs=2), resume=True, number=6)
 
 
 def test_a_run_without_resume_starts_afresh_in_a_used_folder(tmp_path: Path) -> None:
@@ -251,11 +207,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_naming_epoch_step_and_scene(
     template = Checkpoint("caim_net", ARGUMENTS, {}, data=FACTS)
     train = batches(patches)
     with pytest.raises(CaimError) as caught:
-        fit(network(), train, train, TrainingPlan(epochs=1), tmp_path, template)
+        fit(network(), TASK, train, train, TrainingPlan(epochs=1), tmp_path, template)
     text = str(caught.value)
     assert "epoch 1, step 2, AOIs Scene02, Scene03" in text
     assert "--lr" in text
-    assert not (tmp_path / "last.pth").exists()
+    kept = torch.load(tmp_path / "bad_batch.pth", weights_only=True)
+    assert (kept["epoch"], kept["step"]) == (1, 2)
+    torch.testing.assert_close(kept["batch"]["images"], patches.images[2:4], equal_nan=True)
+    last = load_checkpoint(tmp_path / "last.pth")
+    assert all(value.isfinite().all() for value in last.state_dict.values())
 
 
 @pytest.mark.parametrize(
@@ -268,17 +228,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_naming_epoch_step_and_scene(
 def test_class_factors_of_another_number_are_told(
     name: str, given: tuple[float, ...], message: str
 ) -> None:
-    fields = {f.name: f.default for f in dataclasses.fields(TrainingPlan)}
-    settings = SimpleNamespace(**fields | {"epochs": 1, name: given})
     with pytest.raises(UserError, match=message):
-        TrainingPlan.from_settings(settings, 3)
+        CaimTask(T, **{name: given})
 
 
 def test_nothing_to_train_on_is_told(tmp_path: Path) -> None:
     template = Checkpoint("caim_net", ARGUMENTS, {}, data=FACTS)
     none = batches(EasyPatches(3), size=4, drop_last=True)
     with pytest.raises(UserError, match="found 0 training and 2 validation batches"):
-        fit(network(), none, batches(EasyPatches(3)), TrainingPlan(1), tmp_path, template)
+        fit(network(), TASK, none, batches(EasyPatches(3)), TrainingPlan(1), tmp_path, template)
 
 
 def test_a_batch_without_any_label_is_survived() -> None:
@@ -287,7 +245,7 @@ def test_a_batch_without_any_label_is_survived() -> None:
     ours = network()
     before = {name: value.clone() for name, value in ours.state_dict().items()}
     sgd = torch.optim.SGD(ours.parameters())
-    done = run_epoch("train", ours, batches(patches), TrainingPlan(1), 0, sgd)
+    done = one_pass(ours, TASK, batches(patches), TrainingPlan(1), 0, sgd)
     assert done.losses["loss"] == 0
     assert done.scores["area_f1"] == 0
     assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
@@ -321,7 +279,7 @@ def test_a_step_goes_no_further_than_the_clipped_gradient(
     ours, patches = network(dropout=0.0), batches(EasyPatches(2))
     before = nn.utils.parameters_to_vector(ours.parameters()).detach().clone()
     sgd = torch.optim.SGD(ours.parameters())
-    run_epoch("train", ours, patches, TrainingPlan(1, lr=1.0, clip_norm=clip), 0, sgd)
+    one_pass(ours, TASK, patches, TrainingPlan(1, lr=1.0, clip_norm=clip), 0, sgd)
     step = (nn.utils.parameters_to_vector(ours.parameters()) - before).norm().item()
     if moved is None:
         assert step > 1e-2
@@ -338,7 +296,7 @@ def test_rebuilding_the_optimiser_forgets_its_moments_every_epoch(
     def look(_text: str) -> None:
         if (tmp_path / "last.pth").exists():
             state = load_checkpoint(tmp_path / "last.pth").resume["optimizer"]["state"]
-            seen.append(int(state[0]["step"]))
+            seen.extend([int(state[0]["step"])] if state else [])
 
     monkeypatch.setattr(training, "say", look)
     run(tmp_path, TrainingPlan(epochs=3, rebuild_optimizer=rebuild))
@@ -348,16 +306,16 @@ def test_rebuilding_the_optimiser_forgets_its_moments_every_epoch(
 def test_validation_changes_no_weight_and_draws_no_dropout() -> None:
     ours, patches = network(), batches(EasyPatches(3))
     before = {name: value.clone() for name, value in ours.state_dict().items()}
-    losses = [run_epoch("val", ours, patches, TrainingPlan(1), 0).losses for _ in range(2)]
+    losses = [one_pass(ours, TASK, patches, TrainingPlan(1), 0).losses for _ in range(2)]
     assert losses[0] == losses[1]
     assert not ours.training
     assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
 
 
-def test_class_factors_of_the_plan_reach_the_loss() -> None:
+def test_class_factors_of_the_task_reach_the_loss() -> None:
     ours, patches = network().eval(), EasyPatches(2)
     factors = {"area_factors": (5.5, 1.0), "moment_factors": (5.5, 1.0, 2.0)}
-    found = run_epoch("val", ours, batches(patches), TrainingPlan(1, **factors), 0).losses
+    found = one_pass(ours, CaimTask(T, **factors), batches(patches), TrainingPlan(1), 0).losses
     with torch.inference_mode():
         expected = caim_loss(ours(patches.images), patches.label.sign(), patches.label, **factors)
     names = ("loss", "loss_area", "loss_moment", "loss_fine")
@@ -379,9 +337,9 @@ class Scripted(nn.Module):
         moment = (images[:, 1, 0] < 0.5).long() + (images[:, 2, 0] < 0.5).long()
         moment = torch.where(moment == 2, 0, moment + 1)  # bright at date 1: 1, at date 2: 2
         if not self.training:
-            wrong = torch.arange(SIZE) >= self.right[self.calls] * SIZE
-            moment[:, wrong] = 0
-            self.calls += 1
+            right = self.right[min(self.calls, len(self.right) - 1)]
+            moment[:, torch.arange(SIZE) >= right * SIZE] = 0
+            self.calls += len(images) > 1  # single ones are drawn, not scored
         prob = nn.functional.one_hot(moment, T).permute(0, 3, 1, 2).float() * (1 + 0 * self.weight)
         return CAIMNetOutput(area_prob_from_moment(prob), prob, torch.stack([prob] * 4, dim=1))
 
@@ -390,7 +348,7 @@ def test_best_is_the_epoch_with_the_highest_validation_moment_f1(tmp_path: Path)
     scripted = Scripted([0.5, 1.0, 0.75, 1.0])
     template = Checkpoint("caim_net", ARGUMENTS, {}, data=FACTS)
     patches = batches(EasyPatches(2))
-    best = fit(scripted, patches, patches, TrainingPlan(4), tmp_path, template)
+    best = fit(scripted, TASK, patches, patches, TrainingPlan(4), tmp_path, template)
     assert best["epoch"] == 2  # of equal ones the first
     assert load_checkpoint(tmp_path / "best.pth").training["epoch"] == 2
     assert load_checkpoint(tmp_path / "last.pth").training["epoch"] == 4
@@ -402,7 +360,7 @@ def test_best_is_the_epoch_with_the_highest_validation_moment_f1(tmp_path: Path)
 def test_the_last_patch_of_a_short_batch_counts_in_validation() -> None:
     patches = EasyPatches(5)
     patches.label[:4][patches.label[:4] == 2] = -1  # moment 2 is known in the last patch only
-    scores = run_epoch("val", Scripted([1.0] * 3), batches(patches), TrainingPlan(1), 0).scores
+    scores = one_pass(Scripted([1.0] * 3), TASK, batches(patches), TrainingPlan(1), 0).scores
     assert scores["moment_f1_macro_all"] == 1.0
     assert scores["moment_f1_macro_change"] == 1.0
 
@@ -412,15 +370,24 @@ def test_a_run_leaves_its_table_weights_and_curve(
 ) -> None:
     monkeypatch.undo()  # draw
     run(tmp_path, TrainingPlan(epochs=2, lr=1e-3))
-    names = {"metrics.csv", "best.pth", "last.pth", "learning_curve.png"}
-    assert {path.name for path in tmp_path.iterdir()} == names
-    assert (tmp_path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    pictures = {"learning_curve.png", "confusion.png", "validation_maps.png"}
+    tables = {"metrics.csv", "timing.csv", "steps.jsonl"}
+    weights = {"best.pth", "last.pth", "previous.pth"}
+    assert {path.name for path in tmp_path.iterdir()} == pictures | tables | weights
+    for name in pictures:
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     row = read_csv_rows(tmp_path / "metrics.csv")[1]
     for column in ("train_loss", "val_loss", "val_area_f1", "val_moment_kappa", "learning_rate"):
         assert float(row[column]) >= -1
-    assert set(row) >= TIMING
+    timing = read_csv_rows(tmp_path / "timing.csv")[1]
+    assert set(timing) == {"epoch", "seconds", "patches_per_second", "memory_gib"}
+    steps = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
+    assert [(step["epoch"], step["step"]) for step in steps] == [
+        (epoch, step) for epoch in (1, 2) for step in (1, 2, 3)
+    ]
+    assert {"loss", "gradient_norm", "learning_rate"} < set(steps[0])
     last = load_checkpoint(tmp_path / "last.pth")
     assert (last.arguments, last.data["name"], last.training["epoch"]) == (ARGUMENTS, "easy", 2)
-    assert set(last.resume) == {"optimizer", "rows"}
+    assert {"optimizer", "rows", "position", "random", "processes", "data"} < set(last.resume)
     assert load_checkpoint(tmp_path / "best.pth").resume == {}
     assert "epoch 2/2" in capsys.readouterr().out

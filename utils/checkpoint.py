@@ -33,6 +33,7 @@ from utils.progress import say
 __all__ = [
     "FORMAT",
     "Checkpoint",
+    "check_windows",
     "load_checkpoint",
     "load_for_scoring",
     "network_to_train",
@@ -237,7 +238,7 @@ def network_to_train(
                 f"{settings.checkpoint}: found weights with {name}={loaded.arguments.get(name)}, "
                 f"expected {arguments[name]}; use weights of the same data set."
             )
-    _check_windows(loaded, settings.checkpoint, settings.batch_size, settings.patch_size)
+    check_windows(loaded, settings.checkpoint, settings.batch_size, settings.patch_size)
     changed = {k: v for k, v in loaded.arguments.items() if arguments.get(k, v) != v}
     if changed:
         say(f"the model is built as in that file, not by the flags: {changed}")
@@ -289,7 +290,7 @@ def load_for_scoring(settings: Any, facts: Mapping[str, Any]) -> Checkpoint:
         )
     if settings.share_cam:
         loaded = share_cam(loaded)
-    _check_windows(loaded, settings.checkpoint, settings.batch_size, patch_size)
+    check_windows(loaded, settings.checkpoint, settings.batch_size, patch_size)
     chosen = {"patch_size": patch_size, "pixel_scale": _scale(settings, loaded)}
     return replace(loaded, data={**facts, **loaded.data, **chosen})
 
@@ -300,16 +301,34 @@ def share_cam(loaded: Checkpoint) -> Checkpoint:
     Raises:
         UserError: They are shared already.
     """
-    if loaded.arguments.get("cam") != "per_window":
+    kind = loaded.arguments.get("cam", "shared")
+    if kind != "per_window":
         raise UserError(
-            f"--share-cam: found CAM weights that are {loaded.arguments.get('cam')}, expected "
-            "per_window; leave the flag out."
+            f"--share-cam: found CAM weights that are {kind}, expected per_window; leave the flag "
+            "out."
         )
     state, spread = share_cam_weights(loaded.state_dict)
     for name, (std, largest) in spread.items():
         say(f"{name}: shared; the spread over windows dropped: std {std:.2e}, max {largest:.2e}")
     arguments = {k: v for k, v in loaded.arguments.items() if k != "cam_windows"}
     return replace(loaded, state_dict=state, arguments={**arguments, "cam": "shared"})
+
+
+def check_windows(loaded: Checkpoint, path: Path, batch_size: int, patch_size: int) -> None:
+    """Refuse batch and patch sizes that per-window CAM weights have no place for.
+
+    Raises:
+        UserError: They do not go together.
+    """
+    windows = loaded.arguments.get("cam_windows")
+    if windows and (batch_size > windows[0] or patch_size != windows[1]):
+        raise UserError(
+            f"{path}: its per-window CAM weights belong to batches of {windows[0]} patches of "
+            f"{windows[1]}×{windows[2]}; found --batch-size {batch_size} --patch-size "
+            f"{patch_size}. Use --batch-size {windows[0]} or less and --patch-size {windows[1]}, "
+            "or share the weights (--share-cam of Test_*.py, Predict.py and "
+            "utils/convert_checkpoint.py)."
+        )
 
 
 def read_state_file(path: Path) -> dict[str, Any]:
@@ -349,18 +368,6 @@ def read_state_file(path: Path) -> dict[str, Any]:
             "the network's state_dict()."
         )
     return dict(content)
-
-
-def _check_windows(loaded: Checkpoint, path: Path, batch_size: int, patch_size: int) -> None:
-    """Refuse batch and patch sizes that per-window CAM weights have no place for."""
-    windows = loaded.arguments.get("cam_windows")
-    if windows and (batch_size > windows[0] or patch_size != windows[1]):
-        raise UserError(
-            f"{path}: its per-window CAM weights belong to batches of {windows[0]} patches of "
-            f"{windows[1]}×{windows[2]}; found --batch-size {batch_size} --patch-size "
-            f"{patch_size}. Use --batch-size {windows[0]} or less and --patch-size {windows[1]}, "
-            "or share the weights (--share-cam of Test_*.py and utils/convert_checkpoint.py)."
-        )
 
 
 def _refuse_what_is_no_torch_file(path: Path) -> None:

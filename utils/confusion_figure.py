@@ -35,7 +35,7 @@ def confusion_figure(matrices: Mapping[str, Matrix], title: str) -> Figure:
     height = 1.9 + CELL * max(3, *(len(matrix) for matrix in matrices.values()))
     figure = Figure(figsize=(sum(widths), height), facecolor="white")
     FigureCanvasAgg(figure)
-    figure.set_layout_engine("constrained")
+    figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.15)
     figure.suptitle(title, fontsize=CAPTION_POINTS + 2, fontweight="bold", color=INK)
     plots = figure.subplots(1, len(matrices), squeeze=False, width_ratios=widths)[0]
     for plot, (name, matrix) in zip(plots, matrices.items(), strict=True):

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from utils.files import atomic_path
 from utils.map_colors import NO_DATA_COLOR, moment_colors, paint_moments, visible_image
-from utils.map_figure import Legend, Panel, map_figure
+from utils.map_figure import Legend, Panel, map_figure, save_figure
 
 __all__ = ["EpochMaps"]
 
@@ -113,8 +112,7 @@ class EpochMaps:
             [self._legend()],
             columns=3 + len(self._kept),
         )
-        with atomic_path(path) as partial:
-            figure.savefig(partial, format="png")
+        save_figure(figure, path)
 
     def _thinned(self) -> list[int]:
         """Kept epochs that stay: multiples of the spacing, the first and the last."""

@@ -7,6 +7,7 @@ Not in the paper.
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import threading
@@ -80,11 +81,11 @@ class DataError(CaimError):
 def run_program(main: Callable[[], None]) -> NoReturn:
     """Run a program's main function and leave with the exit code its outcome calls for.
 
-    Args:
-        main: The program; it returns when all is done and raises otherwise.
-
     SIGTERM arrives in ``main`` as :class:`Terminated`, Ctrl-C as KeyboardInterrupt, so that what
     is open is closed and no half file stays.
+
+    Args:
+        main: The program; it returns when all is done and raises otherwise.
 
     Raises:
         SystemExit: Always, with the code of the module's docstring.
@@ -102,15 +103,28 @@ def run_program(main: Callable[[], None]) -> NoReturn:
     except Terminated:
         print("terminated", file=sys.stderr)
         sys.exit(Terminated.exit_code)
-    except Exception:
-        traceback.print_exc()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            _say_bug()
         print(
-            "error: the program failed inside; the lines above say where. "
-            "docs/troubleshooting.md lists known causes.",
+            f"error: the disk is full ({error}); what is finished is kept. Make room, then run the "
+            "program again, with --resume where it has that flag.",
             file=sys.stderr,
         )
         sys.exit(1)
+    except Exception:
+        _say_bug()
     sys.exit(0)
+
+
+def _say_bug() -> NoReturn:
+    traceback.print_exc()
+    print(
+        "error: the program failed inside; the lines above say where. "
+        "docs/troubleshooting.md lists known causes.",
+        file=sys.stderr,
+    )
+    sys.exit(1)
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

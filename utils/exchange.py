@@ -36,8 +36,9 @@ class GatheredBatch:
 
         A process without a patch of the batch computes one that does not count: it is left out.
         """
-        # in float32: gloo sends no bfloat16
-        joined: Tensor = _Gather.apply(values.float(), self)  # type: ignore[no-untyped-call]
+        # gloo sends no bfloat16
+        sent = values.float() if values.dtype == torch.bfloat16 else values
+        joined: Tensor = _Gather.apply(sent, self)  # type: ignore[no-untyped-call]
         return joined.to(values.dtype)
 
 

@@ -7,6 +7,7 @@ Not in the paper.
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ COLLAPSE_EPOCHS = 5
 """After so many epochs in a row without a single changed pixel predicted, a warning is given."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NEXT_TO_NOTHING = 16 << 20  # bytes
 KILLED = ("is killed by signal", "exited unexpectedly")
 NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 
@@ -83,8 +85,8 @@ def reading_failure(error: Exception) -> CaimError | None:
     if isinstance(error, OSError) or type(error).__module__.startswith("rasterio"):
         return DataError(
             "training: a batch could not be read",
-            [f"{text.splitlines()[0] if text else type(error).__name__}, expected the files that "
-             "were there at the start"],
+            [f"{_reason(text) or type(error).__name__}, expected the files that were there at "
+             "the start"],
             "Were scenes moved or deleted, or is a disk not mounted? Put them back and resume.",
         )  # fmt: skip
     return None
@@ -122,12 +124,12 @@ def writing(what: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        number = getattr(error, "errno", None)
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        is_write = isinstance(error, OSError) or "writ" in text or "file" in text
-        if not is_write:
+        system = _system_error(error)
+        if system is None and "inline_container" not in str(error):  # torch.save's own words
             raise
-        cause = "the disk is full" if number in FULL else "it cannot be written"
+        text = str(system or error).splitlines()[0]
+        full = system.errno in FULL if system else _is_nearly_full(what)
+        cause = "the disk is full" if full else "it cannot be written"
         raise CaimError(
             f"{what}: {cause} ({text}). The checkpoint before is intact; make room or give rights, "
             "then go on with --resume."
@@ -152,3 +154,24 @@ def warn_of_collapse(epochs: int) -> None:
             "That may pass, but often does not: try a higher --lr, a smaller --batch-size, "
             "--augment, or --area-factors none --moment-factors none."
         )
+
+
+def _reason(text: str) -> str:
+    """What an error says in one line; one from a reading process ends with its own words."""
+    lines = [line for line in text.splitlines() if line.strip()] or [""]
+    return lines[-1] if lines[0].startswith("Caught ") else lines[0]
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """The system's error among those that led to this one."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _is_nearly_full(path: Path) -> bool:
+    """Whether the disk of a file has next to no room."""
+    try:
+        return shutil.disk_usage(path.parent).free < NEXT_TO_NOTHING
+    except OSError:
+        return False

@@ -8,7 +8,9 @@ they hold files open and decoded. Not in the paper.
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -225,10 +227,19 @@ def share_of(batch: int, rank: int, size: int) -> tuple[int, int]:
 def _leave_signals_to_the_parent(_worker: int) -> None:
     """Ctrl-C and a cluster's SIGTERM reach the whole group; who reads must outlive the last step.
 
-    A reading process ends when the training process does.
+    The training process ends its reading processes by SIGTERM, too: that one is obeyed. Where
+    the system does not tell who sends a signal (not Linux), every SIGTERM is.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_the_parent_says, daemon=True).start()
+
+
+def _end_when_the_parent_says() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def to_device(batch: Sample, device: torch.device) -> Sample:

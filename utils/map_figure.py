@@ -10,15 +10,26 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from utils.files import atomic_path
 from utils.map_colors import Color, Pixels
 
-__all__ = ["CAPTION_POINTS", "FRAME", "INK", "TEXT_POINTS", "Legend", "Panel", "map_figure"]
+__all__ = [
+    "CAPTION_POINTS",
+    "FRAME",
+    "INK",
+    "TEXT_POINTS",
+    "Legend",
+    "Panel",
+    "map_figure",
+    "save_figure",
+]
 
 Panel = tuple[str, Pixels]
 Legend = tuple[str, Sequence[tuple[str, Color]]]
@@ -120,6 +131,16 @@ def map_figure(
         _draw_legends(figure, inside, (left, top + 0.04), grid.cell_width)
     _draw_legends(figure, below, (MARGIN, head + grid.rows * grid.row_height), text_width)
     return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, in the format of the suffix, under its final name only when it is whole.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with atomic_path(Path(path)) as partial:
+        figure.savefig(partial, format=Path(path).suffix.lstrip(".").lower() or "png")
 
 
 def _grid(

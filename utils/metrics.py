@@ -120,9 +120,13 @@ class ConfusionMatrix:
         """Add a block of cell numbers to the counts."""
         if cell.device.type == "cpu":
             self._counts += torch.bincount(cell, minlength=self._counts.numel())
-        else:  # bincount would wait for the GPU to tell the largest value
-            one = torch.ones(1, dtype=torch.int64, device=cell.device)
-            self._counts.scatter_add_(0, cell.long(), one.expand(cell.numel()))
+        else:
+            self._add_without_waiting(cell)
+
+    def _add_without_waiting(self, cell: Tensor) -> None:
+        """The same for a GPU, for which bincount would wait to tell the largest value."""
+        one = torch.ones(1, dtype=torch.int64, device=cell.device)
+        self._counts.scatter_add_(0, cell.long(), one.expand(cell.numel()))
 
 
 def area_scores(matrix: Matrix) -> dict[str, float]:

@@ -19,7 +19,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from utils.confusion_figure import confusion_figure
-from utils.files import atomic_path
 from utils.map_colors import (
     AGREEMENT_LEGEND,
     Pixels,
@@ -31,7 +30,16 @@ from utils.map_colors import (
     shared_stretch,
     visible_image,
 )
-from utils.map_figure import CAPTION_POINTS, FRAME, INK, TEXT_POINTS, Legend, Panel, map_figure
+from utils.map_figure import (
+    CAPTION_POINTS,
+    FRAME,
+    INK,
+    TEXT_POINTS,
+    Legend,
+    Panel,
+    map_figure,
+    save_figure,
+)
 from utils.metrics import Matrix
 
 __all__ = [
@@ -87,7 +95,7 @@ def draw_overview(
         ValueError: Sizes differ, or a map holds other values.
         OSError: The file cannot be written.
     """
-    _save(overview_figure(first, last, truth, prediction, dates, title, scores_line), path)
+    save_figure(overview_figure(first, last, truth, prediction, dates, title, scores_line), path)
 
 
 def draw_patch(
@@ -110,7 +118,7 @@ def draw_patch(
         ValueError: Sizes differ, or the label holds other values.
         OSError: The file cannot be written.
     """
-    _save(patch_figure(images, moment_label, dates, title), path)
+    save_figure(patch_figure(images, moment_label, dates, title), path)
 
 
 def draw_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -124,7 +132,7 @@ def draw_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    _save(learning_curve_figure(rows), path)
+    save_figure(learning_curve_figure(rows), path)
 
 
 def draw_confusion(path: Path, matrices: Mapping[str, Matrix], title: str) -> None:
@@ -138,7 +146,7 @@ def draw_confusion(path: Path, matrices: Mapping[str, Matrix], title: str) -> No
     Raises:
         OSError: The file cannot be written.
     """
-    _save(confusion_figure(matrices, title), path)
+    save_figure(confusion_figure(matrices, title), path)
 
 
 def overview_figure(
@@ -254,9 +262,3 @@ def _column(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
         except (TypeError, ValueError):
             values.append(math.nan)
     return values
-
-
-def _save(figure: Figure, path: Path) -> None:
-    """Write a figure under its final name only when it is whole."""
-    with atomic_path(Path(path)) as partial:
-        figure.savefig(partial, format=Path(path).suffix.lstrip(".").lower() or "png")

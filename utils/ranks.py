@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 import torch.distributed as dist
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
@@ -83,7 +83,6 @@ class Ranks:
         self._accelerator = Accelerator(
             cpu=wanted.type == "cpu",
             mixed_precision=MIXED_PRECISION[precision],
-            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
         )
         self.rank: int = self._accelerator.process_index
         self.size: int = self._accelerator.num_processes

@@ -30,7 +30,6 @@ __all__ = [
     "environment",
     "open_run_folder",
     "read_csv_rows",
-    "resume_command",
     "start_run",
     "write_csv_rows",
 ]
@@ -132,14 +131,6 @@ def start_run(name: str, settings: Any, device: torch.device) -> Path:
             "folder with write permission on a disk with room. Name another one."
         ) from error
     return folder
-
-
-def resume_command(folder: Path) -> str:
-    """The command that goes on with the run in a folder, started as this program was."""
-    program = shlex.quote(sys.argv[0] if sys.argv else "")
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", "1")))
-    starter = f"torchrun --nproc_per_node {processes}" if processes > 1 else "python"
-    return f"{starter} {program} --resume --output-dir {shlex.quote(str(folder))}"
 
 
 def environment(device: torch.device | None = None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """From a network and a split to change maps of whole scenes and their scores.
 
 Patches come in the data set's order, scene after scene. In the full protocol the fused moment
-probabilities of overlapping patches are averaged, and every pixel is decided and counted once;
+probabilities of overlapping patches are blended, and every pixel is decided and counted once;
 in the released protocol each patch is decided and counted as it is served.
 
 Protocols: docs/data.md. Not in the paper.
@@ -13,7 +13,7 @@ import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -21,15 +21,18 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models import moment_label_from_prob
+from utils.blending import Blend, decide
 from utils.checkpoint import Checkpoint
 from utils.codes import IGNORE, NO_DATA
 from utils.device import describe_device
 from utils.errors import UserError
 from utils.files import sha256, write_json
-from utils.loading import Batches, to_device
+from utils.loading import Batches
 from utils.metrics import ConfusionMatrix, Matrix, area_scores, moment_errors, moment_scores
-from utils.precision import Precision, autocast
+from utils.precision import Precision
+from utils.prediction import Predicts, TileRunner
 from utils.progress import progress, say
+from utils.tiling import TileGrid
 
 __all__ = ["SceneLike", "SceneResult", "score_scenes", "score_table", "write_scores"]
 
@@ -71,10 +74,14 @@ class SceneResult:
 class _Canvas:
     """Collects the patches of one scene."""
 
-    def __init__(self, scene: SceneLike, num_dates: int, counted_once: bool, blank: bool) -> None:
+    def __init__(
+        self, scene: SceneLike, prob: torch.Tensor, overlap: int, counted_once: bool, blank: bool
+    ) -> None:
         H, W = scene.height, scene.width
-        self.scene, self.counted_once, self.blank = scene, counted_once, blank
-        self.prob = torch.zeros(num_dates, H, W) if counted_once else None
+        num_dates, side = prob.shape[0], prob.shape[-1]
+        self.scene, self.blank = scene, blank
+        grid = TileGrid(H, W, side, overlap) if counted_once else None
+        self.blend = None if grid is None else Blend(grid, num_dates, 0, H)
         self.moment = torch.full((H, W), NO_DATA, dtype=torch.uint8)
         self.covered = torch.zeros(H, W, dtype=torch.bool)
         self.unseen = torch.zeros(H, W, dtype=torch.bool)
@@ -89,11 +96,10 @@ class _Canvas:
         h = min(patch["observed"].shape[0], self.scene.height - row)
         w = min(patch["observed"].shape[1], self.scene.width - col)
         there = (slice(row, row + h), slice(col, col + w))
-        prob = patch["moment_prob"][:, :h, :w]
-        if self.prob is not None:
-            self.prob[:, there[0], there[1]] += prob
+        if self.blend is not None:
+            self.blend.add(row, col, patch["moment_prob"].numpy())
         else:
-            predicted = moment_label_from_prob(prob[None])[0]
+            predicted = moment_label_from_prob(patch["moment_prob"][None, :, :h, :w])[0]
             self.moment[there] = predicted.to(torch.uint8)
             self._count(predicted, patch["moment_label"][:h, :w], patch["area_label"][:h, :w])
         self.covered[there] = True
@@ -103,8 +109,8 @@ class _Canvas:
 
     def finish(self) -> SceneResult:
         """Decide every pixel and count it, if that has not been done patch by patch."""
-        if self.prob is not None:
-            predicted = moment_label_from_prob(self.prob[None])[0]
+        if self.blend is not None:
+            predicted = torch.from_numpy(decide(self.blend.take(self.scene.height))).long()
             self._count(predicted, self.moment_label, self.area_label)
             self.moment = torch.where(self.covered, predicted, NO_DATA).to(torch.uint8)
         if self.blank:
@@ -133,6 +139,7 @@ def score_scenes(
     precision: Precision = "float32",
     counted_once: bool = True,
     blank_unseen: bool = True,
+    overlap: int = 0,
 ) -> dict[str, Any]:
     """Run the network over a split and score it; memory holds one scene's maps at a time.
 
@@ -142,8 +149,9 @@ def score_scenes(
         scenes: The scenes that ``scene_index`` counts through.
         on_scene: Called with each finished scene, to write its maps.
         precision: Of the network's heavy part.
-        counted_once: Full protocol (average overlaps, count each pixel once), or released.
+        counted_once: Full protocol (blend overlaps, count each pixel once), or released.
         blank_unseen: Pixels without data at some date become ``NO_DATA`` in the maps.
+        overlap: Least overlap of the patches in pixels, for the weights of the full protocol.
 
     Returns:
         area, moment: scores as fractions; confusion_matrix of both; scenes: scores per scene.
@@ -151,6 +159,7 @@ def score_scenes(
     results: list[SceneResult] = []
     canvas: _Canvas | None = None
     open_scene = -1
+    runner = TileRunner(cast(Predicts, network), batches.device, precision)
 
     def close() -> None:
         if canvas is not None:
@@ -160,11 +169,10 @@ def score_scenes(
             results[-1].moment = np.empty((0, 0), np.uint8)
             results[-1].moment_label = np.empty((0, 0), np.int64)
 
-    for cpu_batch in progress(batches.epoch(0), "scoring", len(batches), "batch"):
-        batch = to_device(cpu_batch, batches.device)
-        with autocast(batches.device, precision):
-            moment_prob = network.predict(batch["images"]).moment_prob.float().cpu()  # type: ignore[operator]
-        for i, scene_index in enumerate(cpu_batch["scene_index"].tolist()):
+    for batch in progress(batches.epoch(0), "scoring", len(batches), "batch"):
+        moment_prob, finished = runner.start(batch["images"])
+        runner.wait(finished)
+        for i, scene_index in enumerate(batch["scene_index"].tolist()):
             if scene_index != open_scene:
                 close()
                 if any(result.scene is scenes[scene_index] for result in results):
@@ -174,12 +182,11 @@ def score_scenes(
                         "by image_ID, or make it anew with create_xys."
                     )
                 open_scene = scene_index
-                canvas = _Canvas(
-                    scenes[scene_index], moment_prob.shape[1], counted_once, blank_unseen
-                )
+                scene, prob = scenes[scene_index], moment_prob[i]
+                canvas = _Canvas(scene, prob, overlap, counted_once, blank_unseen)
             assert canvas is not None
             keys = ("origin", "observed", "moment_label", "area_label")
-            canvas.add({"moment_prob": moment_prob[i], **{k: cpu_batch[k][i] for k in keys}})
+            canvas.add({"moment_prob": moment_prob[i], **{k: batch[k][i] for k in keys}})
     close()
     return _report(results)
 
@@ -249,7 +256,9 @@ def write_scores(
     protocol = {
         "name": settings.protocol,
         "pixels": "every pixel once" if full else "patches of the index as they are served",
-        "overlaps": "mean of the moment probabilities" if full else "counted as often as served",
+        "overlaps": "weighted mean of the moment probabilities"
+        if full
+        else "counted as often as served",
         "split": settings.split,
         "patch_size": weights.data["patch_size"],
         **({"overlap": settings.overlap} if full else {"stride": settings.stride}),

@@ -1,17 +1,25 @@
-"""Which windows cover a raster.
+"""Which windows cover a raster, and with which weights they are blended where they overlap.
 
-Not in the paper: the released program leaves border strips out.
+Not in the paper: the released program leaves border strips out and lays patches side by side.
 """
 
 from __future__ import annotations
 
-__all__ = ["covering_origins"]
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["WEIGHT_UNIT", "TileGrid"]
+
+WEIGHT_UNIT = 1 << 15
+"""What the weights of all tiles over a row (or a column) of pixels add up to."""
 
 
-def covering_origins(
-    height: int, width: int, tile_size: int, overlap: int = 0
-) -> list[tuple[int, int]]:
-    """Top-left corners (row, column) of square tiles that together cover every pixel.
+@dataclass(frozen=True)
+class TileGrid:
+    """Square tiles that together cover every pixel of a raster.
 
     Tiles lie in rows of step ``tile_size − overlap``; the last of a row or column is shifted back
     to end at the border. A raster smaller than a tile gets one tile that reaches beyond it.
@@ -25,20 +33,77 @@ def covering_origins(
     Raises:
         ValueError: A size is not positive, or the overlap is not smaller than the tile.
     """
-    if min(height, width, tile_size) <= 0 or not 0 <= overlap < tile_size:
-        raise ValueError(
-            f"covering_origins: found a {height}×{width} raster, tile {tile_size}, overlap "
-            f"{overlap}; expected positive sizes and 0 ≤ overlap < tile size."
-        )
-    step = tile_size - overlap
-    return [
-        (row, col)
-        for row in _starts(height, tile_size, step)
-        for col in _starts(width, tile_size, step)
-    ]
+
+    height: int
+    width: int
+    tile_size: int
+    overlap: int = 0
+
+    def __post_init__(self) -> None:
+        sizes = (self.height, self.width, self.tile_size)
+        if min(sizes) <= 0 or not 0 <= self.overlap < self.tile_size:
+            raise ValueError(
+                f"TileGrid: found a {self.height}×{self.width} raster, tile {self.tile_size}, "
+                f"overlap {self.overlap}; expected positive sizes and 0 ≤ overlap < tile size."
+            )
+
+    @functools.cached_property
+    def rows(self) -> tuple[int, ...]:
+        """Top rows of the rows of tiles, ascending."""
+        return _starts(self.height, self.tile_size, self.tile_size - self.overlap)
+
+    @functools.cached_property
+    def cols(self) -> tuple[int, ...]:
+        """Left columns of the columns of tiles, ascending."""
+        return _starts(self.width, self.tile_size, self.tile_size - self.overlap)
+
+    @functools.cached_property
+    def row_weights(self) -> dict[int, NDArray[np.int32]]:
+        """Weights (tile_size,) of a row of tiles by its top row; see :func:`_axis_weights`."""
+        return _axis_weights(self.height, self.tile_size, self.overlap, self.rows)
+
+    @functools.cached_property
+    def col_weights(self) -> dict[int, NDArray[np.int32]]:
+        """Weights (tile_size,) of a column of tiles by its left column."""
+        return _axis_weights(self.width, self.tile_size, self.overlap, self.cols)
+
+    @property
+    def origins(self) -> list[tuple[int, int]]:
+        """Top-left corners (row, column) of all tiles, row by row."""
+        return [(row, col) for row in self.rows for col in self.cols]
+
+    def rows_touching(self, first: int, last: int) -> list[int]:
+        """Top rows of the tiles that have a part in the pixel rows ``first`` … ``last − 1``."""
+        return [row for row in self.rows if row < last and row + self.tile_size > first]
 
 
-def _starts(length: int, tile_size: int, step: int) -> list[int]:
+def _starts(length: int, tile_size: int, step: int) -> tuple[int, ...]:
     last = max(length - tile_size, 0)
-    starts = list(range(0, last, step))
-    return [*starts, last]
+    return (*range(0, last, step), last)
+
+
+def _axis_weights(
+    length: int, tile_size: int, overlap: int, starts: tuple[int, ...]
+) -> dict[int, NDArray[np.int32]]:
+    """Whole weights of each tile along one axis; at every pixel they add up to WEIGHT_UNIT.
+
+    Before rounding a weight rises linearly over ``overlap`` pixels from the tile's edge, so that
+    no seam shows where tiles meet; without overlap it is the same everywhere in the tile.
+    """
+    from_edge = np.minimum(np.arange(tile_size) + 1, tile_size - np.arange(tile_size))
+    ramp = np.minimum(from_edge, max(1, overlap)).astype(np.int64)
+    reach = max(length, tile_size)
+    total = np.zeros(reach, np.int64)
+    for start in starts:
+        total[start : start + tile_size] += ramp
+    given = np.zeros(reach, np.int64)  # rounded down; the first tile over a pixel gets the rest
+    weights = {}
+    for start in starts:
+        weights[start] = ramp * WEIGHT_UNIT // total[start : start + tile_size]
+        given[start : start + tile_size] += weights[start]
+    rest = WEIGHT_UNIT - given
+    for start in starts:
+        weights[start] += rest[start : start + tile_size]
+        rest[start : start + tile_size] = 0
+        weights[start][max(0, length - start) :] = 0  # beyond the raster
+    return {start: weight.astype(np.int32) for start, weight in weights.items()}

@@ -29,6 +29,7 @@ from utils.guards import (
     reading_failure,
     warn_of_collapse,
 )
+from utils.interruption import resume_command
 from utils.journal import Journal
 from utils.keeper import Keeper
 from utils.learner import Batch, Learner
@@ -39,7 +40,6 @@ from utils.progress import progress, say
 from utils.random_state import seed_epoch
 from utils.ranks import RankError, Ranks
 from utils.resume import LAST
-from utils.run_log import resume_command
 from utils.stop import StopWish
 from utils.tally import Tally
 from utils.task import Task

@@ -1,0 +1,126 @@
+"""Map where and when your own city changed: a series of GeoTIFFs to change maps with dates.
+
+    python Predict.py --images city/ --checkpoint best_model/Pretrained_model_Dynamic.pth
+
+Takes co-registered rasters of any size, one a date, with dates in their names. Writes
+runs/predict/<time>/: change_area.tif, change_moment.tif, change_date.tif, change_score.tif,
+quicklook.png, series.gif, report.html, summary.json; docs/predict.md explains each. A 7000×5000
+series takes minutes on a GPU; the small shipped weights take about half an hour on two CPU cores.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from data_processing.area_maps import MapOptions
+from data_processing.area_summary import result_line
+from data_processing.many_areas import map_areas
+from data_processing.raster_series import SeriesOptions
+from data_processing.series_prediction import load_model
+from utils.errors import UserError, run_program
+from utils.interruption import resumable
+from utils.processes import join_processes
+from utils.progress import say
+from utils.run_log import start_run
+from utils.settings import override, setting, to_dict
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One value a line, ordered by how often it is edited; each is also a flag."""
+
+    # paths
+    images: tuple[str, ...] | None = setting(
+        None, "folder, pattern or files of one area; or a folder of folders", "paths", path=True
+    )
+    checkpoint: Path = setting(
+        Path("best_model/Pretrained_model_Dynamic.pth"), "weights, .pth or .onnx"
+    )
+    output_dir: Path | None = setting(None, "results; none = runs/predict/<time>")
+    overwrite: bool = setting(False, "replace results in an output folder that is not empty")
+    resume: bool = setting(False, "go on with the run in --output-dir")
+    # series
+    dates: str | None = setting(
+        None, "dates of the images in the order of their names, with commas", "series"
+    )
+    choose_dates: str | None = setting(
+        None, "of more dates than the weights take: even, first, every:N, or a list"
+    )
+    bands: str | None = setting(None, "band numbers in the weights' order, e.g. 3,2,1,4")
+    align: bool = setting(False, "resample other grids to that of the first image")
+    clouds: tuple[str, ...] | None = setting(
+        None, "cloud masks with dates in their names: 0 clear, 1 or 255 cloud", path=True
+    )
+    min_valid_dates: int | None = setting(
+        None, "dates at which a pixel must be seen; none = all", minimum=1
+    )
+    pixel_scale: Literal["checkpoint", "auto", "stored"] = setting(
+        "checkpoint", "auto = 8-bit / 255, 16-bit / 10000; stored = as they are"
+    )
+    # results
+    polygons: bool = setting(False, "write changed regions to changes.geojson", "results")
+    min_area: float = setting(0.0, "square metres; smaller regions are left out of it", minimum=0)
+    export_onnx: Path | None = setting(None, "write the network as ONNX; images need not be given")
+    # speed
+    batch_size: int = setting(8, "tiles at a time", "speed", minimum=1)
+    memory: float = setting(2.0, "GB that a process may take, GPU memory aside", minimum=0.1)
+    tile_size: int | None = setting(
+        None, "pixels; none = as trained (64 for released weights)", minimum=4, multiple_of=4
+    )
+    overlap: int | None = setting(None, "least overlap of tiles; none = a quarter", minimum=0)
+    share_cam: bool = setting(False, "average per-window CAM weights, for any batch and size")
+    precision: Literal["float32", "bfloat16"] = setting("float32", "bfloat16 = autocast")
+    backend: Literal["torch", "onnx"] = setting("torch", "onnx = run by onnxruntime")
+    compile: bool = setting(False, "torch.compile: pays on some GPUs, not on CPUs seen so far")
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
+
+
+def main() -> None:
+    """Read the weights, map every area."""
+    settings = override(Settings())
+    if settings.images is None and settings.export_onnx is None:
+        raise UserError("--images: found none, expected a folder of GeoTIFFs, a pattern or files.")
+    processes = join_processes()
+    if processes.size > 1 and settings.output_dir is None:
+        raise UserError("several processes share one folder of results: give it by --output-dir.")
+    model = load_model(
+        settings.checkpoint, processes.device_name(settings.device),
+        precision=settings.precision, tile_size=settings.tile_size,
+        pixel_scale=settings.pixel_scale, share_cam=settings.share_cam,
+        compiled=settings.compile, backend=settings.backend,
+    )  # fmt: skip
+    if settings.export_onnx is not None and processes.is_first:
+        model.export(settings.export_onnx)
+    if settings.images is None:
+        return
+    reading = SeriesOptions(
+        settings.dates, settings.choose_dates, settings.bands, settings.align, settings.clouds,
+        settings.min_valid_dates, model.pixel_scale,
+    )  # fmt: skip
+    options = MapOptions(
+        settings.overlap, settings.batch_size, settings.memory, settings.polygons,
+        settings.min_area, settings.resume, to_dict(settings),
+    )  # fmt: skip
+    folder = settings.output_dir
+    if processes.is_first:
+        folder = start_run("predict", settings, model.device)
+    processes.wait_for_all()
+    assert folder is not None
+    with resumable(folder, processes.is_first):
+        summaries = map_areas(settings.images, model, reading, options, folder, processes)
+    processes.leave()
+    if processes.is_first:
+        for summary in summaries:
+            say(f"{summary['area']}: {result_line(summary)}")
+        say(f"maps, pictures, report: {folder}")
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,177 @@
+"""Predict.py on a large raster: its memory, and its speed against the bare network.
+
+    python benchmarks/predict_series.py
+
+Writes a series of 7000×5000 pixels and 6 dates into a temporary folder (generated landscapes,
+repeated), runs Predict.py on it as a user would with the shipped weights, and times the network
+alone on batches of tiles that lie in memory before, and after. With --heights the run is repeated
+on rasters of other heights, whose memory must not differ. Prints a table and writes
+benchmarks/results/predict_series.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.measuring import (
+    PRODUCT_FLOP,
+    RESULTS,
+    in_turns,
+    matrix_product,
+    run_program_measured,
+    table,
+    write_results,
+)
+from data_processing.dataset_spec import DYNAMIC
+from data_processing.series_prediction import load_model
+from utils.device import choose_device
+from utils.errors import run_program
+from utils.files import read_json
+from utils.model import Model
+from utils.progress import progress, say
+from utils.settings import REPOSITORY
+from utils.tiling import TileGrid
+
+__all__ = ["main"]
+
+TILE = 500  # side of the generated scene that the raster is put together from
+BARE_BATCHES = 40
+SHIPPED = REPOSITORY / "best_model" / "Pretrained_model_Dynamic.pth"
+
+
+def main() -> None:
+    """Write the series, run the program, time the network."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--width", type=int, default=5000)
+    parser.add_argument("--heights", type=int, nargs="+", default=[7000])
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--overlap", type=int, default=None)
+    parser.add_argument("--memory", type=float, default=2.0)
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=REPOSITORY / "best_model" / "Pretrained_model_Dynamic.pth",
+    )
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--output-dir", type=Path, default=RESULTS)
+    flags = parser.parse_args()
+    model = load_model(flags.checkpoint, flags.device)
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        pixels = _landscape(Path(scratch))
+        for height in flags.heights:
+            images = Path(scratch) / f"series_{height}"
+            _write_series(images, pixels, height, flags.width)
+            rows.append(_measured(model, images, Path(scratch) / f"maps_{height}", height, flags))
+    head = ["pixels", "tiles", "program, s", "network alone, s", "ratio", "Mpx/s", "memory, GB"]
+    say(table(head, [_line(row) for row in rows]))
+    write_results(
+        "predict_series",
+        {
+            "series": "6 dates, 4 bands, uint16, deflate, tiles of 256; generated, repeated",
+            "checkpoint": flags.checkpoint.name, "tile_size": model.tile_size,
+            "batch_size": flags.batch_size, "memory_gb": flags.memory,
+        },
+        rows, choose_device(flags.device), flags.output_dir,
+    )  # fmt: skip
+
+
+def _line(row: dict[str, Any]) -> list[str]:
+    return [
+        f"{row['width']}×{row['height']}", f"{row['tiles']:,}", f"{row['program_seconds']:.0f}",
+        f"{row['network_seconds']:.0f}", f"{row['ratio']:.3f}",
+        f"{row['megapixels_per_second']:.4f}", f"{row['peak_gb']:.2f}",
+    ]  # fmt: skip
+
+
+def _landscape(folder: Path) -> np.ndarray[Any, Any]:
+    """A generated series (T, C, TILE, TILE)."""
+    run_program_measured(
+        "data_processing/sample_data.py", "--data-root", folder / "sample", "--dataset", "dynamic",
+        "--scene-size", TILE, "--num-train", 1, "--num-val", 1, "--num-test", 1,
+    )  # fmt: skip
+    images = sorted((folder / "sample" / DYNAMIC.images_root / "test").rglob("2*.tif"))
+    series = []
+    for path in images:
+        with rasterio.open(path) as raster:
+            series.append(raster.read())
+    return np.stack(series)
+
+
+def _write_series(folder: Path, pixels: np.ndarray[Any, Any], height: int, width: int) -> None:
+    """One large GeoTIFF a date, written in rows of blocks."""
+    folder.mkdir()
+    profile = {
+        "driver": "GTiff", "height": height, "width": width, "count": pixels.shape[1],
+        "dtype": pixels.dtype.name, "crs": "EPSG:32633", "compress": "deflate", "zlevel": 1,
+        "transform": rasterio.Affine(3.0, 0.0, 500000.0, 0.0, -3.0, 5000000.0),
+        "tiled": True, "blockxsize": 256, "blockysize": 256,
+    }  # fmt: skip
+    repeats = -(-width // TILE)
+    for number, image in enumerate(progress(pixels, "writing series", unit="date")):
+        path = folder / f"{2018 + number // 4}-{1 + 3 * (number % 4):02d}-01.tif"
+        row_of_tiles = np.tile(image, (1, 1, repeats))[:, :, :width]
+        with rasterio.open(path, "w", **profile) as raster:
+            for row in range(0, height, TILE):
+                count = min(TILE, height - row)
+                window = rasterio.windows.Window(0, row, width, count)
+                raster.write(row_of_tiles[:, :count], window=window)
+
+
+def _measured(
+    model: Model, images: Path, maps: Path, height: int, flags: argparse.Namespace
+) -> dict[str, Any]:
+    """Time and memory of one run, the network's own time before and after it."""
+    overlap = model.tile_size // 4 if flags.overlap is None else flags.overlap
+    grid = TileGrid(height, flags.width, model.tile_size, overlap)
+    before = _network_rate(model, flags)
+    seconds, peak = run_program_measured(
+        "Predict.py", "--images", images, "--checkpoint", flags.checkpoint, "--output-dir", maps,
+        "--batch-size", flags.batch_size, "--overlap", overlap, "--memory", flags.memory,
+        "--device", flags.device,
+    )  # fmt: skip
+    after = _network_rate(model, flags)
+    per_batch = statistics.mean([before[0], after[0]])
+    per_row = -(-len(grid.cols) // flags.batch_size)
+    network = per_batch * per_row * len(grid.rows)
+    summary = read_json(maps / "summary.json")
+    return {
+        "width": flags.width, "height": height, "tiles": len(grid.origins), "overlap": overlap,
+        "program_seconds": round(seconds, 1), "rows_seconds": summary["seconds"],
+        "network_seconds": round(network, 1),
+        "network_ms_per_batch": [round(1000 * rate[0], 2) for rate in (before, after)],
+        "sgemm_gflops": [round(rate[1], 1) for rate in (before, after)],
+        "ratio": round(seconds / network, 4),
+        "megapixels_per_second": round(height * flags.width / seconds / 1e6, 5),
+        "peak_gb": round(peak, 3),
+    }  # fmt: skip
+
+
+def _network_rate(model: Model, flags: argparse.Namespace) -> tuple[float, float]:
+    """Seconds of the network alone per batch, and the machine's own rate in GFLOP/s beside it."""
+    side, bands = model.tile_size, len(model.bands)
+    images = torch.rand(flags.batch_size, model.num_dates, bands, side, side)
+    runner = model.runner()
+
+    def run() -> None:
+        runner.wait(runner.start(images)[1])
+
+    product = matrix_product(model.device)
+    seconds = in_turns({"network": run, "product": product}, BARE_BATCHES, warm_up=3)
+    seconds_of = {name: statistics.median(values) for name, values in seconds.items()}
+    return seconds_of["network"], PRODUCT_FLOP / seconds_of["product"] / 1e9
+
+
+if __name__ == "__main__":
+    run_program(main)

@@ -1,0 +1,138 @@
+"""The tables of docs/results.md and of the README's results, made from docs/results/.
+
+    python benchmarks/score_tables.py
+
+Rewrites what stands between "<!-- table: NAME -->" and "<!-- end of table -->"; the text around
+stays. A new result is a metrics.json of a Test program, copied into docs/results/ and named in
+``ROWS`` below with the words that describe it. A test compares pages and files.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.tables import filled, markdown
+from utils.errors import run_program
+from utils.files import atomic_path, read_json
+from utils.progress import say
+from utils.settings import REPOSITORY, program_parser
+
+__all__ = ["PAGES", "ROWS", "TABLES", "main"]
+
+PAGES = (REPOSITORY / "docs" / "results.md", REPOSITORY / "README.md")
+RESULTS = REPOSITORY / "docs" / "results"
+SCORES = (
+    "area F1", "area kappa", "moment F1", "moment F1, change", "moment kappa",
+    "moment error, steps / days", "",
+)  # fmt: skip
+
+ROWS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "generated": (
+        "generated test scenes, protocol full",
+        {
+            "sample_dynamic": "6 dates, best_model/Pretrained_model_Dynamic.pth",
+            "sample_spacenet7": "9 dates, best_model/Pretrained_model_SpaceNet7.pth",
+        },
+    ),
+    "inserted": (
+        "real series, test split, protocol full",
+        {
+            "real_spacenet7_ours": "no factor, lr 2e-3 cosine, width 32, 32×32 patches, "
+            "augmentation; epoch 11 of 20, 42 min on one thread",
+            "real_spacenet7_recipe": "recipe (factor 5.5, lr 1e-4, width 64, 64×64 patches) at "
+            "batch 8; epoch 4 of 6 done, 48 min on one thread",
+        },
+    ),
+    "sentinel": ("protocol full", {"real_dynamic": "both scenes, one matrix"}),
+}
+"""Tables of docs/results.md: heading of the first column, and a row's words by result file."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fill the pages in."""
+    program_parser(__doc__).parse_args(arguments)
+    for page in PAGES:
+        text = filled(page.read_text("utf-8"), TABLES)
+        with atomic_path(page) as partial:
+            partial.write_text(text, "utf-8")
+        say(f"written: {page}")
+
+
+def _scores(name: str) -> Callable[[], str]:
+    """What makes one of the tables of ``ROWS``."""
+    heading, rows = ROWS[name]
+
+    def make() -> str:
+        lines = []
+        for file, words in rows.items():
+            area, moment = _result(file)["area"], _result(file)["moment"]
+            shares = (
+                area["f1"], area["kappa"], moment["f1_macro_all"], moment["f1_macro_change"],
+                moment["kappa"],
+            )  # fmt: skip
+            error = f"{moment['mae_steps']:.2f} / {moment['mae_days']:.0f}"
+            cells = [f"{100 * share:.2f}" for share in shares]
+            lines.append((words, *cells, error, f"[file](results/{file}.json)"))
+        return markdown((heading, *SCORES), lines)
+
+    return make
+
+
+def _scenes() -> str:
+    """Scores of each scene of the real Sentinel-2 series."""
+    rows = _result("real_dynamic")["scenes"]
+    return markdown(
+        ("scene", "pixels", "area F1", "moment kappa", "unchanged pixels called changed"),
+        [
+            (
+                name, f"{row['pixels']:,}", *(
+                    f"{100 * row[key]:.2f}" for key in ("area_f1", "moment_kappa", "area_fpr")
+                ),
+            )
+            for name, row in rows.items()
+        ],
+    )  # fmt: skip
+
+
+def _overview() -> str:
+    """The README's table."""
+    clear_cuts = 100 * _result("real_dynamic")["scenes"]["Scene01"]["area_f1"]
+    return markdown(
+        ("", "DynamicEarthNet", "SpaceNet7"),
+        [
+            ("paper", *["tables not available to us"] * 2),
+            ("authors' weights, this code", "not run (weights not available to us)", "not run"),
+            ("shipped weights, *generated* test scenes",
+             _pair("sample_dynamic"), _pair("sample_spacenet7")),
+            ("shipped weights, real Sentinel-2 clear-cuts, *derived* labels",
+             f"{clear_cuts:.1f} / – (one scene)", "–"),
+            ("trained on real series with *inserted* changes", "–", _pair("real_spacenet7_ours")),
+        ],
+    )  # fmt: skip
+
+
+def _pair(file: str) -> str:
+    """Area F1 and moment F1 of a result."""
+    result = _result(file)
+    return f"{100 * result['area']['f1']:.1f} / {100 * result['moment']['f1_macro_all']:.1f}"
+
+
+def _result(file: str) -> dict[str, Any]:
+    content: dict[str, Any] = read_json(RESULTS / f"{file}.json")
+    return content
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    **{name: _scores(name) for name in ROWS},
+    "scenes": _scenes,
+    "overview": _overview,
+}
+
+
+if __name__ == "__main__":
+    run_program(main)

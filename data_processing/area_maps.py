@@ -1,0 +1,348 @@
+"""One area from its series to its folder of results: maps, numbers, pictures, report.
+
+Rows of the maps are stored as they are finished, so that an interrupted run can go on and several
+processes can share an area; when all rows are there, the first process writes everything else.
+Not in the paper.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data_processing.area_pictures import draw_area
+from data_processing.area_summary import AreaSums, grid_facts, score_tags
+from data_processing.change_polygons import BYTES_PER_PIXEL, write_polygons
+from data_processing.change_rasters import BLOCK, write_change_rasters
+from data_processing.ground_area import PixelAreas
+from data_processing.raster_series import RasterSeries
+from data_processing.rasters import read_map, set_decoded_bytes
+from utils.device import GIB, peak_memory_gib
+from utils.errors import UserError
+from utils.files import read_json, sha256, write_json
+from utils.memory_budget import GB, divide_memory
+from utils.model import Model
+from utils.pipeline import WriteBehind
+from utils.prediction import MapRows, TilePlan, TileRunner, predict_rows
+from utils.processes import Processes
+from utils.progress import say
+from utils.row_store import RowStore
+from utils.run_log import environment
+from utils.tiling import TileGrid
+
+__all__ = ["MapOptions", "map_area", "tile_grid"]
+
+CPU = torch.device("cpu")  # whose peak is that of this process
+UNFINISHED = ".unfinished"
+LAYERS = 2  # change moment and score
+DISK_PER_PIXEL = 12  # bytes at most, of stored rows, drafts and results together
+DISK_FOR_PICTURES = 64 << 20
+
+
+@dataclass(frozen=True)
+class MapOptions:
+    """How areas are mapped; the fields are the flags of Predict.py of the same names.
+
+    Attributes:
+        overlap: Least overlap of tiles in pixels; None = a quarter of a tile.
+        batch_size: Tiles at a time.
+        memory: Most that a process shall hold, in GB.
+        polygons: Whether changed regions are written as GeoJSON.
+        min_area: Regions of less ground, in m², are left out of it.
+        resume: Whether an unfinished area is gone on with.
+        settings: All settings of the run, for summaries.
+    """
+
+    overlap: int | None = None
+    batch_size: int = 8
+    memory: float = 2.0
+    polygons: bool = False
+    min_area: float = 0.0
+    resume: bool = False
+    settings: Mapping[str, Any] | None = None
+
+
+def tile_grid(series: RasterSeries, model: Model, overlap: int | None) -> TileGrid:
+    """The tiles of a series, as large as the model was trained with.
+
+    Raises:
+        UserError: The overlap is not smaller than a tile.
+    """
+    side = model.tile_size
+    chosen = side // 4 if overlap is None else overlap
+    if not 0 <= chosen < side:
+        raise UserError(f"--overlap: found {chosen}, expected 0 … {side - 1}, less than a tile.")
+    return TileGrid(series.height, series.width, side, chosen)
+
+
+def map_area(
+    series: RasterSeries,
+    model: Model,
+    options: MapOptions,
+    folder: Path,
+    processes: Processes | None = None,
+) -> dict[str, Any]:
+    """Map one area and write its folder.
+
+    Args:
+        series: Its images.
+        model: The weights.
+        options: See :class:`MapOptions`.
+        folder: Gets the results; ``.unfinished`` in it is removed at the end.
+        processes: Those that share the work, each calling this with the same arguments.
+
+    Returns:
+        Content of summary.json; nothing in processes other than the first.
+
+    Raises:
+        UserError: Memory or disk do not suffice, or an unfinished run has other settings.
+        DataError: An image cannot be read.
+        CaimError: A tile does not fit into the GPU's memory.
+    """
+    processes = processes or Processes()
+    grid = tile_grid(series, model, options.overlap)
+    job = _job(series, model, grid, options)
+    earlier = _finished(folder, job) if options.resume else None
+    if earlier is not None:
+        say(f"{series.name}: complete already, nothing done")
+        return earlier
+    unfinished = folder / UNFINISHED
+    if processes.is_first:
+        for remark in series.remarks:
+            say(f"{series.name}: {remark}")
+        _check_polygons(series, options)
+        _begin(unfinished, job, options.resume)
+        _check_disk(folder, series)
+    processes.wait_for_all()
+    begun = time.perf_counter()
+    store = RowStore(unfinished / "rows", series.height, series.width, LAYERS)
+    _store_rows(store, series, model, grid, options, processes)
+    processes.wait_for_all()
+    if not processes.is_first:
+        return {}
+    seconds = time.perf_counter() - begun
+    summary = _write_results(series, model, grid, options, folder, store, seconds)
+    write_json(folder / "summary.json", {**summary, "job": job})
+    shutil.rmtree(unfinished, ignore_errors=True)
+    return summary
+
+
+# ───────────────────────────────────────── the rows ─────────────────────────────────────────
+
+
+def _store_rows(
+    store: RowStore,
+    series: RasterSeries,
+    model: Model,
+    grid: TileGrid,
+    options: MapOptions,
+    processes: Processes,
+) -> None:
+    """Compute and store the rows that fall to this process and are not stored yet."""
+    mine = processes.part_of(grid.rows)
+    if not mine:
+        return
+    last_row = grid.rows[-1] == mine[-1]
+    end = series.height if last_row else grid.rows[grid.rows.index(mine[-1]) + 1]
+    gaps = store.gaps(mine[0], end)
+    if not gaps:
+        return
+    runner = model.runner()
+    plan = _planned(runner, series, model, grid, options)
+    note = "" if processes.size == 1 else f", process {processes.rank}"
+
+    def put(rows: MapRows) -> None:
+        store.put(rows.row, np.stack([rows.moment, rows.score]))
+
+    with WriteBehind(put) as write:
+        for first, last in gaps:
+            for rows in predict_rows(runner, series, plan, first, last, note):
+                write(rows)
+    series.close()
+
+
+def _planned(
+    runner: TileRunner, series: RasterSeries, model: Model, grid: TileGrid, options: MapOptions
+) -> TilePlan:
+    """How the raster is gone through with the memory given, after a first batch of zeros.
+
+    That batch shows what the network takes by itself.
+    """
+    plan = model.plan(grid, options.batch_size)
+    bands, T, side = len(series.spec.bands), len(series.dates), grid.tile_size
+    runner.wait(runner.start(torch.zeros(options.batch_size, T, bands, side, side))[1])
+    used = peak_memory_gib(CPU) * GIB
+    budget = divide_memory(
+        options.memory, 0.0 if math.isnan(used) else used, grid, options.batch_size,
+        plan.num_classes, series.bytes_per_pixel, T * bands, series.block_rows,
+    )  # fmt: skip
+    set_decoded_bytes(budget.cache_bytes)
+    return replace(plan, chunk_tiles=budget.chunk_tiles)
+
+
+# ──────────────────────────────────────── the results ────────────────────────────────────────
+
+
+def _write_results(
+    series: RasterSeries,
+    model: Model,
+    grid: TileGrid,
+    options: MapOptions,
+    folder: Path,
+    store: RowStore,
+    seconds: float,
+) -> dict[str, Any]:
+    """Maps, polygons, pictures and report of an area whose rows are stored."""
+    areas = PixelAreas(series.grid)
+    sums = AreaSums(areas, model.num_dates)
+    formula = score_tags(model.bounds)
+    tags = {"SOURCE": f"{model.path.name} {model.checksum}", "AREA": series.name}
+    slabs = write_change_rasters(
+        folder, folder / UNFINISHED, store.slabs(BLOCK), series.grid, series.dates, tags, formula
+    )
+    for row, slab in slabs:
+        sums.add(row, slab[0])
+    summary: dict[str, Any] = {
+        "area": series.name,
+        "dates": [date.isoformat() for date in series.dates],
+        "files": [
+            {
+                "date": date.isoformat(), "name": path.name, "bytes": path.stat().st_size,
+                "sha256": sha256(path),
+            }
+            for date, path in zip(series.dates, series.files, strict=True)
+        ],
+        "checkpoint": model.facts(),
+        "grid": grid_facts(series.grid, areas),
+        **sums.summary(series.dates),
+        "score": {
+            "formula": formula["SCORE_FORMULA"],
+            "lower": model.bounds[0],
+            "upper": model.bounds[1],
+        },
+        "tiles": {"size": grid.tile_size, "overlap": grid.overlap, "number": len(grid.origins)},
+        "seconds": round(seconds, 1),
+        "settings": dict(options.settings or {}),
+        "remarks": list(series.remarks),
+        "environment": environment(model.device),
+    }  # fmt: skip
+    if options.polygons:
+        counts = write_polygons(
+            folder / "changes.geojson", read_map(folder / "change_moment.tif"), series.grid,
+            series.dates, areas, options.min_area,
+        )  # fmt: skip
+        summary["polygons"] = counts._asdict()
+    names = ["change_area.tif", "change_moment.tif", "change_date.tif", "change_score.tif"]
+    names += ["changes.geojson"] if options.polygons else []
+    summary["outputs"] = {
+        name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size}
+        for name in names
+    }
+    draw_area(folder, series, summary)
+    return summary
+
+
+# ─────────────────────────────────── the job, before and after ───────────────────────────────────
+
+
+def _job(series: RasterSeries, model: Model, grid: TileGrid, options: MapOptions) -> dict[str, Any]:
+    """What decides on every pixel of the maps."""
+    names: dict[str, Any] = {}
+    for path in (*series.files, *series.cloud_files):
+        status = path.stat()
+        names[path.name] = [status.st_size, status.st_mtime_ns]
+    job = {
+        "images": names,
+        "dates": [date.isoformat() for date in series.dates],
+        "checkpoint": model.checksum,
+        "pixel_scale": model.pixel_scale,
+        "cam": model.weights.arguments.get("cam"),
+        "precision": model.precision,
+        "backend": model.backend,
+        "tile_size": grid.tile_size,
+        "overlap": grid.overlap,
+        "reading": series.reading,
+        "batch_size": options.batch_size if model.mixes_batch else "any",
+    }
+    read_back: dict[str, Any] = json.loads(json.dumps(job))
+    return read_back
+
+
+def _finished(folder: Path, job: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The summary of an area that was mapped to its end by the same job."""
+    try:
+        summary: dict[str, Any] = read_json(folder / "summary.json")
+        whole = summary["job"] == job and all(
+            (folder / name).stat().st_size == facts["bytes"]
+            for name, facts in summary["outputs"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return summary if whole else None
+
+
+def _begin(unfinished: Path, job: Mapping[str, Any], resume: bool) -> None:
+    """Make the folder for unfinished work, or make sure that the one there is of this job."""
+    record = unfinished / "job.json"
+    if resume and record.is_file():
+        before = read_json(record)
+        other = [
+            f"{key}: {_short(before.get(key))} there, {_short(job[key])} now"
+            for key in job
+            if before.get(key) != job[key]
+        ]
+        if other:
+            raise UserError(
+                f"--resume: {unfinished.parent} was begun with other input or settings "
+                f"({'; '.join(other)}). Give those of the first start again, or --overwrite "
+                "instead of --resume to begin anew."
+            )
+        return
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    write_json(record, job)
+
+
+def _short(value: Any) -> str:
+    """A value as a message shows it."""
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"#{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _check_polygons(series: RasterSeries, options: MapOptions) -> None:
+    """Refuse at once what would fail when everything else is done."""
+    if not options.polygons:
+        return
+    if not PixelAreas(series.grid).known:
+        raise UserError(
+            f"--polygons: {series.files[0]} does not say where on Earth it lies, expected a CRS; "
+            "GeoJSON holds longitudes and latitudes. Leave --polygons out."
+        )
+    needed = BYTES_PER_PIXEL * series.height * series.width + peak_memory_gib(CPU) * GIB
+    if needed > options.memory * GB:
+        raise UserError(
+            f"--polygons: the map of {series.width}×{series.height} pixels is held as a whole for "
+            f"it, which may take {needed / GB:.1f} GB; found --memory {options.memory:g}. Give "
+            "more, or leave --polygons out."
+        )
+
+
+def _check_disk(folder: Path, series: RasterSeries) -> None:
+    """Foresee a full disk."""
+    needed = DISK_PER_PIXEL * series.height * series.width + DISK_FOR_PICTURES
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(
+            f"{folder}: {free / GB:.1f} GB are free, expected up to {needed / GB:.1f} GB for maps "
+            f"of {series.width}×{series.height} pixels. Make room, or give another --output-dir."
+        )

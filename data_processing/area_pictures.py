@@ -1,0 +1,69 @@
+"""Pictures of a mapped area: quicklook.png, series.gif and report.html.
+
+All show the same reduced grid, north up, so that memory does not depend on the raster's size.
+Not in the paper.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_processing.area_summary import result_line
+from data_processing.picture_grid import PictureGrid
+from data_processing.raster_series import RasterSeries
+from data_processing.rasters import read_reduced
+from utils.codes import NO_DATA
+from utils.quicklook import draw_quicklook, draw_series_gif, visible_series
+from utils.report import write_report
+
+__all__ = ["draw_area"]
+
+LONGEST = 1024  # pixels of the longer side
+
+
+def draw_area(folder: Path, series: RasterSeries, summary: Mapping[str, Any]) -> None:
+    """Draw the pictures of an area whose maps stand in its folder.
+
+    Args:
+        folder: Of the area; gets the pictures.
+        series: Its images.
+        summary: Content of summary.json.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    grid = PictureGrid(series.grid, LONGEST)
+    pairs = []
+    for date in range(len(series.dates)):
+        values, seen = series.reduced(date, grid.step)
+        image, inside = grid.sample(values, grid.step, 0)
+        pairs.append((image, grid.sample(seen, grid.step, 0)[0] & inside))
+    series.close()
+    pictures = visible_series(
+        [image for image, _ in pairs], [seen for _, seen in pairs], series.spec.visible_bands
+    )
+    del pairs
+    moment, score = (
+        _map(folder / name, grid) for name in ("change_moment.tif", "change_score.tif")
+    )
+    scale, dates = grid.metres_per_pixel, series.dates
+    draw_quicklook(
+        folder / "quicklook.png", pictures[0], pictures[-1], moment, dates,
+        series.name, result_line(summary), scale, grid.north,
+    )  # fmt: skip
+    draw_series_gif(folder / "series.gif", pictures, dates, scale, grid.north)
+    write_report(folder / "report.html", summary, list(pictures), moment, score, dates, scale)
+    gc.collect()  # parts of a figure refer to each other and hold its images until then
+
+
+def _map(path: Path, grid: PictureGrid) -> NDArray[np.uint8]:
+    """A map on the grid of the pictures."""
+    values, _ = read_reduced(path, grid.step)
+    picture: NDArray[np.uint8] = grid.sample(values[0], grid.step, NO_DATA)[0]
+    return picture

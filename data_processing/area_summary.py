@@ -1,0 +1,118 @@
+"""What a change map says in numbers: pixels and hectares per interval, for summary.json.
+
+Areas are true ones on the ground, whatever the coordinate system. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_processing.ground_area import PixelAreas
+from data_processing.rasters import RasterInfo
+from utils.codes import NO_DATA
+
+__all__ = ["AreaSums", "grid_facts", "result_line", "score_tags"]
+
+HECTARE = 1e4  # m²
+VALUES = 256  # of a byte
+
+
+class AreaSums:
+    """Pixels and ground per change moment, summed up slab by slab.
+
+    Args:
+        areas: Of the map's pixels.
+        num_classes: T; classes of the change moment.
+    """
+
+    def __init__(self, areas: PixelAreas, num_classes: int) -> None:
+        self.areas, self.num_classes = areas, num_classes
+        self.pixels = np.zeros(VALUES, np.int64)
+        self.ground = np.zeros(VALUES)
+
+    def add(self, row: int, moment: NDArray[np.uint8]) -> None:
+        """Count rows (h, W) of a change moment that begin at pixel row ``row``."""
+        self.pixels += np.bincount(moment.reshape(-1), minlength=VALUES)
+        if self.measured:
+            self.ground += self.areas.sums(moment, VALUES, row)
+
+    @property
+    def measured(self) -> bool:
+        """Whether there are areas at all."""
+        return self.areas.known or self.areas.planar
+
+    def summary(self, dates: Sequence[datetime.date]) -> dict[str, Any]:
+        """``pixels``, ``hectares`` (None where areas are not known) and ``intervals``."""
+        hectares = self.ground / HECTARE
+        mapped = int(self.pixels[: self.num_classes].sum())
+        changed = slice(1, self.num_classes)
+        intervals = [
+            {
+                "moment": k,
+                "from": dates[k - 1].isoformat(),
+                "to": dates[k].isoformat(),
+                "pixels": int(self.pixels[k]),
+                "hectares": float(hectares[k]) if self.measured else None,
+                "share": float(self.pixels[k] / mapped) if mapped else 0.0,
+            }
+            for k in range(1, self.num_classes)
+        ]
+        return {
+            "pixels": {
+                "total": int(self.pixels.sum()),
+                "mapped": mapped,
+                "no_data": int(self.pixels[NO_DATA]),
+                "changed": int(self.pixels[changed].sum()),
+            },
+            "hectares": {
+                "mapped": float(hectares[: self.num_classes].sum()),
+                "no_data": float(hectares[NO_DATA]),
+                "changed": float(hectares[changed].sum()),
+            }
+            if self.measured
+            else None,
+            "intervals": intervals,
+        }
+
+
+def grid_facts(grid: RasterInfo, areas: PixelAreas) -> dict[str, Any]:
+    """Where the maps lie, for a summary."""
+    known = areas.known or areas.planar
+    return {
+        "height": grid.height,
+        "width": grid.width,
+        "crs": grid.crs.to_string() if grid.crs is not None else None,
+        "transform": list(grid.transform)[:6],
+        "pixel_area_m2": {"mean": areas.mean, "min": areas.min, "max": areas.max}
+        if known
+        else None,
+    }
+
+
+def score_tags(bounds: tuple[float, float]) -> dict[str, str]:
+    """What a change score means, for tags and summaries."""
+    low, high = bounds
+    return {
+        "SCORE_FORMULA": f"round(100 * (p - {low:.6f}) / ({high:.6f} - {low:.6f})), p = "
+        "probability of the change area, softmax over p_0 and max p_k of the blended change moment",
+        "SCORE_LOWER": f"{low:.6f}",
+        "SCORE_UPPER": f"{high:.6f}",
+        "SCORE_MEANING": "50 and more where changed; it ranks pixels and is no calibrated "
+        "probability",
+    }
+
+
+def result_line(summary: Mapping[str, Any]) -> str:
+    """The result of an area in one line, from its summary."""
+    pixels, hectares = summary["pixels"], summary["hectares"]
+    if not pixels["mapped"]:
+        return "no pixel has data at enough dates"
+    share = 100 * pixels["changed"] / pixels["mapped"]
+    amount = f"{hectares['changed']:,.1f} ha" if hectares else f"{pixels['changed']:,} pixels"
+    weights = summary["checkpoint"]["file"]
+    return f"changed: {amount}, {share:.2f} % of what is mapped; weights: {weights}"

@@ -1,0 +1,173 @@
+"""Change maps as georeferenced rasters: cloud-optimised GeoTIFFs on the grid of the images.
+
+Maps come in slabs of rows and are written slab by slab, so that they may be larger than the memory.
+Each file appears whole or not at all, with tags that say what its values mean. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from data_processing.rasters import RasterInfo, quiet, tiled_profile
+from utils.codes import NO_DATA
+from utils.files import atomic_path
+from utils.map_colors import moment_colors
+
+__all__ = ["BLOCK", "NO_DATE", "date_number", "moment_tags", "value_colors", "write_change_rasters"]
+
+BLOCK = 512  # side of a stored block in pixels; slabs should have as many rows
+NO_DATE = -1  # change_date.tif where nothing is said
+TABLE = 256  # values of a byte
+
+Slab = tuple[int, NDArray[np.uint8]]
+RGBA = tuple[int, int, int, int]
+
+
+class _Map(NamedTuple):
+    """One raster: values by moment (None: the score itself), nodata, tags, colours."""
+
+    values: NDArray[Any] | None
+    nodata: int
+    tags: Mapping[str, str]
+    colors: Mapping[int, RGBA] | None
+
+
+def date_number(date: datetime.date) -> int:
+    """A date as the number yyyymmdd."""
+    return date.year * 10000 + date.month * 100 + date.day
+
+
+def moment_tags(dates: Sequence[datetime.date]) -> dict[str, str]:
+    """What each value of a change moment means."""
+    changed = {f"MOMENT_{k}": f"changed {dates[k - 1]} - {dates[k]}" for k in range(1, len(dates))}
+    return {"MOMENT_0": "unchanged", **changed}
+
+
+def value_colors(num_classes: int) -> dict[int, RGBA]:
+    """Colours of a map's values for programs that show rasters."""
+    colors = moment_colors(num_classes)
+    return {
+        value: (int(red), int(green), int(blue), 255)
+        for value, (red, green, blue) in enumerate(colors)
+    }
+
+
+def write_change_rasters(
+    folder: Path,
+    scratch: Path,
+    slabs: Iterable[Slab],
+    grid: RasterInfo,
+    dates: Sequence[datetime.date],
+    tags: Mapping[str, str],
+    score_tags: Mapping[str, str],
+) -> Iterator[Slab]:
+    """Write change_area.tif, change_moment.tif, change_date.tif and change_score.tif.
+
+    Args:
+        folder: Where they go.
+        scratch: An existing folder for unfinished files, on the same disk.
+        slabs: First row, and change moment and score (2, h, W) uint8, from top to bottom.
+        grid: Header whose size, CRS and transform they take.
+        dates: T dates of the series.
+        tags: Of all maps.
+        score_tags: Of the score only: its formula.
+
+    Yields:
+        Each slab after it is written, for sums over the map; the files stand under their names
+        when all are taken.
+
+    Raises:
+        OSError: The disk is full or cannot be written.
+    """
+    maps = _maps(dates, tags, score_tags)
+    with ExitStack() as stack:
+        drafts = {name: scratch / f"{name}.draft.tif" for name in maps}
+        rasters = {
+            name: stack.enter_context(_draft(drafts[name], content, grid))
+            for name, content in maps.items()
+        }
+        for row, slab in slabs:
+            window = Window(0, row, grid.width, slab.shape[1])
+            for name, content in maps.items():
+                values = slab[1] if content.values is None else content.values[slab[0]]
+                rasters[name].write(values, 1, window=window)
+            yield row, slab
+    for name, draft in drafts.items():
+        _publish(draft, folder / f"{name}.tif")
+
+
+def _maps(
+    dates: Sequence[datetime.date], tags: Mapping[str, str], score_tags: Mapping[str, str]
+) -> dict[str, _Map]:
+    """What is written, by name of the file."""
+    T = len(dates)
+    area = np.ones(TABLE, np.uint8)
+    area[0], area[NO_DATA] = 0, NO_DATA
+    number = np.zeros(TABLE, np.int32)
+    number[1:T] = [date_number(date) for date in dates[1:]]
+    number[NO_DATA] = NO_DATE
+    seen = {
+        f"CHANGE_DATE_{date_number(dates[k])}": f"changed {dates[k - 1]} - {dates[k]}"
+        for k in range(1, T)
+    }
+    meaning = "first date on which the change is seen, yyyymmdd; 0 unchanged"
+    return {
+        "change_area": _Map(
+            area, NO_DATA, {**tags, "AREA_0": "unchanged", "AREA_1": "changed"}, value_colors(2)
+        ),
+        "change_moment": _Map(
+            np.arange(TABLE).astype(np.uint8), NO_DATA, {**tags, **moment_tags(dates)},
+            value_colors(T),
+        ),
+        "change_date": _Map(number, NO_DATE, {**tags, "CHANGE_DATE": meaning, **seen}, None),
+        "change_score": _Map(None, NO_DATA, {**tags, **score_tags}, None),
+    }  # fmt: skip
+
+
+def _draft(path: Path, content: _Map, grid: RasterInfo) -> Any:
+    """An open raster to write into."""
+    values = np.empty(0, np.uint8) if content.values is None else content.values
+    profile = {
+        **tiled_profile(grid),
+        "count": 1,
+        "dtype": values.dtype.name,
+        "nodata": content.nodata,
+        "blockxsize": BLOCK,
+        "blockysize": BLOCK,
+        "bigtiff": "if_safer",
+        "zlevel": 1,  # it is compressed again when all is there
+    }
+    with quiet():
+        raster = rasterio.open(path, "w", **profile)
+    raster.update_tags(**content.tags)
+    if content.colors:
+        raster.write_colormap(1, dict(content.colors))
+    return raster
+
+
+def _publish(draft: Path, final: Path) -> None:
+    """A finished raster under its final name, cloud-optimised where this GDAL can."""
+    with atomic_path(final) as partial, quiet():
+        options: dict[str, Any] = {"compress": "deflate", "bigtiff": "if_safer"}
+        if _has_cog():
+            options |= {"driver": "COG", "blocksize": BLOCK, "overview_resampling": "nearest"}
+        else:
+            options |= {"driver": "GTiff", "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
+        rasterio.shutil.copy(draft, partial, **options)
+    draft.unlink()
+
+
+def _has_cog() -> bool:
+    """Whether this GDAL writes cloud-optimised GeoTIFFs."""
+    with rasterio.Env() as gdal:
+        return "COG" in gdal.drivers()

@@ -1,0 +1,177 @@
+"""A series of rasters without labels, as prediction reads it: by windows, any size, gaps filled.
+
+Where a date is not seen (nodata tag, NaN, alpha, mask, cloud mask) the pixel keeps its last seen
+value, so that a gap makes no change of its own. Which rasters make a series and whether they fit
+together is decided in ``series_opening``. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_processing.dataset_spec import DYNAMIC, SPACENET7, DatasetSpec
+from data_processing.open_image import OpenImage
+from data_processing.rasters import RasterInfo
+from data_processing.scene import PixelScale, scale_pixels
+
+__all__ = ["RasterSeries", "SeriesOptions", "Window", "spec_for"]
+
+
+@dataclass(frozen=True)
+class SeriesOptions:
+    """How a series is put together; the fields are the flags of Predict.py of the same names.
+
+    Attributes:
+        dates: Dates of the images in the order of their names, separated by commas.
+        choose_dates: Rule that picks dates where there are more than the network takes.
+        bands: Band numbers from 1, separated by commas, in the network's order.
+        align: Whether other grids are resampled to the first image's.
+        clouds: Cloud masks, one a date: folder, pattern or files.
+        min_valid_dates: Dates at which a pixel must be seen to be mapped; None = all.
+        pixel_scale: ``auto`` (8-bit / 255, 16-bit / 10000, float as stored) or ``stored``; that
+            of the model.
+    """
+
+    dates: str | None = None
+    choose_dates: str | None = None
+    bands: str | None = None
+    align: bool = False
+    clouds: tuple[str, ...] | None = None
+    min_valid_dates: int | None = None
+    pixel_scale: str = "auto"
+
+
+class Window(NamedTuple):
+    """A window of a series.
+
+    Attributes:
+        images: (T, C, h, w) float32, scaled as the network takes them.
+        observed: (h, w) bool, seen at enough dates to be mapped.
+    """
+
+    images: NDArray[np.float32]
+    observed: NDArray[np.bool_]
+
+
+def spec_for(bands: Sequence[str], num_dates: int) -> DatasetSpec:
+    """Facts of images without labels, in the form that checks of images take."""
+    names = tuple(bands)
+    visible = [names.index(color) if color in names else 0 for color in ("red", "green", "blue")]
+    return dataclasses.replace(
+        SPACENET7 if names == SPACENET7.bands else DYNAMIC,
+        name="Series",
+        title="one's own series",
+        num_dates=num_dates,
+        bands=names,
+        visible_bands=(visible[0], visible[1], visible[2]),
+        alpha_band=names.index("alpha") if "alpha" in names else None,
+        patch_size=1,
+    )
+
+
+class RasterSeries:
+    """The chosen images of one place, in order of date; made by ``open_raster_series``.
+
+    Attributes:
+        name: Of the area, in messages and files.
+        dates: T dates, ascending.
+        files: Their images.
+        grid: Header of the first one, on whose grid maps are written.
+        spec: Facts of the images.
+        remarks: What was decided for the user, in sentences.
+        cloud_files: Its cloud masks.
+        reading: How values are taken from the files.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        dates: Sequence[datetime.date],
+        images: Sequence[OpenImage],
+        clouds: Sequence[OpenImage | None],
+        spec: DatasetSpec,
+        options: SeriesOptions,
+        remarks: Sequence[str],
+    ) -> None:
+        self.name, self.dates, self.spec = name, list(dates), spec
+        self.files = [image.path for image in images]
+        self.grid: RasterInfo = images[0].grid
+        self.remarks = list(remarks)
+        self.height, self.width = self.grid.height, self.grid.width
+        self._images, self._clouds = list(images), list(clouds)
+        self.cloud_files = [mask.path for mask in clouds if mask is not None]
+        self.reading = {
+            "bands": [image.numbers for image in images],
+            "align": options.align,
+            "min_valid_dates": options.min_valid_dates,
+        }
+        self._scale: PixelScale = "stored" if options.pixel_scale == "stored" else "auto"
+        self._needed = options.min_valid_dates or len(self.dates)
+
+    def read(self, row: int, col: int, height: int, width: int) -> Window:
+        """Read a window; what lies beyond the raster is filled with the nearest edge values.
+
+        A pixel that is not seen at a date keeps the value of the date before, or takes that of
+        the first date at which it is seen; one that is never seen is 0.
+
+        Raises:
+            DataError: A file cannot be read, holds infinite values, or a cloud mask is none.
+        """
+        h, w = min(height, self.height - row), min(width, self.width - col)
+        pairs = [image.read(row, col, h, w) for image in self._images]
+        seen = np.stack([there for _, there in pairs])
+        for date, clouds in enumerate(self._clouds):
+            if clouds is not None:
+                seen[date] &= ~clouds.read_mask(row, col, h, w)
+        images = scale_pixels(np.stack([values for values, _ in pairs]), self._scale)
+        if not seen.all():
+            images = _carried(images, seen)
+        observed = seen.sum(axis=0) >= self._needed
+        if (h, w) != (height, width):
+            beyond = ((0, height - h), (0, width - w))
+            images = np.pad(images, ((0, 0), (0, 0), *beyond), mode="edge")
+            observed = np.pad(observed, beyond)
+        return Window(images, observed)
+
+    def reduced(self, date: int, step: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """About every ``step``-th pixel of one date, for pictures.
+
+        Returns:
+            Values (C, ⌈H/step⌉, ⌈W/step⌉) of the stored type, and where there is data (clouds are
+            data here).
+        """
+        return self._images[date].read_reduced(step)
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """Of all dates as stored."""
+        item = np.dtype(self.grid.dtype).itemsize
+        return item * len(self.spec.bands) * len(self.dates)
+
+    @property
+    def block_rows(self) -> int:
+        """Rows of the tallest stored block of all images."""
+        return max(image.block_rows for image in self._images)
+
+    def close(self) -> None:
+        """Close the files; they are opened again when needed."""
+        for image in (*self._images, *self._clouds):
+            if image is not None:
+                image.close()
+
+
+def _carried(images: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Images (T, C, h, w) in which what is not seen takes its value from another date."""
+    T = len(images)
+    last = np.where(seen, np.arange(T)[:, None, None], -1)
+    last = np.maximum.accumulate(last, axis=0)
+    source = np.where(last < 0, seen.argmax(axis=0), last)  # before the first one: the first one
+    carried = np.take_along_axis(images, source[:, None], axis=0)
+    return np.where(seen.any(axis=0), carried, np.float32(0))

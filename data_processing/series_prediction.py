@@ -1,0 +1,137 @@
+"""Change maps of one's own series in a few lines of Python.
+
+    from data_processing.series_prediction import load_model, predict_series
+
+    model = load_model("best_model/Pretrained_model_Dynamic.pth")
+    maps = predict_series("city/", model)
+    maps.moment, maps.profile  # (H, W) uint8, and what rasterio needs to write it
+
+Everything is held in memory; Predict.py does the same for rasters of any size. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_processing.area_maps import tile_grid
+from data_processing.change_rasters import NO_DATE, date_number
+from data_processing.dataset_spec import DYNAMIC, SPACENET7
+from data_processing.raster_series import SeriesOptions
+from data_processing.series_opening import open_raster_series
+from utils.codes import NO_DATA
+from utils.model import Model, read_model
+from utils.precision import Precision
+from utils.prediction import predict_rows
+
+__all__ = ["USUAL_BANDS", "SeriesMaps", "load_model", "predict_series"]
+
+USUAL_BANDS = {spec.num_dates: spec.bands for spec in (DYNAMIC, SPACENET7)}
+
+
+@dataclass(frozen=True)
+class SeriesMaps:
+    """Change maps of one series on the grid of its images.
+
+    Attributes:
+        moment: (H, W) uint8, 0 unchanged, k = changed between date k−1 and date k, 255 no data.
+        score: (H, W) uint8, 0 … 100, 50 and more where changed, 255 no data. It ranks pixels and
+            is no calibrated probability.
+        dates: T dates.
+        profile: For ``rasterio.open(path, "w", **profile)`` of a map of one byte a pixel.
+        remarks: What was decided while reading, in sentences.
+    """
+
+    moment: NDArray[np.uint8]
+    score: NDArray[np.uint8]
+    dates: list[datetime.date]
+    profile: dict[str, Any]
+    remarks: list[str]
+
+    @property
+    def area(self) -> NDArray[np.uint8]:
+        """(H, W) uint8, 0 unchanged, 1 changed, 255 no data; equal to (moment > 0)."""
+        area = np.where(self.moment == NO_DATA, NO_DATA, self.moment > 0)
+        return area.astype(np.uint8)
+
+    @property
+    def date(self) -> NDArray[np.int32]:
+        """(H, W) int32, the first date on which a change is seen, yyyymmdd; 0 none, −1 no data."""
+        numbers = np.zeros(256, np.int32)
+        numbers[1 : len(self.dates)] = [date_number(date) for date in self.dates[1:]]
+        numbers[NO_DATA] = NO_DATE
+        return numbers[self.moment]
+
+
+def load_model(
+    path: str | Path,
+    device: str = "auto",
+    *,
+    precision: Precision = "float32",
+    tile_size: int | None = None,
+    pixel_scale: Literal["checkpoint", "auto", "stored"] = "checkpoint",
+    share_cam: bool = False,
+    compiled: bool = False,
+    backend: Literal["torch", "onnx"] = "torch",
+) -> Model:
+    """Read weights of ours or the authors' and make them ready; see ``utils.model.read_model``.
+
+    Raises:
+        CheckpointError: The file cannot be used.
+        UserError: An argument does not go with it.
+    """
+    return read_model(
+        Path(path), USUAL_BANDS, device, precision=precision, tile_size=tile_size,
+        pixel_scale=pixel_scale, shared_cam=share_cam, compiled=compiled,
+        backend=backend,
+    )  # fmt: skip
+
+
+def predict_series(
+    images: str | Path | Sequence[str | Path],
+    model: Model,
+    *,
+    overlap: int | None = None,
+    batch_size: int = 8,
+    **options: Any,
+) -> SeriesMaps:
+    """Map one series in memory.
+
+    Args:
+        images: A folder, a pattern, or files with dates in their names.
+        model: From :func:`load_model`.
+        overlap: Least overlap of tiles in pixels; None = a quarter of a tile.
+        batch_size: Tiles at a time.
+        **options: Fields of ``data_processing.raster_series.SeriesOptions``: dates, choose_dates,
+            bands, align, clouds, min_valid_dates.
+
+    Returns:
+        The same maps, byte for byte, as Predict.py writes.
+
+    Raises:
+        UserError: An argument cannot be used as given.
+        DataError: Images are missing or at fault, with all faults.
+    """
+    given = [images] if isinstance(images, str | Path) else list(images)
+    reading = SeriesOptions(pixel_scale=model.pixel_scale, **options)
+    series = open_raster_series(given, model.bands, model.num_dates, reading)
+    grid = tile_grid(series, model, overlap)
+    moment = np.empty((series.height, series.width), np.uint8)
+    score = np.empty_like(moment)
+    plan = model.plan(grid, batch_size)
+    for rows in predict_rows(model.runner(), series, plan, 0, series.height):
+        there = slice(rows.row, rows.row + len(rows.moment))
+        moment[there], score[there] = rows.moment, rows.score
+    series.close()
+    profile = {
+        "driver": "GTiff", "width": series.width, "height": series.height, "count": 1,
+        "dtype": "uint8", "nodata": NO_DATA, "crs": series.grid.crs,
+        "transform": series.grid.transform,
+    }  # fmt: skip
+    return SeriesMaps(moment, score, series.dates, profile, series.remarks)

@@ -1,0 +1,43 @@
+"""A small city for tests of Predict.py: six GeoTIFFs with changes, and small weights at random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data_processing.dataset_spec import DYNAMIC
+from models import CAIMNet
+from tests.scene_files import write_raster
+from utils.checkpoint import Checkpoint, save_checkpoint
+
+__all__ = ["DATES", "TILE", "write_city", "write_weights"]
+
+DATES = ("2018-01-15", "2018-05-15", "2018-09-15", "2019-01-15", "2019-05-15", "2019-09-15")
+TILE = 16
+
+
+def write_city(
+    folder: Path, size: tuple[int, int] = (70, 53), seed: int = 0, **raster: Any
+) -> Path:
+    """Six images with a date in each name, (4, H, W) uint16; returns the folder."""
+    rng = np.random.default_rng(seed)
+    base = rng.uniform(500, 1500, size=(4, *size))
+    for number, date in enumerate(DATES):
+        image = base + rng.normal(0, 60, size=base.shape)
+        image[:, 10 : 10 + 6 * number, 20:30] += 2500  # grows from date to date
+        write_raster(folder / f"city_{date}.tif", image.clip(1, 9999).astype(np.uint16), **raster)
+    return folder
+
+
+def write_weights(path: Path, **arguments: Any) -> Path:
+    """A checkpoint of width 8 for tiles of 16 pixels; its maps are not uniform."""
+    torch.manual_seed(3)
+    given = {"in_channels": 4, "num_dates": 6, "width": 8, **arguments}
+    network = CAIMNet(**given)
+    save_checkpoint(
+        path, Checkpoint("caim_net", given, network.state_dict(), data=DYNAMIC.facts(TILE))
+    )
+    return path

@@ -1,0 +1,108 @@
+"""A tiny thing to train: patches that get brighter for good, and a run on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from models import CAIMNet
+from utils.checkpoint import Checkpoint, load_checkpoint
+from utils.loading import Batches
+from utils.plan import TrainingPlan
+from utils.ranks import Ranks
+from utils.run_log import read_csv_rows
+from utils.task import CaimTask
+from utils.training import fit
+
+__all__ = [
+    "ARGUMENTS", "CPU", "FACTS", "SIZE", "TASK", "EasyPatches", "T", "assert_same_weights",
+    "batches", "network", "run", "table", "weights",
+]  # fmt: skip
+
+T, C, SIZE = 3, 2, 8
+CPU = torch.device("cpu")
+ARGUMENTS = {"in_channels": C, "num_dates": T, "width": 8}
+TASK = CaimTask(T)
+FACTS = {"name": "easy", "num_dates": T}
+
+
+class EasyPatches(Dataset[dict[str, Any]]):
+    """Noise that gets brighter for good from the moment on: nothing easier to learn."""
+
+    def __init__(
+        self, number: int, seed: int = 0, transform: Callable[[dict[str, Any]], Any] | None = None
+    ) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.transform = transform
+        self.label = torch.zeros(number, SIZE, SIZE, dtype=torch.int64)
+        self.label[:, :4, :4], self.label[:, 4:, 4:] = 1, 2
+        self.images = 0.1 * torch.rand(number, T, C, SIZE, SIZE, generator=generator)
+        for t in range(1, T):
+            self.images[:, t] += ((self.label > 0) & (self.label <= t)).float()[:, None]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        moment = self.label[index].clone()
+        sample = {
+            "images": self.images[index],
+            "moment_label": moment,
+            "area_label": torch.where(moment < 0, -1, (moment > 0).long()),
+            "aoi": f"Scene{index:02d}",
+        }
+        return self.transform(sample) if self.transform else sample
+
+
+def network(**arguments: Any) -> CAIMNet:
+    torch.manual_seed(5)
+    return CAIMNet(**(ARGUMENTS | arguments))
+
+
+def batches(dataset: Dataset[dict[str, Any]], size: int = 2, **options: Any) -> Batches:
+    return Batches(dataset, size, device=CPU, **options)
+
+
+def run(
+    folder: Path,
+    plan: TrainingPlan,
+    resume: bool = False,
+    *,
+    number: int = 5,
+    size: int = 2,
+    transform: Callable[[dict[str, Any]], Any] | None = None,
+    num_workers: int = 0,
+    ranks: Ranks | None = None,
+    dataset: Dataset[dict[str, Any]] | None = None,
+    **arguments: Any,
+) -> dict[str, Any]:
+    """Train afresh, or resume, on five easy patches in shuffled order."""
+    shared: dict[str, int] = {"rank": ranks.rank, "ranks": ranks.size} if ranks else {}
+    train = batches(
+        dataset or EasyPatches(number, transform=transform), size, shuffle=True, seed=plan.seed,
+        num_workers=num_workers, **shared,
+    )  # fmt: skip
+    val = batches(EasyPatches(3, seed=1), size, **shared)
+    template = Checkpoint("caim_net", ARGUMENTS | arguments, {}, data=FACTS)
+    return fit(
+        network(**arguments), TASK, train, val, plan, folder, template, ranks=ranks, resume=resume
+    )
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    return read_csv_rows(folder / "metrics.csv")
+
+
+def weights(folder: Path, name: str = "last.pth") -> dict[str, Tensor]:
+    return load_checkpoint(folder / name).state_dict
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    a, b = weights(one), weights(other)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)

@@ -1,0 +1,269 @@
+"""Changed regions as GeoJSON: which regions, their true areas, and polygons GIS programs accept."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyproj
+import pytest
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.features import rasterize
+from rasterio.transform import Affine
+from rasterio.warp import transform_geom
+
+from data_processing.change_polygons import PolygonCounts, write_polygons
+from data_processing.ground_area import PixelAreas
+from data_processing.rasters import RasterInfo
+from utils.errors import UserError
+
+DATES = [datetime.date(2019 + number, 6, 15) for number in range(4)]
+UTM = Affine(10, 0, 500_000, 0, -10, 5_000_000)
+MERCATOR = Affine(10, 0, 1_000_000, 0, -10, 8_400_000)  # at 60° north
+PIXEL = 100 / 0.9996**2  # m² of a pixel of UTM
+
+Map = NDArray[np.uint8]
+
+
+def grid(moment: Map, crs: str | None = "EPSG:32633", transform: Affine = UTM) -> RasterInfo:
+    height, width = moment.shape
+    system = None if crs is None else CRS.from_user_input(crs)
+    return RasterInfo(width, height, 1, "uint8", system, transform, 255)
+
+
+def write(path: Path, moment: Map, info: RasterInfo | None = None, **options: Any) -> Any:
+    """The features of a map's file, once the file is one that GeoJSON readers take."""
+    counts = write_polygons(path / "p.geojson", moment, info or grid(moment), DATES, **options)
+    collection = json.loads((path / "p.geojson").read_text(encoding="utf-8"))
+    assert set(collection) == {"type", "features"}
+    assert collection["type"] == "FeatureCollection"
+    assert len(collection["features"]) == counts.written
+    return collection["features"]
+
+
+def square_map() -> Map:
+    """A square of moment 2, 10 pixels wide, with a hole of 3."""
+    moment = np.zeros((30, 40), dtype=np.uint8)
+    moment[5:15, 8:18] = 2
+    moment[8:11, 11:14] = 0
+    return moment
+
+
+def noisy_map(seed: int = 0) -> Map:
+    rng = np.random.default_rng(seed)
+    moment = rng.integers(1, 4, (80, 70)) * (rng.random((80, 70)) < 0.6)
+    moment[:5, :9] = 255
+    return moment.astype(np.uint8)
+
+
+def drawn(features: Any, info: RasterInfo) -> Map:
+    """The map that polygons give when they are carried back to its grid."""
+    placed = [
+        (transform_geom("EPSG:4326", info.crs, feature["geometry"]), feature["properties"])
+        for feature in features
+    ]
+    shapes = [(geometry, properties["moment"]) for geometry, properties in placed]
+    found: Map = rasterize(
+        shapes, (info.height, info.width), transform=info.transform, dtype="uint8"
+    )
+    return found
+
+
+def turned_area(ring: Any) -> float:
+    """m² inside a ring in degrees, negative where it runs clockwise."""
+    lon, lat = np.array(ring[:-1]).T
+    return float(pyproj.Geod(ellps="WGS84").polygon_area_perimeter(lon, lat)[0])
+
+
+def ground(geometry: Any) -> float:
+    """m² of a geometry with counter-clockwise outer rings and clockwise holes."""
+    parts = geometry["coordinates"]
+    rings = parts if geometry["type"] == "Polygon" else [ring for part in parts for ring in part]
+    return sum(turned_area(ring) for ring in rings)
+
+
+def test_a_region_says_when_it_changed_and_how_large_it_is(tmp_path: Path) -> None:
+    (feature,) = write(tmp_path, square_map())
+    assert feature["type"] == "Feature"
+    assert feature["id"] == 1
+    assert feature["properties"] == {
+        "id": 1,
+        "moment": 2,
+        "from": "2020-06-15",
+        "to": "2021-06-15",
+        "area_m2": pytest.approx(91 * PIXEL, rel=1e-6),
+        "hectares": pytest.approx(91 * PIXEL / 1e4, rel=1e-6),
+        "pixels": 91,
+    }
+
+
+def test_rings_turn_as_geojson_wants_and_holes_stay(tmp_path: Path) -> None:
+    for transform in (UTM, Affine(10, 0, 500_000, 0, 10, 5_000_000)):  # north up, south up
+        moment = square_map()
+        (feature,) = write(tmp_path, moment, grid(moment, transform=transform))
+        outer, hole = feature["geometry"]["coordinates"]
+        turns = [turned_area(outer), turned_area(hole)]
+        assert turns == pytest.approx([100 * PIXEL, -9 * PIXEL], rel=1e-3)
+        assert outer[0] == outer[-1]
+        assert hole[0] == hole[-1]
+
+
+@pytest.mark.parametrize("connectivity", [4, 8])
+def test_polygons_drawn_back_are_the_map(tmp_path: Path, connectivity: int) -> None:
+    moment = noisy_map()
+    features = write(tmp_path, moment, connectivity=connectivity)
+    expected = np.where(moment == 255, 0, moment)
+    np.testing.assert_array_equal(drawn(features, grid(moment)), expected)
+
+
+@pytest.mark.parametrize(("crs", "transform"), [("EPSG:32633", UTM), ("EPSG:3857", MERCATOR)])
+def test_areas_of_polygons_add_up_to_their_pixels(
+    tmp_path: Path, crs: str, transform: Affine
+) -> None:
+    moment = noisy_map()
+    info = grid(moment, crs, transform)
+    features = write(tmp_path, moment, info)
+    found = sum(feature["properties"]["area_m2"] for feature in features)
+    changed = (moment > 0) & (moment < 255)
+    assert found == pytest.approx(PixelAreas(info).rows(0, 80)[changed].sum(), rel=1e-6)
+    assert sum(feature["properties"]["pixels"] for feature in features) == changed.sum()
+    assert sum(ground(feature["geometry"]) for feature in features) == pytest.approx(
+        found, rel=1e-4
+    )
+
+
+def test_small_regions_are_left_out_by_the_ground_they_cover(tmp_path: Path) -> None:
+    moment = np.zeros((20, 20), dtype=np.uint8)
+    moment[2:4, 2:4] = 1  # 400 m² on the plane, and in Web Mercator 100 m² on the ground
+    moment[8:12, 8:12] = 1  # 400 m² on the ground
+    info = grid(moment, "EPSG:3857", MERCATOR)
+    path = tmp_path / "p.geojson"
+    assert write_polygons(path, moment, info, DATES, min_area_m2=150) == PolygonCounts(1, 1)
+    assert write_polygons(path, moment, info, DATES, min_area_m2=99) == PolygonCounts(2, 0)
+    assert write_polygons(path, moment, grid(moment), DATES, min_area_m2=400) == PolygonCounts(2, 0)
+    assert write_polygons(path, moment, info, DATES, min_area_m2=1e6) == PolygonCounts(0, 2)
+
+
+def test_touching_moments_are_regions_of_their_own(tmp_path: Path) -> None:
+    moment = np.zeros((10, 10), dtype=np.uint8)
+    moment[2:6, 2:5], moment[2:6, 5:8] = 3, 1
+    features = write(tmp_path, moment)
+    assert [f["properties"]["moment"] for f in features] == [1, 3]
+    assert [f["properties"]["id"] for f in features] == [1, 2]
+    assert [f["properties"]["from"] for f in features] == ["2019-06-15", "2021-06-15"]
+
+
+@pytest.mark.parametrize(("connectivity", "regions"), [(4, 2), (8, 1)])
+def test_corners_join_regions_only_if_asked_for(
+    tmp_path: Path, connectivity: int, regions: int
+) -> None:
+    moment = np.zeros((10, 10), dtype=np.uint8)
+    moment[2:4, 2:4] = moment[4:6, 4:6] = 1
+    features = write(tmp_path, moment, connectivity=connectivity)
+    assert len(features) == regions
+    assert sum(f["properties"]["pixels"] for f in features) == 8
+
+
+def test_regions_taken_in_parts_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = noisy_map()[:, :30]
+    info = grid(moment, "EPSG:3857", MERCATOR)
+    at_once = write(tmp_path, moment, info)
+    monkeypatch.setattr("data_processing.change_polygons.BATCH", 20)
+    monkeypatch.setattr("data_processing.change_polygons.BLOCK_PIXELS", 7 * 30)
+    assert write(tmp_path, moment, info) == at_once
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_map_without_change_gives_an_empty_collection(tmp_path: Path, value: int) -> None:
+    assert write(tmp_path, np.full((5, 6), value, dtype=np.uint8)) == []
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:4326", Affine(0.1, 0, 178.5, 0, -0.1, 10)),
+        ("EPSG:4326", Affine(0.1, 0, -181.5, 0, -0.1, 10)),
+        ("EPSG:32660", Affine(10_000, 0, 720_000, 0, -10_000, 1_000_000)),
+    ],
+)
+def test_regions_across_the_antimeridian_are_cut_there(
+    tmp_path: Path, crs: str, transform: Affine
+) -> None:
+    moment = np.zeros((30, 40), dtype=np.uint8)
+    moment[5:15, 5:25] = 1
+    moment[8:10, 7:9] = 0
+    (feature,) = write(tmp_path, moment, grid(moment, crs, transform))
+    geometry = feature["geometry"]
+    assert geometry["type"] == "MultiPolygon"
+    longitudes = [[x for ring in part for x, _ in ring] for part in geometry["coordinates"]]
+    assert sorted(max(part) - min(part) < 3 for part in longitudes) == [True, True]
+    assert max(abs(x) for part in longitudes for x in part) == 180
+    assert ground(geometry) == pytest.approx(feature["properties"]["area_m2"], rel=1e-3)
+
+
+def test_degrees_from_0_to_360_become_west_and_east_where_they_can(tmp_path: Path) -> None:
+    moment = np.zeros((20, 36), dtype=np.uint8)
+    moment[2, :], moment[5:7, 30:32] = 1, 2  # around the globe; 300…320 degrees
+    around, west = write(tmp_path, moment, grid(moment, "EPSG:4326", Affine(10, 0, 0, 0, -9, 90)))
+    assert {x for x, _ in around["geometry"]["coordinates"][0]} == {0, 360}
+    assert {x for x, _ in west["geometry"]["coordinates"][0]} == {-60, -40}
+
+
+def test_degrees_have_seven_decimals(tmp_path: Path) -> None:
+    features = write(tmp_path, noisy_map())
+    numbers = [
+        x for f in features for ring in f["geometry"]["coordinates"] for p in ring for x in p
+    ]
+    assert all(round(number, 7) == number for number in numbers)
+    assert any(round(number, 6) != number for number in numbers)
+
+
+@pytest.mark.parametrize("crs", [None, 'LOCAL_CS["site",UNIT["metre",1]]'])
+def test_a_map_without_a_place_is_refused(tmp_path: Path, crs: str | None) -> None:
+    moment = square_map()
+    with pytest.raises(UserError, match="as GeoJSON needs"):
+        write(tmp_path, moment, grid(moment, crs))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_change_beside_the_globe_is_refused(tmp_path: Path) -> None:
+    moment = np.ones((20, 20), dtype=np.uint8)
+    beyond = Affine(1_900_000, 0, -19e6, 0, -950_000, 9.5e6)
+    with pytest.raises(UserError, match="no longitude and latitude"):
+        write(tmp_path, moment, grid(moment, "+proj=moll", beyond))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_does_not_fit_the_map_is_refused(tmp_path: Path) -> None:
+    moment, path = square_map(), tmp_path / "p.geojson"
+    with pytest.raises(ValueError, match=r"found moments \[2\], expected 0…1 for 2 dates"):
+        write_polygons(path, moment, grid(moment), DATES[:2])
+    with pytest.raises(ValueError, match=r"shape \(29, 40\)"):
+        write_polygons(path, moment[1:], grid(moment), DATES)
+    with pytest.raises(ValueError, match="areas of 30 × 39 pixels"):
+        write_polygons(path, moment, grid(moment), DATES, PixelAreas(grid(moment[:, 1:])))
+    for smallest in (-1.0, float("nan")):
+        with pytest.raises(UserError, match="expected 0 or more"):
+            write_polygons(path, moment, grid(moment), DATES, min_area_m2=smallest)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_file_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    write(tmp_path, square_map())
+    before = (tmp_path / "p.geojson").read_bytes()
+    monkeypatch.setattr("data_processing.change_polygons.transform_geom", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, noisy_map())
+    assert [path.name for path in tmp_path.iterdir()] == ["p.geojson"]
+    assert (tmp_path / "p.geojson").read_bytes() == before

@@ -1,0 +1,61 @@
+"""torchrun and accelerate launch run the training scripts as they are, on two CPU processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.scene_files import write_data_root
+from utils.run_log import read_csv_rows
+from utils.settings import REPOSITORY
+
+SMALL = (
+    "--patch-size", "32", "--stride", "32", "--num-workers", "0", "--batch-size", "4",
+    "--width", "8", "--epochs", "1", "--device", "cpu", "--dropout", "0",
+)  # fmt: skip
+PORT = {"torch.distributed.run": "master_port", "accelerate.commands.launch": "main_process_port"}
+
+pytestmark = pytest.mark.slow
+
+
+def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], cwd=cwd, capture_output=True, text=True, encoding="utf-8",
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["torch.distributed.run", "--nproc_per_node", "2"],
+        ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"],
+    ],
+    ids=["torchrun", "accelerate"],
+)
+def test_launchers_start_the_same_script_with_two_processes(
+    tmp_path: Path, launcher: list[str]
+) -> None:
+    root = write_data_root(tmp_path, "dynamic", 1, 64, patch_size=32, stride=32)
+    flags = ["--data-root", str(root), *SMALL]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    start = ["-m", *launcher, f"--{PORT[launcher[0]]}", str(port)]
+    done = run(
+        *start, str(REPOSITORY / "Train_Dynamic.py"), *flags, "--output-dir", "two", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 processes share each batch of 4 patches" in done.stdout
+    assert done.stdout.count("epoch 1/1") == 1  # the first process speaks
+    alone = run(str(REPOSITORY / "Train_Dynamic.py"), *flags, "--output-dir", "one", cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    rows = [read_csv_rows(tmp_path / name / "metrics.csv")[0] for name in ("one", "two")]
+    scores = [{k: v for k, v in row.items() if "f1" in k or "kappa" in k} for row in rows]
+    assert scores[0] == scores[1]
+    assert len(scores[0]) == 10

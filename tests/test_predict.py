@@ -1,0 +1,361 @@
+"""Predict.py from the command line to the files it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import rasterio
+from numpy.typing import NDArray
+
+import Predict
+from data_processing.series_prediction import load_model, predict_series
+from tests.cities import DATES, write_city, write_weights
+from utils.errors import run_program
+from utils.files import sha256
+from utils.settings import REPOSITORY
+
+MAPS = ("change_area.tif", "change_moment.tif", "change_date.tif", "change_score.tif")
+FILES = {
+    *MAPS, "quicklook.png", "series.gif", "report.html", "summary.json", "settings.json",
+    "environment.json",
+}  # fmt: skip
+QUICK = {**os.environ, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
+
+pytestmark = pytest.mark.slow
+
+Outcome = tuple[int, str, str]
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_city(tmp_path_factory.mktemp("Städte und 都市") / "my city")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_weights(tmp_path_factory.mktemp("weights") / "small.pth")
+
+
+@pytest.fixture
+def predict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Outcome]:
+    """Predict.py's main function in this process: exit code, output, errors."""
+
+    def call(*flags: str | Path | int) -> Outcome:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["Predict.py", *map(str, flags)])
+        with pytest.raises(SystemExit) as left:
+            run_program(Predict.main)
+        shown = capsys.readouterr()
+        return int(left.value.code or 0), shown.out, shown.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def mapped(city: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The results of a usual run in a process of its own, and what it said."""
+    folder = tmp_path_factory.mktemp("results") / "die Karten"
+    done = run("--images", city, "--checkpoint", weights, "--output-dir", folder, "--polygons")
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def run(*flags: str | Path | int, command: tuple[str, ...] = ()) -> Any:
+    return subprocess.run(
+        [sys.executable, *command, str(REPOSITORY / "Predict.py"), *map(str, flags)],
+        capture_output=True, text=True, encoding="utf-8", env=QUICK, check=False,
+    )  # fmt: skip
+
+
+def values(path: Path) -> NDArray[Any]:
+    with rasterio.open(path) as raster:
+        return raster.read(1)
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return content
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    return {name: sha256(folder / name) for name in MAPS}
+
+
+# ------------------------------------------------------------------ what a run leaves
+
+
+def test_a_run_leaves_maps_pictures_report_and_numbers_and_nothing_half_done(
+    mapped: tuple[Path, str],
+) -> None:
+    folder, said = mapped
+    assert {path.name for path in folder.iterdir()} == FILES | {"changes.geojson"}
+    assert "my city: changed: " in said
+    assert "bands are taken as blue, green, red, nir" in said
+
+
+def test_maps_lie_where_the_images_lie_and_say_what_they_mean(
+    mapped: tuple[Path, str], city: Path
+) -> None:
+    folder, _ = mapped
+    with rasterio.open(sorted(city.iterdir())[0]) as image:
+        crs, transform, shape = image.crs, image.transform, image.shape
+    for name, dtype, nodata in zip(
+        MAPS, ("uint8", "uint8", "int32", "uint8"), (255, 255, -1, 255), strict=True
+    ):
+        with rasterio.open(folder / name) as raster:
+            assert (raster.crs, raster.transform, raster.shape) == (crs, transform, shape)
+            assert (raster.dtypes[0], raster.nodata) == (dtype, nodata)
+            assert raster.profile["tiled"]
+            assert raster.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
+            tags = raster.tags()
+            assert tags["AREA"] == "my city"
+            if name == "change_moment.tif":
+                assert tags["MOMENT_2"] == "changed 2018-05-15 - 2018-09-15"
+            if name == "change_score.tif":
+                assert tags["SCORE_FORMULA"].startswith("round(100 * (p - 0.45186")
+            if name == "change_date.tif":
+                assert tags["CHANGE_DATE_20180915"] == "changed 2018-05-15 - 2018-09-15"
+
+
+def test_area_date_and_score_follow_from_the_moment(mapped: tuple[Path, str]) -> None:
+    folder, _ = mapped
+    area, moment, date, score = (values(folder / name) for name in MAPS)
+    assert len(np.unique(moment)) > 2  # weights at random, but not uniform
+    assert np.array_equal(area, (moment > 0).astype(np.uint8))
+    numbers = np.array([0, *(int(day.replace("-", "")) for day in DATES[1:])])
+    assert np.array_equal(date, numbers[moment])
+    assert (score[moment > 0] >= 50).all()
+    assert (score[moment == 0] <= 50).all()
+
+
+def test_the_summary_counts_the_maps(mapped: tuple[Path, str], weights: Path) -> None:
+    folder, _ = mapped
+    summary, moment = summary_of(folder), values(folder / "change_moment.tif")
+    assert summary["dates"] == list(DATES)
+    assert [row["pixels"] for row in summary["intervals"]] == [
+        int((moment == k).sum()) for k in range(1, 6)
+    ]
+    assert summary["pixels"]["changed"] == int((moment > 0).sum())
+    hectares = sum(row["hectares"] for row in summary["intervals"])
+    assert hectares == pytest.approx(summary["hectares"]["changed"])
+    # pixels of 3 m near UTM's central meridian: the plane is 0.08 % larger than the ground
+    assert hectares == pytest.approx(summary["pixels"]["changed"] * 9 / 0.9996**2 / 1e4, rel=1e-4)
+    assert summary["checkpoint"]["sha256"] == sha256(weights)
+    assert summary["outputs"]["change_moment.tif"]["sha256"] == sha256(folder / MAPS[1])
+    assert summary["score"]["lower"] == pytest.approx(0.45186, abs=1e-5)
+    polygons = json.loads((folder / "changes.geojson").read_text(encoding="utf-8"))["features"]
+    assert sum(f["properties"]["pixels"] for f in polygons) == summary["pixels"]["changed"]
+
+
+def test_pictures_and_report_show_the_series(mapped: tuple[Path, str]) -> None:
+    folder, _ = mapped
+    assert iio.imread(folder / "quicklook.png").shape[1] > 500
+    assert len(iio.imread(folder / "series.gif")) == 6
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "my city" in page
+    assert "2018-09-15" in page
+
+
+def test_python_gives_the_same_maps_byte_for_byte(
+    mapped: tuple[Path, str], city: Path, weights: Path
+) -> None:
+    folder, _ = mapped
+    maps = predict_series(city, load_model(weights, "cpu"))
+    found = (maps.area, maps.moment, maps.date, maps.score)
+    for name, array in zip(MAPS, found, strict=True):
+        assert np.array_equal(array, values(folder / name))
+    with rasterio.open(folder / "change_moment.tif") as raster:
+        assert maps.profile["transform"] == raster.transform
+    assert [date.isoformat() for date in maps.dates] == list(DATES)
+
+
+# ------------------------------------------------------------------ the same maps in other ways
+
+
+def test_little_memory_and_other_batches_give_the_same_maps(
+    mapped: tuple[Path, str],
+    city: Path,
+    weights: Path,
+    predict: Callable[..., Outcome],
+    tmp_path: Path,
+) -> None:
+    folder, _ = mapped
+    flags = ("--images", city, "--checkpoint", weights)
+    code, _, said = predict(*flags, "--output-dir", "low", "--memory", 200)
+    assert (code, checksums(tmp_path / "low")) == (0, checksums(folder)), said
+    code, *_ = predict(*flags, "--output-dir", "one", "--batch-size", 1)
+    same = values(tmp_path / "one/change_moment.tif") == values(folder / "change_moment.tif")
+    assert code == 0
+    assert same.mean() >= 0.9999
+
+
+def test_two_processes_give_the_same_bytes(
+    mapped: tuple[Path, str], city: Path, weights: Path, tmp_path: Path
+) -> None:
+    folder, _ = mapped
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", tmp_path / "two")
+    done = run(*flags, "--polygons", command=launcher)
+    assert done.returncode == 0, done.stderr
+    assert checksums(tmp_path / "two") == checksums(folder)
+    assert sha256(tmp_path / "two/changes.geojson") == sha256(folder / "changes.geojson")
+    assert done.stdout.count("my city: changed:") == 1  # only the first process speaks
+
+
+def test_onnx_gives_the_same_maps(
+    mapped: tuple[Path, str],
+    city: Path,
+    weights: Path,
+    predict: Callable[..., Outcome],
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("onnxruntime")
+    folder, _ = mapped
+    code, said, _ = predict("--checkpoint", weights, "--export-onnx", "city.onnx")
+    assert code == 0
+    assert "largest difference from the network" in said
+    for checkpoint in ("city.onnx", weights):
+        out = tmp_path / Path(checkpoint).suffix
+        flags = ("--images", city, "--checkpoint", checkpoint, "--output-dir", out)
+        code, _, said = predict(*flags, "--backend", "onnx")
+        assert code == 0, said
+        same = values(out / "change_moment.tif") == values(folder / "change_moment.tif")
+        assert same.mean() >= 0.999
+        assert summary_of(out)["checkpoint"]["arguments"]["width"] == 8
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_leaves_no_half_file_and_goes_on_to_the_same_bytes(
+    sent: int, weights: Path, tmp_path: Path
+) -> None:
+    large = write_city(tmp_path / "large", (700, 60))
+    flags = ("--images", large, "--checkpoint", weights, "--batch-size", 1)
+    whole = run(*flags, "--output-dir", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    folder = tmp_path / "stopped"
+    with subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "Predict.py"), *map(str, flags), "--output-dir", folder],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUICK,
+    ) as program:  # fmt: skip
+        rows = folder / ".unfinished" / "rows"
+        while program.poll() is None and len(list(rows.glob("rows-*"))) <= 5:
+            time.sleep(0.01)
+        program.send_signal(sent)
+        said, _ = program.communicate(timeout=60)
+    assert program.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[sent]
+    assert not [
+        path.name
+        for path in folder.iterdir()
+        if path.name in FILES - {"settings.json", "environment.json"}
+    ]
+    if sent != signal.SIGKILL:
+        assert f"--output-dir {folder} --resume" in said
+    kept = {path: path.stat().st_mtime_ns for path in rows.glob("rows-*")}
+    assert kept
+    again = run(*flags, "--output-dir", folder, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert checksums(folder) == checksums(tmp_path / "whole")
+    assert not (folder / ".unfinished").exists()
+
+
+def test_resuming_with_other_settings_is_refused_and_a_finished_run_is_left_alone(
+    city: Path, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
+    assert predict(*flags)[0] == 0
+    before = (tmp_path / "out/change_moment.tif").stat().st_mtime_ns
+    code, said, _ = predict(*flags, "--resume")
+    assert (code, "complete already" in said) == (0, True)
+    assert (tmp_path / "out/change_moment.tif").stat().st_mtime_ns == before
+    code, _, said = predict(*flags)
+    assert (code, "--overwrite" in said, "--resume" in said) == (2, True, True)
+    (tmp_path / "out/.unfinished").mkdir()
+    job = {**summary_of(tmp_path / "out")["job"], "overlap": 7}
+    (tmp_path / "out/.unfinished/job.json").write_text(json.dumps(job))
+    (tmp_path / "out/summary.json").unlink()
+    code, _, said = predict(*flags, "--resume")
+    assert code == 2
+    assert "overlap: 7 there, 4 now" in said
+
+
+# ------------------------------------------------------------------ several areas, refusals
+
+
+def test_a_folder_of_folders_is_mapped_area_by_area_with_a_table(
+    weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    write_city(tmp_path / "world/north", (20, 33))
+    write_city(tmp_path / "world/south", (16, 16), seed=1)
+    write_city(tmp_path / "world/broken", (16, 16))
+    (tmp_path / f"world/broken/city_{DATES[2]}.tif").unlink()
+    flags = ("--images", "world", "--checkpoint", weights, "--output-dir", "maps")
+    code, _, errors = predict(*flags)
+    assert code == 3
+    assert "1 of 3 areas" in errors
+    assert "found 5 dates" in errors
+    rows = (tmp_path / "maps/areas.csv").read_text(encoding="utf-8").splitlines()
+    assert [row.split(",")[:2] for row in rows[1:]] == [
+        ["broken", "at fault"], ["north", "mapped"], ["south", "mapped"],
+    ]  # fmt: skip
+    assert values(tmp_path / "maps/north/change_moment.tif").shape == (20, 33)
+    assert (tmp_path / "maps/south/report.html").is_file()
+    code, *_ = predict(*flags[:-1], "maps2", "--dates", ",".join(DATES))
+    assert code == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "said"),
+    [
+        ((), 2, "--images: found none"),
+        (("--images", "nowhere"), 2, "found no raster at"),
+        (("--memory", "0.1"), 2, "--memory: found 0.1 GB, expected"),
+        (("--overlap", "16"), 2, "--overlap: found 16, expected 0 … 15"),
+        (("--min-valid-dates", "7"), 2, "expected 1 … 6"),
+        (("--tile-size", "18"), 2, "a multiple of 4"),
+        (("--backend", "onnx", "--precision", "bfloat16"), 2, "expected neither"),
+        (("--share-cam",), 2, "--share-cam: found CAM weights that are shared"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_anything_is_mapped(
+    flags: tuple[str, ...], code: int, said: str, city: Path, weights: Path,
+    predict: Callable[..., Outcome], tmp_path: Path,
+) -> None:  # fmt: skip
+    images = () if not flags or "--images" in flags else ("--images", str(city))
+    found, _, errors = predict(*images, "--checkpoint", weights, "--output-dir", "out", *flags)
+    assert (found, said in errors) == (code, True), errors
+    assert not list(tmp_path.rglob("change_*.tif"))
+
+
+def test_polygons_of_rasters_that_lie_nowhere_are_refused_at_once(
+    weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    write_city(tmp_path / "flat", (20, 20), crs=None)
+    flags = ("--images", "flat", "--checkpoint", weights, "--output-dir", "out")
+    code, _, said = predict(*flags, "--polygons")
+    assert (code, "expected a CRS" in said) == (2, True)
+    code, *_ = predict(*flags, "--overwrite")
+    assert code == 0
+    assert summary_of(tmp_path / "out")["hectares"] is None
+    assert summary_of(tmp_path / "out")["intervals"][0]["hectares"] is None
+
+
+def test_a_full_disk_is_foreseen(
+    city: Path, weights: Path, predict: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("Usage", (), {"free": 1 << 20})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    code, _, said = predict("--images", city, "--checkpoint", weights, "--output-dir", "out")
+    assert (code, "GB are free, expected up to" in said) == (2, True)

@@ -1,0 +1,235 @@
+"""Weights ready to map with: the network on its device, and what images have to be like for it.
+
+Not in the paper.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from models import area_prob_bounds
+from utils.checkpoint import Checkpoint, check_windows, load_checkpoint, share_cam
+from utils.device import choose_device
+from utils.errors import UserError
+from utils.execution import ready_to_run
+from utils.files import sha256
+from utils.onnx_backend import OnnxFacts, OnnxNetwork
+from utils.onnx_export import Agreement, export_onnx
+from utils.precision import Precision
+from utils.prediction import Predicts, TilePlan, TileRunner
+from utils.progress import say
+from utils.tiling import TileGrid
+
+__all__ = ["Model", "read_model"]
+
+RELEASED_PATCH_SIZE = 64  # of the authors' weights, whose files do not tell it
+SIDE_MULTIPLE = 4  # of tiles, as the networks take them
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network that is ready, and what it expects.
+
+    Attributes:
+        path: The weights file.
+        checksum: Its SHA-256.
+        weights: What the file holds.
+        network: Gives change maps of tiles.
+        bands: Names of the bands in order.
+        num_dates: T.
+        tile_size: Side of a tile in pixels, that of the patches in training if not told otherwise.
+        pixel_scale: ``auto`` or ``stored``, see docs/data.md#pixel-values.
+        device: Where the network runs.
+        precision: Of its heavy part.
+        backend: ``torch`` or ``onnx``.
+    """
+
+    path: Path
+    checksum: str
+    weights: Checkpoint
+    network: Predicts
+    bands: tuple[str, ...]
+    num_dates: int
+    tile_size: int
+    pixel_scale: str
+    device: torch.device
+    precision: Precision = "float32"
+    backend: str = "torch"
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Smallest and largest probability of the change area that the network can give."""
+        return area_prob_bounds(self.weights.network, self.weights.arguments)
+
+    @property
+    def mixes_batch(self) -> bool:
+        """Whether the map of a tile depends on the tiles that are in its batch."""
+        return self.weights.arguments.get("attention") == "batch"
+
+    def runner(self) -> TileRunner:
+        """The network for batches of tiles."""
+        return TileRunner(self.network, self.device, self.precision)
+
+    def plan(self, grid: TileGrid, batch_size: int, chunk_tiles: int | None = None) -> TilePlan:
+        """How a raster is gone through with this network.
+
+        Args:
+            grid: Its tiles.
+            batch_size: Tiles at a time.
+            chunk_tiles: Tiles read at a time, a multiple of the batch size; None = a whole row.
+
+        Raises:
+            UserError: Per-window CAM weights have no place for such batches.
+        """
+        check_windows(self.weights, self.path, batch_size, self.tile_size)
+        whole_row = -(-len(grid.cols) // batch_size) * batch_size
+        return TilePlan(grid, self.num_dates, self.bounds, batch_size, chunk_tiles or whole_row)
+
+    def export(self, target: Path) -> None:
+        """Write the network as an ONNX file, checked against the network itself.
+
+        Raises:
+            UserError: A package is missing, or the model is an ONNX file already.
+            CaimError: The file would give other maps.
+        """
+        if not isinstance(self.network, nn.Module):
+            raise UserError(
+                f"--export-onnx: found --backend onnx or an ONNX file ({self.path}), expected a "
+                "checkpoint run by torch; leave --backend out."
+            )
+        found = _export(self.network, self.weights, self.path, self.tile_size, target)
+        say(
+            f"{target}: written; largest difference from the network "
+            f"{found.largest_difference:.1e}, same change moment at "
+            f"{100 * found.equal_labels:.3f} % of {found.pixels:,} pixels"
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """What summaries and tags say of it."""
+        return {
+            "file": self.path.name,
+            "sha256": self.checksum,
+            "origin": self.weights.origin,
+            "network": self.weights.network,
+            "arguments": self.weights.arguments,
+            "bands": list(self.bands),
+        }
+
+
+def read_model(
+    path: Path,
+    usual_bands: Mapping[int, Sequence[str]],
+    device: str,
+    *,
+    precision: Precision,
+    tile_size: int | None,
+    pixel_scale: str,
+    shared_cam: bool,
+    compiled: bool,
+    backend: str,
+) -> Model:
+    """Read a weights file and bring its network to its device.
+
+    Args:
+        path: Ours or the authors', as its content says, or an ONNX file of ours (.onnx).
+        usual_bands: Bands by number of dates, for the authors' files, which do not tell them.
+        device: See ``utils.device.choose_device``.
+        precision: Of the network's heavy part.
+        tile_size: Side of a tile in pixels; as in training if None.
+        pixel_scale: ``auto``, ``stored`` or ``checkpoint`` (as the file says).
+        shared_cam: Whether per-window CAM weights are averaged, for any batch and tile.
+        compiled: Whether ``torch.compile`` is used.
+        backend: ``torch``, or ``onnx`` to let onnxruntime run the network.
+
+    Raises:
+        CheckpointError: The file cannot be used.
+        UserError: Tile size, device or other arguments do not go with it.
+    """
+    _check_choices(path, tile_size, precision, compiled, shared_cam, backend)
+    place = choose_device(device)
+    if _is_onnx(path):
+        opened = OnnxNetwork(path, place)
+        facts = opened.facts
+        weights = Checkpoint(facts.network, facts.arguments, {}, facts.origin, facts.data)
+    else:
+        weights = load_checkpoint(path, tile_size or RELEASED_PATCH_SIZE)
+        weights = share_cam(weights) if shared_cam else weights
+    side = tile_size or int(weights.data.get("patch_size", RELEASED_PATCH_SIZE))
+    network: Any = opened if _is_onnx(path) else weights.build()
+    if backend == "onnx" and not _is_onnx(path):
+        network = _through_onnx(network, weights, path, side, place)
+    elif not _is_onnx(path):
+        network = ready_to_run(network, place, precision, compiled=compiled)
+    num_dates = int(weights.arguments["num_dates"])
+    scale = weights.data.get("pixel_scale", "auto") if pixel_scale == "checkpoint" else pixel_scale
+    return Model(
+        Path(path), sha256(path), weights, cast(Predicts, network),
+        bands=_bands(weights, usual_bands.get(num_dates, ())),
+        num_dates=num_dates, tile_size=side, pixel_scale=str(scale),
+        device=place, precision=precision, backend="onnx" if _is_onnx(path) else backend,
+    )  # fmt: skip
+
+
+def _is_onnx(path: Path) -> bool:
+    return Path(path).suffix.lower() == ".onnx"
+
+
+def _check_choices(
+    path: Path,
+    tile_size: int | None,
+    precision: Precision,
+    compiled: bool,
+    shared_cam: bool,
+    backend: str,
+) -> None:
+    """Refuse what does not go together before anything is read."""
+    if tile_size is not None and (tile_size <= 0 or tile_size % SIDE_MULTIPLE):
+        raise UserError(
+            f"--tile-size: found {tile_size}, expected a positive multiple of {SIDE_MULTIPLE}."
+        )
+    if (_is_onnx(path) or backend == "onnx") and (precision != "float32" or compiled):
+        raise UserError(
+            "--backend onnx: found --precision bfloat16 or --compile, expected neither; "
+            "onnxruntime runs the network as it was exported, in float32."
+        )
+    if _is_onnx(path) and shared_cam:
+        raise UserError(
+            f"--share-cam: found {path}, expected a checkpoint; share its CAM weights, then export."
+        )
+
+
+def _through_onnx(
+    network: nn.Module, weights: Checkpoint, path: Path, side: int, device: torch.device
+) -> OnnxNetwork:
+    """The network written as ONNX, checked, and opened by onnxruntime."""
+    with tempfile.TemporaryDirectory() as scratch:
+        exported = Path(scratch) / "network.onnx"
+        _export(network, weights, path, side, exported)
+        return OnnxNetwork(exported, device)
+
+
+def _export(
+    network: nn.Module, weights: Checkpoint, path: Path, side: int, target: Path
+) -> Agreement:
+    return export_onnx(
+        network,
+        target,
+        num_dates=int(weights.arguments["num_dates"]),
+        in_channels=int(weights.arguments["in_channels"]),
+        tile_size=side,
+        facts=OnnxFacts.of(weights, path),
+    )
+
+
+def _bands(weights: Checkpoint, usual: Sequence[str]) -> tuple[str, ...]:
+    """Names of the bands: the file's, else the usual ones, else numbers."""
+    count = int(weights.arguments["in_channels"])
+    names = tuple(weights.data.get("bands", usual))
+    return names if len(names) == count else tuple(f"band {n}" for n in range(1, count + 1))

@@ -1,0 +1,294 @@
+"""Networks in ONNX files: what such a file says about itself, and running it by onnxruntime.
+
+Needs ``requirements-onnx.txt``, which is imported only here and in utils/onnx_export.py, and only
+when used. Writing the files is utils/onnx_export.py's. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models import ChangeMaps, check_series
+from utils.checkpoint import Checkpoint
+from utils.errors import CaimError, CheckpointError, UserError
+from utils.files import sha256
+from utils.progress import say
+
+__all__ = [
+    "FORMAT",
+    "INPUT",
+    "OUTPUTS",
+    "OnnxFacts",
+    "OnnxNetwork",
+    "onnx_package",
+    "sealed",
+]
+
+FORMAT = "caim-net onnx 1"
+INPUT, OUTPUTS = "images", ("moment_prob", "area_prob")
+
+_SEAL = "content_sha256 is put here".ljust(64, ".")  # stands for the digest while it is computed
+# The attention matrix of heads × (H·W)² numbers is what memory goes into; more series at a time
+# make a CPU no faster (measured). 64×64 pixels take 256 MiB for one series.
+MATRIX_BYTES = {"cpu": 1 << 26, "cuda": 1 << 30}
+
+
+@dataclass(frozen=True)
+class OnnxFacts:
+    """What an ONNX file of ours says about its network, as its checkpoint said it.
+
+    Attributes:
+        network: Name for ``models.build_network``.
+        arguments: Its constructor arguments.
+        data: What it was trained on: num_dates, bands, pixel_scale, patch_size.
+        origin: Whose checkpoint it was, "ours" or "released".
+        checkpoint_sha256: Of that file.
+    """
+
+    network: str
+    arguments: dict[str, Any]
+    data: dict[str, Any]
+    origin: str
+    checkpoint_sha256: str
+
+    @classmethod
+    def of(cls, loaded: Checkpoint, path: Path) -> OnnxFacts:
+        """The facts of a checkpoint that was read from ``path``."""
+        arguments, data = dict(loaded.arguments), dict(loaded.data)
+        return cls(loaded.network, arguments, data, loaded.origin, sha256(path))
+
+    def properties(self) -> dict[str, str]:
+        """Name → text, for the file's metadata; lists and dictionaries as JSON."""
+        return {
+            "format": FORMAT,
+            "network": self.network,
+            "arguments": _json(self.arguments),
+            "data": _json(self.data),
+            "origin": self.origin,
+            "checkpoint_sha256": self.checkpoint_sha256,
+        }
+
+    @classmethod
+    def from_properties(cls, path: Path, properties: Mapping[str, str]) -> OnnxFacts:
+        """Read the facts back.
+
+        Raises:
+            CheckpointError: They are not there, or of another version.
+        """
+        found = properties.get("format")
+        if found != FORMAT:
+            kind = f"format {found!r}" if found else "an ONNX file that does not say what it is"
+            raise CheckpointError(
+                f"{path}: found {kind}, expected {FORMAT!r}; it comes from another program or "
+                "version. Write it anew from the checkpoint with Predict.py --export-onnx."
+            )
+        try:
+            return cls(
+                properties["network"],
+                dict(json.loads(properties["arguments"])),
+                dict(json.loads(properties["data"])),
+                properties["origin"],
+                properties["checkpoint_sha256"],
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"{path}: its metadata cannot be read ({type(error).__name__}: {error}), expected "
+                "network, arguments, data, origin and checkpoint_sha256; the file was edited. "
+                "Write it anew from the checkpoint with Predict.py --export-onnx."
+            ) from error
+
+
+class OnnxNetwork:
+    """A network in an ONNX file, used like ``models.CAIMNet`` in eval mode.
+
+    It takes as many threads as ``torch.get_num_threads()`` says when it is made.
+
+    Args:
+        path: Written by ``utils.onnx_export.export_onnx``.
+        device: Where to run: a CUDA device, if the installed onnxruntime can, else the CPU.
+
+    Attributes:
+        facts: What the file says about its network and data.
+
+    Raises:
+        UserError: onnxruntime is not installed.
+        CheckpointError: There is no such file, it is none of ours, or it is damaged.
+    """
+
+    def __init__(self, path: Path, device: torch.device | None = None) -> None:
+        runtime = onnx_package("onnxruntime")
+        content = _read(Path(path))
+        self._session = _session(runtime, Path(path), content, device or torch.device("cpu"))
+        properties = self._session.get_modelmeta().custom_metadata_map
+        self.facts = OnnxFacts.from_properties(Path(path), properties)
+        if _digest(content, properties) != properties.get("content_sha256"):
+            raise CheckpointError(
+                f"{path}: its content does not go with its own SHA-256, expected it as it was "
+                "written; the file is damaged or was edited. Copy it again, or write it anew "
+                "from the checkpoint with Predict.py --export-onnx."
+            )
+        # T and C as the graph itself has them, whatever the arguments leave to the constructor
+        self.num_dates, self.in_channels = self._session.get_inputs()[0].shape[1:3]
+
+    def predict(self, images: Tensor) -> ChangeMaps:
+        """Change maps of images (B, T, C, H, W) float, on the device the images are on.
+
+        With spatial attention few series go through at a time, which bounds memory and changes
+        nothing; batch attention needs the whole batch at once.
+
+        Raises:
+            ValueError: The images are not what the network takes.
+        """
+        self._check(images)
+        parts = [self._run(part) for part in torch.split(images, self._series_at_once(images))]
+        moment_prob, area_prob = (torch.cat(maps) for maps in zip(*parts, strict=True))
+        return ChangeMaps(area_prob, moment_prob)
+
+    def predict_at_once(self, images: Tensor) -> ChangeMaps:
+        """As ``predict``, all series in one run, whatever memory that takes."""
+        self._check(images)
+        moment_prob, area_prob = self._run(images)
+        return ChangeMaps(area_prob, moment_prob)
+
+    def _run(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        fed = np.ascontiguousarray(images.detach().cpu().float().numpy())
+        try:
+            moment_prob, area_prob = self._session.run(list(OUTPUTS), {INPUT: fed})
+        except Exception as error:  # onnxruntime has no type of its own for want of memory
+            raise CaimError(
+                f"ONNX: onnxruntime failed on a batch of shape {tuple(images.shape)}, expected "
+                "change maps. If memory ran out, choose smaller tiles (memory grows with the "
+                "fourth power of their side) or predict with the checkpoint, which needs less. "
+                f"({_first_line(error)})"
+            ) from error
+        return (
+            torch.from_numpy(moment_prob).to(images.device),
+            torch.from_numpy(area_prob).to(images.device),
+        )
+
+    def _series_at_once(self, images: Tensor) -> int:
+        B, _, _, H, W = images.shape
+        if self.facts.arguments.get("attention") == "batch":
+            return B
+        on_gpu = self._session.get_providers()[0] == "CUDAExecutionProvider"
+        heads = int(self.facts.arguments.get("num_heads", 4))
+        return max(1, MATRIX_BYTES["cuda" if on_gpu else "cpu"] // (heads * (H * W) ** 2 * 4))
+
+    def _check(self, images: Tensor) -> None:
+        check_series(images, self.num_dates, self.in_channels, divisor=4)
+        windows = self.facts.arguments.get("cam_windows")
+        B, _, _, H, W = images.shape
+        if windows and (windows[0] < B or tuple(windows[1:]) != (H, W)):
+            raise ValueError(
+                f"OnnxNetwork: found a batch of {B} images of {H}×{W}, expected at most "
+                f"{windows[0]} of {windows[1]}×{windows[2]}: per-window CAM weights belong to one "
+                "batch and patch size. Choose these, or export a checkpoint whose weights "
+                "utils/convert_checkpoint.py --share-cam has shared."
+            )
+
+
+def onnx_package(name: str) -> Any:
+    """One of the packages in requirements-onnx.txt.
+
+    Raises:
+        UserError: It is not installed, or does not load.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"ONNX: the package {name} cannot be imported ({error}), expected it for exporting to "
+            "and predicting with ONNX; install what these need: pip install -r "
+            "requirements-onnx.txt"
+        ) from error
+
+
+def sealed(model: Any, facts: OnnxFacts) -> bytes:
+    """The bytes of a file with the facts, and with a digest by which damage is seen.
+
+    Args:
+        model: An ``onnx.ModelProto``; its metadata is replaced.
+        facts: What the file shall say about its network.
+    """
+    properties = facts.properties() | {"content_sha256": _SEAL}
+    model.ClearField("metadata_props")
+    for name, text in properties.items():
+        model.metadata_props.add(key=name, value=text)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content.replace(_SEAL.encode(), _digest(content, properties).encode(), 1)
+
+
+def _digest(content: bytes, properties: Mapping[str, str]) -> str:
+    """SHA-256 of a file's bytes without the digest that it carries itself."""
+    carried = properties.get("content_sha256", "").encode()
+    if len(carried) == len(_SEAL):
+        content = content.replace(carried, _SEAL.encode(), 1)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        found = "found a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(
+            f"{path}: {found}, expected a network in an ONNX file; Predict.py --export-onnx "
+            "writes one."
+        )
+    content = path.read_bytes()
+    if content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html")):
+        raise CheckpointError(
+            f"{path}: found a web page (HTML), expected an ONNX file; the download saved a login "
+            "or error page. Open the address in a browser, sign in, and save the file itself."
+        )
+    if content.startswith((b"PK\x03\x04", b"\x80")):
+        raise CheckpointError(
+            f"{path}: found a torch file, expected an ONNX file; give it as --checkpoint without "
+            "--backend onnx, or turn it into one with Predict.py --export-onnx."
+        )
+    return content
+
+
+def _session(runtime: Any, path: Path, content: bytes, device: torch.device) -> Any:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what fails is raised, too
+    # threads that wait by spinning take the cores from those that read and write tiles
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device.type == "cuda":
+        # as in PyTorch, float32 is multiplied in full
+        gpu = {"device_id": str(device.index or 0), "use_tf32": "0"}
+        if "CUDAExecutionProvider" in runtime.get_available_providers():
+            providers.insert(0, ("CUDAExecutionProvider", gpu))
+    try:
+        session = runtime.InferenceSession(content, options, providers=providers)
+    except Exception as error:  # arbitrary bytes make the parser fail in any way
+        raise CheckpointError(
+            f"{path}: found no network that onnxruntime {runtime.__version__} can read "
+            f"({len(content):,} bytes), expected an ONNX file as Predict.py --export-onnx writes "
+            f"it; it is damaged, cut short or something else. Copy it again. ({_first_line(error)})"
+        ) from error
+    if device.type != "cpu" and session.get_providers()[0] == "CPUExecutionProvider":
+        say(
+            f"warning: the installed onnxruntime cannot use {device}, the network runs on the "
+            "CPU. For CUDA install onnxruntime-gpu in place of onnxruntime."
+        )
+    return session
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(dict(content), sort_keys=True, ensure_ascii=False, allow_nan=False)
