@@ -74,6 +74,7 @@ def write_change_rasters(
     dates: Sequence[datetime.date],
     tags: Mapping[str, str],
     score_tags: Mapping[str, str],
+    moments: bool = True,
 ) -> Iterator[Slab]:
     """Write change_area.tif, change_moment.tif, change_date.tif and change_score.tif.
 
@@ -85,6 +86,7 @@ def write_change_rasters(
         dates: T dates of the series.
         tags: Of all maps.
         score_tags: Of the score only: its formula.
+        moments: Whether the network gives moments; if not, area and score are all there is.
 
     Yields:
         Each slab after it is written, for sums over the map; the files stand under their names
@@ -94,6 +96,8 @@ def write_change_rasters(
         OSError: The disk is full or cannot be written.
     """
     maps = _maps(dates, tags, score_tags)
+    if not moments:
+        maps = {name: maps[name] for name in ("change_area", "change_score")}
     with ExitStack() as stack:
         stack.enter_context(_disk_watched(folder))
         drafts = {name: scratch / f"{name}.draft.tif" for name in maps}
@@ -126,11 +130,10 @@ def _maps(
         f"CHANGE_DATE_{date_number(dates[k])}": f"changed {dates[k - 1]} - {dates[k]}"
         for k in range(1, T)
     }
+    changed = {"AREA_0": "unchanged", "AREA_1": f"changed {dates[0]} - {dates[-1]}"}
     meaning = "first date on which the change is seen, yyyymmdd; 0 unchanged"
     return {
-        "change_area": _Map(
-            area, NO_DATA, {**tags, "AREA_0": "unchanged", "AREA_1": "changed"}, value_colors(2)
-        ),
+        "change_area": _Map(area, NO_DATA, {**tags, **changed}, value_colors(2)),
         "change_moment": _Map(
             np.arange(TABLE).astype(np.uint8), NO_DATA, {**tags, **moment_tags(dates)},
             value_colors(T),

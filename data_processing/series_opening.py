@@ -27,7 +27,7 @@ from data_processing.custom_series import (
 )
 from data_processing.dataset_spec import DYNAMIC, SPACENET7, DatasetSpec
 from data_processing.date_choice import check_rule, choose_dates
-from data_processing.dates import date_from_name
+from data_processing.dates import UnknownDate, date_from_name
 from data_processing.open_image import DATE_TAGS, OpenImage, tagged_date
 from data_processing.raster_series import RasterSeries, SeriesOptions, spec_for
 from data_processing.rasters import RasterInfo
@@ -40,6 +40,7 @@ ADVICE = (
     "grid of the first."
 )
 CLOUD_ADVICE = "See --clouds: masks carry dates in their names and have one band, 0 clear, 1 cloud."
+PAIR = 2  # images that may do without dates
 LIKELY_NODATA = -9999.0  # no measurement is that low
 LARGEST_REFLECTANCE = 10.0  # float values above are hardly the 0…1 that networks take
 CLOUD_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
@@ -79,7 +80,8 @@ def open_raster_series(
     where = str(files[0].parent)
     remarks: list[str] = []
     faults: list[str] = []
-    dated = _dated(files, options.dates, faults, remarks)
+    pair = _undated_pair(words, num_dates, options, remarks)
+    dated = pair or _dated(files, options.dates, faults, remarks)
     if faults:
         raise DataError(where, faults, "Rename the files, or give their dates with --dates.")
     dates = _chosen(dated, num_dates, options.choose_dates, where, remarks)
@@ -112,6 +114,28 @@ def _place_name(file: Path) -> str:
     if folder.name in (DYNAMIC.image_folder, SPACENET7.image_folder):
         folder = folder.parent
     return folder.name or "area"
+
+
+def _undated_pair(
+    words: Sequence[str | Path], num_dates: int, options: SeriesOptions, remarks: list[str]
+) -> dict[datetime.date, Path]:
+    """Two files that are named one after the other and have no dates, in that order; else none."""
+    files = [Path(word) for word in words]
+    if num_dates != PAIR or len(files) != PAIR or options.dates is not None:
+        return {}
+    if not all(file.is_file() for file in files):
+        return {}
+    if any(date_from_name(file.name) or tagged_date(file) for file in files):
+        return {}
+    labels = list(short_names(files).values())
+    remarks.append(
+        f"no dates in names or tags: {labels[0]} is taken as the image before, {labels[1]} as the "
+        "one after"
+    )
+    return {
+        UnknownDate(n, label): file
+        for n, (label, file) in enumerate(zip(labels, files, strict=True))
+    }
 
 
 def _dated(

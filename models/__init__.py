@@ -43,6 +43,7 @@ __all__ = [
     "check_series",
     "from_released",
     "from_released_ctma",
+    "gives_moments",
     "is_released",
     "is_released_ctma",
     "load_backbone",
@@ -70,6 +71,11 @@ def build_network(name: str, arguments: Mapping[str, Any]) -> nn.Module:
         return NETWORKS[name](**given)
     except TypeError as error:
         raise ValueError(f"build_network: {name} was given unknown arguments: {error}") from error
+
+
+def gives_moments(name: str) -> bool:
+    """Whether a network of ``NETWORKS`` says when something changed, or for pairs only whether."""
+    return name != "ctma"
 
 
 def area_prob_bounds(name: str, arguments: Mapping[str, Any]) -> tuple[float, float]:

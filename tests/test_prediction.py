@@ -187,8 +187,9 @@ def test_a_network_without_moments_is_blended_by_its_areas() -> None:
             return ChangeMaps(torch.stack([1 - changed, changed], dim=1), None)
 
     source, grid = Noise(20, 20), TileGrid(20, 20, 16, 4)
-    tiles = TilePlan(grid, 2, (0.0, 1.0), 4, 4)
-    moment, _ = mapped(Areas(), source, tiles)
-    changed = source.images[-1, 0] > 0.5
-    assert np.array_equal(moment[source.observed], changed[source.observed].astype(np.uint8))
+    tiles = TilePlan(grid, 2, (0.0, 1.0), 4, 4, moments=False)
+    moment, score = mapped(Areas(), source, tiles)
+    prob = source.images[-1, 0][source.observed]
+    assert np.array_equal(moment[source.observed], (prob > 0.5).astype(np.uint8))
+    assert np.abs(score[source.observed] - 100 * prob).max() <= 0.5 + 1e-3
     assert PROB_UNIT == 2**30
