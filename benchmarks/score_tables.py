@@ -52,6 +52,13 @@ ROWS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 }
 """Tables of docs/results.md: heading of the first column, and a row's words by result file."""
 
+PAIR_ROWS: Mapping[str, str] = {
+    "ctma_levir_overfit": "the 3 LEVIR-CD pairs it was trained on; epoch 100 of 100",
+    "ctma_flood_best": "22 floods, Albania; best of 24 epochs by these very pairs",
+    "ctma_flood_last": "22 floods, Albania; last epoch",
+}
+"""The same of CTMA's table."""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fill the pages in."""
@@ -81,6 +88,21 @@ def _scores(name: str) -> Callable[[], str]:
         return markdown((heading, *SCORES), lines)
 
     return make
+
+
+def _pairs() -> str:
+    """Scores of CTMA."""
+    scores = ("precision", "recall", "f1", "oa", "iou")
+    return markdown(
+        ("scored pairs", "precision", "recall", "F1", "OA", "IoU", ""),
+        [
+            (
+                words, *(f"{100 * _result(file)['area'][key]:.2f}" for key in scores),
+                f"[file](results/{file}.json)",
+            )
+            for file, words in PAIR_ROWS.items()
+        ],
+    )  # fmt: skip
 
 
 def _scenes() -> str:
@@ -131,6 +153,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **{name: _scores(name) for name in ROWS},
     "scenes": _scenes,
     "overview": _overview,
+    "ctma": _pairs,
 }
 
 

@@ -273,6 +273,39 @@ def _predict_series() -> str:
     )  # fmt: skip
 
 
+def _pairs() -> str:
+    return markdown(
+        ("Work", "Format", "s per pair", "GFLOP", "GFLOP/s", "Matrix product, GFLOP/s", "Share",
+         "Times float32", "Peak, GB"),
+        [
+            (
+                row["what"], row["dtype"], f"{row['seconds']['median']:.2f}",
+                f"{row['gflop']:.1f}", f"{row['gflops']:.0f}",
+                f"{row['matrix_product_gflops']:.0f}", _percent(row["share_of_matrix_product"]),
+                f"{row['times_float32']:.2f}", f"{row['peak_gb']:.2f}",
+            )
+            for row in _rows("pairs")
+        ],
+    )  # fmt: skip
+
+
+def _compared() -> str:
+    scores = ("precision", "recall", "f1", "iou")
+    names = {"caim": "CAIM-Net", "ctma": "CTMA"}
+    return markdown(
+        ("Network", "Sees", "Parameters", "GFLOP per patch", "s per patch", "Peak, GB",
+         "Area precision", "Recall", "F1", "IoU"),
+        [
+            (
+                names[row["network"]], row["sees"], f"{row['parameters']:,}",
+                f"{row['gflop_per_patch']:.1f}", f"{row['seconds_per_patch']['median']:.3f}",
+                f"{row['peak_gb']:.2f}", *(f"{100 * row[f'area_{key}']:.2f}" for key in scores),
+            )
+            for row in _rows("compare_networks")
+        ],
+    )  # fmt: skip
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "machine": _machine,
     "throughput": _throughput,
@@ -287,6 +320,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "loading": _loading,
     "floors": _floors,
     "profile": _profile,
+    "pairs": _pairs,
+    "compared": _compared,
 }
 
 

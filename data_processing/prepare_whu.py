@@ -77,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_tiles(files, tiles, folder, whole=False, binary=True)
         if flags.split == "columns":
             _write_right_part(scene, files, folder)
+            say("note: overlapping tiles share pixels between training and validation")
         told = ", ".join(f"{split} {count}" for split, count in counts.items())
         say(f"tiles: {told}")
 

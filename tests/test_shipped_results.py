@@ -36,6 +36,9 @@ def test_a_weights_file_is_the_one_its_sheet_describes(name: str, num_dates: int
 
 
 def numbers(scores: dict[str, Any]) -> list[str]:
+    if "moment" not in scores:  # of pairs
+        keys = ("precision", "recall", "f1", "oa", "iou")
+        return [f"{100 * scores['area'][key]:.2f}" for key in keys]
     area, moment = scores["area"], scores["moment"]
     percent = [area["f1"], area["kappa"], moment["f1_macro_all"], moment["f1_macro_change"]]
     shown = [f"{100 * value:.2f}" for value in [*percent, moment["kappa"]]]
