@@ -35,8 +35,9 @@ class Settings:
 
     # paths
     images: tuple[str, ...] | None = setting(
-        None, "folder, pattern or files of one area; or a folder of folders", "paths", path=True
-    )
+        None, "folder, pattern or files of an area, or a folder of such folders; needs no flag",
+        "paths", path=True, flagless=True,
+    )  # fmt: skip
     checkpoint: Path = setting(
         Path("best_model/Pretrained_model_Dynamic.pth"), "weights, .pth or .onnx"
     )
@@ -66,10 +67,15 @@ class Settings:
     min_area: float = setting(0.0, "square metres; smaller regions are left out of it", minimum=0)
     export_onnx: Path | None = setting(None, "write the network as ONNX; images need not be given")
     # speed
-    batch_size: int = setting(8, "tiles at a time", "speed", minimum=1)
+    batch_size: int | None = setting(
+        None, "tiles at a time; none = 8, of CTMA 1", "speed", minimum=1
+    )
     memory: float = setting(2.0, "GB that a process may take, GPU memory aside", minimum=0.1)
     tile_size: int | None = setting(
-        None, "pixels; none = as trained (64 for released weights)", minimum=4, multiple_of=4
+        None,
+        "pixels; none = as trained (released weights: 64, of CTMA 256)",
+        minimum=4,
+        multiple_of=4,
     )
     overlap: int | None = setting(None, "least overlap of tiles; none = a quarter", minimum=0)
     share_cam: bool = setting(False, "average per-window CAM weights, for any batch and size")

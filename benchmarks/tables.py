@@ -257,6 +257,22 @@ def _bfloat16_training() -> str:
     )  # fmt: skip
 
 
+def _predict_series() -> str:
+    return markdown(
+        ("Pixels", "Tiles", "Network alone, s", "Predict.py, s", "Ratio", "Mapping only, ratio",
+         "Mpx/s", "Peak memory"),
+        [
+            (
+                f"{row['width']}×{row['height']}", f"{row['tiles']:,}",
+                f"{row['network_seconds']:.0f}", f"{row['program_seconds']:.0f}",
+                f"{row['ratio']:.3f}", f"{row['rows_seconds'] / row['network_seconds']:.3f}",
+                f"{row['megapixels_per_second']:.3f}", f"{row['peak_gb']:.2f} GB",
+            )
+            for row in _rows("predict_series")
+        ],
+    )  # fmt: skip
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "machine": _machine,
     "throughput": _throughput,
@@ -266,6 +282,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "compiled": _compiled,
     "memory": _memory,
     "end_to_end": _end_to_end,
+    "predict_series": _predict_series,
     "metrics": _metrics,
     "loading": _loading,
     "floors": _floors,

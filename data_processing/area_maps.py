@@ -55,7 +55,7 @@ class MapOptions:
 
     Attributes:
         overlap: Least overlap of tiles in pixels; None = a quarter of a tile.
-        batch_size: Tiles at a time.
+        batch_size: Tiles at a time; None = as usual for the network.
         memory: Most that a process shall hold, in GB.
         polygons: Whether changed regions are written as GeoJSON.
         min_area: Regions of less ground, in m², are left out of it.
@@ -64,7 +64,7 @@ class MapOptions:
     """
 
     overlap: int | None = None
-    batch_size: int = 8
+    batch_size: int | None = None
     memory: float = 2.0
     polygons: bool = False
     min_area: float = 0.0
@@ -110,6 +110,7 @@ def map_area(
         CaimError: A tile does not fit into the GPU's memory.
     """
     processes = processes or Processes()
+    options = replace(options, batch_size=options.batch_size or model.usual_batch)
     grid = tile_grid(series, model, options.overlap)
     job = _job(series, model, grid, options)
     earlier = _finished(folder, job) if options.resume else None
@@ -178,12 +179,13 @@ def _planned(
 
     That batch shows what the network takes by itself.
     """
-    plan = model.plan(grid, options.batch_size)
+    batch_size = options.batch_size or model.usual_batch
+    plan = model.plan(grid, batch_size)
     bands, T, side = len(series.spec.bands), len(series.dates), grid.tile_size
-    runner.wait(runner.start(torch.zeros(options.batch_size, T, bands, side, side))[1])
+    runner.wait(runner.start(torch.zeros(batch_size, T, bands, side, side))[1])
     used = peak_memory_gib(CPU) * GIB
     budget = divide_memory(
-        options.memory, 0.0 if math.isnan(used) else used, grid, options.batch_size,
+        options.memory, 0.0 if math.isnan(used) else used, grid, batch_size,
         plan.num_classes, series.bytes_per_pixel, T * bands, series.block_rows,
     )  # fmt: skip
     set_decoded_bytes(budget.cache_bytes)
@@ -205,23 +207,18 @@ def _write_results(
     """Maps, polygons, pictures and report of an area whose rows are stored."""
     areas = PixelAreas(series.grid)
     sums = AreaSums(areas, model.num_dates)
-    formula = score_tags(model.bounds)
+    formula = score_tags(model.bounds, model.has_moments)
     tags = {"SOURCE": f"{model.path.name} {model.checksum}", "AREA": series.name}
     slabs = write_change_rasters(
-        folder, folder / UNFINISHED, store.slabs(BLOCK), series.grid, series.dates, tags, formula
-    )
+        folder, folder / UNFINISHED, store.slabs(BLOCK), series.grid, series.dates, tags, formula,
+        model.has_moments,
+    )  # fmt: skip
     for row, slab in slabs:
         sums.add(row, slab[0])
     summary: dict[str, Any] = {
         "area": series.name,
         "dates": [date.isoformat() for date in series.dates],
-        "files": [
-            {
-                "date": date.isoformat(), "name": path.name, "bytes": path.stat().st_size,
-                "sha256": sha256(path),
-            }
-            for date, path in zip(series.dates, series.files, strict=True)
-        ],
+        "files": _files(series),
         "checkpoint": model.facts(),
         "grid": grid_facts(series.grid, areas),
         **sums.summary(series.dates),
@@ -236,20 +233,35 @@ def _write_results(
         "remarks": list(series.remarks),
         "environment": environment(model.device),
     }  # fmt: skip
+    names = ["change_area.tif", "change_score.tif"]
+    if model.has_moments:
+        names = ["change_moment.tif", "change_date.tif", *names]
     if options.polygons:
         counts = write_polygons(
-            folder / "changes.geojson", read_map(folder / "change_moment.tif"), series.grid,
+            folder / "changes.geojson", read_map(folder / names[0]), series.grid,
             series.dates, areas, options.min_area,
         )  # fmt: skip
         summary["polygons"] = counts._asdict()
-    names = ["change_area.tif", "change_moment.tif", "change_date.tif", "change_score.tif"]
     names += ["changes.geojson"] if options.polygons else []
     summary["outputs"] = {
         name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size}
         for name in names
     }
-    draw_area(folder, series, summary)
+    draw_area(folder, series, summary, names[0])
     return summary
+
+
+def _files(series: RasterSeries) -> list[dict[str, Any]]:
+    """The images of a series, for its summary."""
+    return [
+        {
+            "date": date.isoformat(),
+            "name": path.name,
+            "bytes": path.stat().st_size,
+            "sha256": sha256(path),
+        }
+        for date, path in zip(series.dates, series.files, strict=True)
+    ]
 
 
 # ─────────────────────────────────── the job, before and after ───────────────────────────────────
@@ -257,12 +269,12 @@ def _write_results(
 
 def _job(series: RasterSeries, model: Model, grid: TileGrid, options: MapOptions) -> dict[str, Any]:
     """What decides on every pixel of the maps."""
-    names: dict[str, Any] = {}
+    stamps = {}
     for path in (*series.files, *series.cloud_files):
         status = path.stat()
-        names[path.name] = [status.st_size, status.st_mtime_ns]
+        stamps[str(path.resolve())] = [status.st_size, status.st_mtime_ns]
     job = {
-        "images": names,
+        "images": stamps,
         "dates": [date.isoformat() for date in series.dates],
         "checkpoint": model.checksum,
         "pixel_scale": model.pixel_scale,

@@ -27,13 +27,14 @@ __all__ = ["draw_area"]
 LONGEST = 1024  # pixels of the longer side
 
 
-def draw_area(folder: Path, series: RasterSeries, summary: Mapping[str, Any]) -> None:
+def draw_area(folder: Path, series: RasterSeries, summary: Mapping[str, Any], shown: str) -> None:
     """Draw the pictures of an area whose maps stand in its folder.
 
     Args:
         folder: Of the area; gets the pictures.
         series: Its images.
         summary: Content of summary.json.
+        shown: File of the map in it that is shown, of moments or areas.
 
     Raises:
         OSError: A file cannot be written.
@@ -49,9 +50,7 @@ def draw_area(folder: Path, series: RasterSeries, summary: Mapping[str, Any]) ->
         [image for image, _ in pairs], [seen for _, seen in pairs], series.spec.visible_bands
     )
     del pairs
-    moment, score = (
-        _map(folder / name, grid) for name in ("change_moment.tif", "change_score.tif")
-    )
+    moment, score = (_map(folder / name, grid) for name in (shown, "change_score.tif"))
     scale, dates = grid.metres_per_pixel, series.dates
     draw_quicklook(
         folder / "quicklook.png", pictures[0], pictures[-1], moment, dates,

@@ -94,12 +94,13 @@ def grid_facts(grid: RasterInfo, areas: PixelAreas) -> dict[str, Any]:
     }
 
 
-def score_tags(bounds: tuple[float, float]) -> dict[str, str]:
-    """What a change score means, for tags and summaries."""
+def score_tags(bounds: tuple[float, float], moments: bool) -> dict[str, str]:
+    """What a change score means, for tags and summaries; without moments of an area alone."""
     low, high = bounds
+    p = "softmax over p_0 and max p_k of the blended change moment" if moments else "blended"
     return {
         "SCORE_FORMULA": f"round(100 * (p - {low:.6f}) / ({high:.6f} - {low:.6f})), p = "
-        "probability of the change area, softmax over p_0 and max p_k of the blended change moment",
+        f"probability of the change area, {p}",
         "SCORE_LOWER": f"{low:.6f}",
         "SCORE_UPPER": f"{high:.6f}",
         "SCORE_MEANING": "50 and more where changed; it ranks pixels and is no calibrated "

@@ -1,6 +1,7 @@
-"""Random flips and quarter turns of a patch: the same for all dates and labels.
+"""Random flips, turns and shifts of a patch: the same for all dates and labels.
 
-Not in the paper, which names no augmentation; see docs/differences.md.
+``FlipRotate`` is an addition for CAIM-Net, whose paper names no augmentation; ``OneOfSeven`` is
+that of the released CTMA program; see docs/differences.md.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import get_worker_info
 
-__all__ = ["FlipRotate"]
+__all__ = ["FlipRotate", "OneOfSeven"]
 
 _MAPS = ("images", "area_label", "moment_label", "valid", "observed")
 
@@ -70,3 +71,62 @@ class FlipRotate:
     def __getstate__(self) -> dict[str, Any]:
         """State without the generator, which each process makes for itself."""
         return {"seed": self.seed, "_generator": None, "_stream": None}
+
+
+class OneOfSeven:
+    """One of seven changes of a sample, each equally likely: the released CTMA program's.
+
+    Flip left-right; flip up-down; turn by 90, 180 or 270 degrees clockwise; shift by up to a
+    sixteenth of each side, zeros moving in; nothing. A sample that is no square is never turned
+    by a quarter: it is left as it is where that is drawn.
+
+    Random numbers come from torch's global generator, which the loader seeds in each worker and
+    epoch.
+
+    Source: the released program of Wang et al., arXiv 2408.08078.
+    """
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """Change the maps of a sample, images and labels alike.
+
+        Args:
+            sample: images (T, C, H, W), and area_label, observed, … (H, W); other entries stay.
+
+        Returns:
+            A new dict with contiguous maps.
+        """
+        kind = int(torch.randint(7, (1,)))
+        height, width = sample["images"].shape[-2:]
+        if kind in (2, 4) and height != width:
+            kind = 6
+        shift = tuple(_shift_of(side) for side in (height, width)) if kind == 5 else (0, 0)
+        changed = dict(sample)
+        for name in _MAPS:
+            if name in sample:
+                changed[name] = _one_of_seven(sample[name], kind, shift).contiguous()
+        return changed
+
+
+def _shift_of(side: int) -> int:
+    """Whole pixels, less than a sixteenth of a side in either direction."""
+    return int((2 * float(torch.rand(1)) - 1) / 16 * side)
+
+
+def _one_of_seven(values: torch.Tensor, kind: int, shift: tuple[int, ...]) -> torch.Tensor:
+    if kind < 2:
+        return values.flip(-1 if kind == 0 else -2)
+    if kind < 5:
+        return torch.rot90(values, 1 - kind, dims=(-2, -1))  # negative turns are clockwise
+    if kind == 5:
+        return _shifted(values, *shift)
+    return values
+
+
+def _shifted(values: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """Moved down and right (negative: up and left); what is vacated is 0."""
+    H, W = values.shape[-2:]
+    moved = torch.zeros_like(values)
+    moved[..., max(down, 0) : H + min(down, 0), max(right, 0) : W + min(right, 0)] = values[
+        ..., max(-down, 0) : H + min(-down, 0), max(-right, 0) : W + min(-right, 0)
+    ]
+    return moved

@@ -7,8 +7,10 @@ Each file appears whole or not at all, with tags that say what its values mean. 
 from __future__ import annotations
 
 import datetime
+import errno
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +18,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from data_processing.rasters import RasterInfo, quiet, tiled_profile
@@ -28,6 +31,7 @@ __all__ = ["BLOCK", "NO_DATE", "date_number", "moment_tags", "value_colors", "wr
 BLOCK = 512  # side of a stored block in pixels; slabs should have as many rows
 NO_DATE = -1  # change_date.tif where nothing is said
 TABLE = 256  # values of a byte
+FULL = 1 << 20  # bytes; a disk with less is full
 
 Slab = tuple[int, NDArray[np.uint8]]
 RGBA = tuple[int, int, int, int]
@@ -70,6 +74,7 @@ def write_change_rasters(
     dates: Sequence[datetime.date],
     tags: Mapping[str, str],
     score_tags: Mapping[str, str],
+    moments: bool = True,
 ) -> Iterator[Slab]:
     """Write change_area.tif, change_moment.tif, change_date.tif and change_score.tif.
 
@@ -81,6 +86,7 @@ def write_change_rasters(
         dates: T dates of the series.
         tags: Of all maps.
         score_tags: Of the score only: its formula.
+        moments: Whether the network gives moments; if not, area and score are all there is.
 
     Yields:
         Each slab after it is written, for sums over the map; the files stand under their names
@@ -90,7 +96,10 @@ def write_change_rasters(
         OSError: The disk is full or cannot be written.
     """
     maps = _maps(dates, tags, score_tags)
+    if not moments:
+        maps = {name: maps[name] for name in ("change_area", "change_score")}
     with ExitStack() as stack:
+        stack.enter_context(_disk_watched(folder))
         drafts = {name: scratch / f"{name}.draft.tif" for name in maps}
         rasters = {
             name: stack.enter_context(_draft(drafts[name], content, grid))
@@ -102,8 +111,9 @@ def write_change_rasters(
                 values = slab[1] if content.values is None else content.values[slab[0]]
                 rasters[name].write(values, 1, window=window)
             yield row, slab
-    for name, draft in drafts.items():
-        _publish(draft, folder / f"{name}.tif")
+    with _disk_watched(folder):
+        for name, draft in drafts.items():
+            _publish(draft, folder / f"{name}.tif")
 
 
 def _maps(
@@ -120,11 +130,10 @@ def _maps(
         f"CHANGE_DATE_{date_number(dates[k])}": f"changed {dates[k - 1]} - {dates[k]}"
         for k in range(1, T)
     }
+    changed = {"AREA_0": "unchanged", "AREA_1": f"changed {dates[0]} - {dates[-1]}"}
     meaning = "first date on which the change is seen, yyyymmdd; 0 unchanged"
     return {
-        "change_area": _Map(
-            area, NO_DATA, {**tags, "AREA_0": "unchanged", "AREA_1": "changed"}, value_colors(2)
-        ),
+        "change_area": _Map(area, NO_DATA, {**tags, **changed}, value_colors(2)),
         "change_moment": _Map(
             np.arange(TABLE).astype(np.uint8), NO_DATA, {**tags, **moment_tags(dates)},
             value_colors(T),
@@ -165,6 +174,17 @@ def _publish(draft: Path, final: Path) -> None:
             options |= {"driver": "GTiff", "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
         rasterio.shutil.copy(draft, partial, **options)
     draft.unlink()
+
+
+@contextmanager
+def _disk_watched(folder: Path) -> Iterator[None]:
+    """Tell a full disk, which GDAL reports as any other failure to write."""
+    try:
+        yield
+    except RasterioError as error:
+        if shutil.disk_usage(folder).free < FULL:
+            raise OSError(errno.ENOSPC, "no space left on the disk", str(folder)) from error
+        raise
 
 
 def _has_cog() -> bool:

@@ -10,6 +10,7 @@ import datetime
 import glob
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,6 @@ from data_processing.dataset_spec import DatasetSpec
 from data_processing.dates import date_from_name
 from data_processing.layout_check import PIXEL_TYPES
 from data_processing.rasters import RasterInfo, has_data, raster_info, read_window
-from data_processing.scene_writer import same_grid
 from utils.errors import DataError, UserError
 
 __all__ = [
@@ -33,15 +33,19 @@ __all__ = [
     "dates_of",
     "different",
     "find_rasters",
+    "grid_faults",
     "header_of",
     "headers_of",
     "open_series",
     "read_image",
+    "short_names",
     "unusable",
     "whole_date",
 ]
 
 SUFFIXES = (".tif", ".tiff")  # looked for in folders; a pattern may name others
+BESIDE = (".aux.xml", ".msk", ".ovr", ".tfw", ".prj")  # what lies beside rasters and is none
+FARTHEST = 0.01  # pixels that two grids may be apart at any corner and still be one
 RGB = 3  # bands that an alpha band can be added to
 OPAQUE = 255
 ADVICE = "Bring all images to one grid, type and number of bands, or name only those that fit."
@@ -101,13 +105,14 @@ def find_rasters(given: Sequence[str], flag: str) -> list[Path]:
             here = [path]
         else:
             here = [Path(name) for name in glob.glob(word, recursive=True)]
-            here = [file for file in here if not file.name.lower().endswith(".aux.xml")]
+            here = [file for file in here if not file.name.lower().endswith(BESIDE)]
         here = [file for file in here if file.is_file() and not file.name.startswith(".")]
         nothing += [] if here else [word]
         found += here
-    if nothing:
+    if nothing or not given:
+        where = ", ".join(map(repr, nothing)) or "all"
         raise UserError(
-            f"{flag}: found no raster at {', '.join(map(repr, nothing))}, expected a folder of "
+            f"{flag}: found no raster at {where}, expected a folder of "
             'GeoTIFFs, a pattern such as "city/*.tif" (in quotes), or files.'
         )
     unique = {file.resolve(): file for file in found}
@@ -122,15 +127,24 @@ def whole_date(text: str) -> datetime.date | None:
     )
 
 
+def short_names(files: Sequence[Path]) -> dict[Path, str]:
+    """How messages name files: by their names, or with their folders where names are the same."""
+    counts = Counter(file.name for file in files)
+    return {file: file.name if counts[file.name] == 1 else str(file) for file in files}
+
+
 def by_date(files: Sequence[Path], faults: list[str]) -> dict[datetime.date, Path]:
     """Files by the dates in their names, ascending; what has none, or one twice, is a fault."""
     dated: dict[datetime.date, Path] = {}
+    names = short_names(files)
     for file in files:
         date = date_from_name(file.name)
         if date is None:
-            faults.append(f"{file.name}: found no date in the name, expected one as in 2020-01-15")
+            faults.append(
+                f"{names[file]}: found no date in the name, expected one as in 2020-01-15"
+            )
         else:
-            _add(date, file, dated, faults)
+            _add(date, file, dated, names, faults)
     return dict(sorted(dated.items()))
 
 
@@ -174,11 +188,11 @@ def dates_of(
 def headers_of(files: Sequence[Path], faults: list[str]) -> list[tuple[str, RasterInfo]]:
     """Name and header of every file; what cannot be read is a fault."""
     headers: list[tuple[str, RasterInfo]] = []
-    for file in files:
+    for file, name in short_names(files).items():
         try:
-            headers.append((file.name, header_of(file)))
+            headers.append((name, header_of(file)))
         except DataError as error:
-            faults += [f"{file.name}: {fault}" for fault in error.faults]
+            faults += [f"{name}: {fault}" for fault in error.faults]
     return headers
 
 
@@ -264,12 +278,22 @@ def read_image(path: Path, series: Series, spec: DatasetSpec) -> Image:
 
 
 def _add(
-    date: datetime.date, file: Path, dated: dict[datetime.date, Path], faults: list[str]
+    date: datetime.date,
+    file: Path,
+    dated: dict[datetime.date, Path],
+    names: Mapping[Path, str],
+    faults: list[str],
 ) -> None:
     if date in dated:
-        faults.append(f"{file.name}: found the date {date} twice, also in {dated[date].name}")
+        faults.append(f"{names[file]}: found the date {date} twice, also in {names[dated[date]]}")
     else:
         dated[date] = file
+
+
+def _month_alone(text: str, date: datetime.date) -> bool:
+    """Whether a text that gives this date gives no day."""
+    day = rf"{date:%Y}(?P<between>[-/_. ]?){date:%m}(?P=between){date:%d}(?!\d)"
+    return date.day == 1 and re.search(day, text) is None
 
 
 def _given_dates(
@@ -282,24 +306,26 @@ def _given_dates(
         raise UserError(
             f"{flag}: found {given!r} ({len(words)} dates) for {len(files)} images, "
             "expected a date for each, YYYY-MM-DD or YYYY-MM separated by commas, in the order "
-            f"of the names: {', '.join(file.name for file in files)}."
+            f"of the names: {', '.join(short_names(files).values())}."
         )
     dated: dict[datetime.date, Path] = {}
+    names = short_names(files)
     contradictions = []
-    for file, date in zip(files, dates, strict=True):
+    for file, word, date in zip(files, words, dates, strict=True):
         assert date is not None
         named = date_from_name(file.name) or date
-        if named != date and (
-            named.replace(day=1) != date.replace(day=1) or min(named.day, date.day) > 1
+        if named != date and not (
+            named.replace(day=1) == date.replace(day=1)
+            and (_month_alone(file.name, named) or _month_alone(word, date))
         ):
-            contradictions.append(f"  - {file.name}: found {date} given, {named} in the name")
-        _add(max(named, date), file, dated, faults)
+            contradictions.append(f"  - {names[file]}: found {date} given, {named} in the name")
+        _add(max(named, date), file, dated, names, faults)
     if contradictions:
         raise UserError(
             "\n".join(
                 [f"{flag}: dates and names contradict each other.", *contradictions,
                  f"Dates belong to the images in the order of their names; leave {flag} out if "
-                 " the names are right, else rename the files."]
+                 "the names are right, else rename the files."]
             )
         )  # fmt: skip
     return dict(sorted(dated.items()))
@@ -332,10 +358,34 @@ def unusable(
             )
     elif count != wanted:
         numbers = ",".join(map(str, range(1, wanted + 1)))
+        remedy = f"; pick them in that order, for example --bands {numbers}"
         faults.append(
-            f"{name}: found {count} bands, expected {wanted} ({', '.join(spec.bands)}); pick them "
-            f"in that order, for example --bands {numbers}"
+            f"{name}: found {count} bands, expected {wanted} ({', '.join(spec.bands)})"
+            f"{remedy if count > wanted else ''}"
         )
+    return faults
+
+
+def grid_faults(headers: Sequence[tuple[str, RasterInfo]]) -> list[str]:
+    """Differences of size and place from the first image."""
+    faults = []
+    (first_name, first), *others = headers
+    for name, info in others:
+        if (info.height, info.width) != (first.height, first.width):
+            faults.append(
+                f"{name}: found {info.height}×{info.width} pixels, expected "
+                f"{first.height}×{first.width} as {first_name}"
+            )
+        if info.crs != first.crs:
+            faults.append(
+                f"{name}: found CRS {_crs_text(info)}, expected {_crs_text(first)} as {first_name}"
+            )
+        elif _pixels_apart(info, first) > FARTHEST:
+            faults.append(
+                f"{name}: found transform {tuple(info.transform)[:6]}, expected "
+                f"{tuple(first.transform)[:6]} as {first_name}, up to "
+                f"{_pixels_apart(info, first):.4g} pixels apart"
+            )
     return faults
 
 
@@ -343,12 +393,7 @@ def different(
     headers: Sequence[tuple[str, RasterInfo]], *, grid: bool = True, nodata: bool = True
 ) -> list[str]:
     """Differences from the first image: bands and type, and unless told not to, grid and nodata."""
-    faults: list[str] = []
-    if grid:
-        try:
-            same_grid("", headers, sizes=True)
-        except DataError as error:
-            faults += error.faults
+    faults = grid_faults(headers) if grid else []
     first_name, first = headers[0]
     for name, info in headers[1:]:
         compared = [("bands", info.count, first.count), ("type", info.dtype, first.dtype)]
@@ -358,3 +403,26 @@ def different(
             if found != expected:
                 faults.append(f"{name}: found {what} {found}, expected {expected} as {first_name}")
     return faults
+
+
+def _pixels_apart(info: RasterInfo, first: RasterInfo) -> float:
+    """How far corners lie from those of the first image, in its pixels."""
+    there, here = info.transform, first.transform
+    if there == here:
+        return 0.0
+    if here.is_degenerate:
+        return math.inf
+    height, width = min(info.height, first.height), min(info.width, first.width)
+    apart: list[float] = []
+    for col, row in ((0, 0), (width, 0), (0, height), (width, height)):
+        x = (there.a - here.a) * col + (there.b - here.b) * row + there.c - here.c
+        y = (there.d - here.d) * col + (there.e - here.e) * row + there.f - here.f
+        cols, rows = here.e * x - here.b * y, here.a * y - here.d * x  # times the determinant
+        apart.append(math.hypot(cols, rows) / abs(float(here.determinant)))
+    return max(apart)
+
+
+def _crs_text(info: RasterInfo) -> str:
+    """A CRS for a message: short, where it has a code or a name."""
+    text = str(info.crs)
+    return text if len(text) < 80 else text[:80] + "…"

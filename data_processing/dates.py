@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import re
 
-__all__ = ["FIRST_YEAR", "LAST_YEAR", "date_from_name"]
+__all__ = ["FIRST_YEAR", "LAST_YEAR", "UnknownDate", "date_from_name"]
 
 FIRST_YEAR = 1980
 LAST_YEAR = 2100
@@ -16,6 +16,31 @@ LAST_YEAR = 2100
 # Looked for at every position, so that an implausible number does not hide a date behind it.
 _FULL = re.compile(r"(?<!\d)(\d{4})([-_. ]?)(\d{2})\2(\d{2})(?!\d)")
 _MONTH = re.compile(r"(?<!\d)(\d{4})[-_. ]?(\d{2})(?!\d)")
+
+
+class UnknownDate(datetime.date):
+    """Stands where an image of a pair has no date: in its place in the order, shown by its name.
+
+    Args:
+        position: 0 for the image before, 1 for the one after.
+        label: What is shown instead of a date.
+    """
+
+    label: str
+
+    def __new__(cls, position: int, label: str) -> UnknownDate:
+        """A date before all real ones, in the order of the positions."""
+        stand_in = super().__new__(cls, 1, 1, 1 + position)
+        stand_in.label = label
+        return stand_in
+
+    def isoformat(self) -> str:
+        """The label."""
+        return self.label
+
+    def __str__(self) -> str:
+        """The label."""
+        return self.label
 
 
 def date_from_name(name: str) -> datetime.date | None:

@@ -32,8 +32,8 @@ def area_folders(images: Sequence[str]) -> list[Path]:
     """
     if len(images) != 1 or not Path(images[0]).is_dir() or _holds_rasters(Path(images[0])):
         return []
-    folders = sorted(path for path in Path(images[0]).iterdir() if path.is_dir())
-    return [folder for folder in folders if folder.name[0] != "." and _holds_rasters(folder)]
+    folders = [path for path in Path(images[0]).iterdir() if path.is_dir()]
+    return sorted(path for path in folders if path.name[0] != "." and _holds_rasters(path))
 
 
 def map_areas(
@@ -60,8 +60,9 @@ def map_areas(
         Summaries of the areas that were mapped.
 
     Raises:
-        UserError: A flag cannot be used as given.
+        UserError: A flag cannot be used as given, with any area.
         DataError: Images are missing or at fault.
+        CaimError: The same, found by one of several processes in the middle of an area.
     """
     areas = area_folders(images)
     if not areas:
@@ -72,7 +73,13 @@ def map_areas(
             f"--dates: found {len(areas)} areas in {images[0]}, expected one; for several areas "
             "dates come from the names or tags of the images."
         )
-    summaries, rows, errors = [], [], []
+    _check_clouds(reading, areas)
+    passed_over = _without_rasters(Path(images[0]), areas)
+    if passed_over:
+        say(f"no GeoTIFFs in {', '.join(passed_over)}: passed over")
+    summaries: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    errors: list[tuple[str, DataError | UserError]] = []
     for area in areas:
         begun = time.perf_counter()
         row: dict[str, Any] = {"area": area.name, "state": "mapped"}
@@ -80,20 +87,40 @@ def map_areas(
             summary = _mapped(area, model, reading, options, folder, processes)
             summaries.append(summary)
             row |= _row(summary) if summary else {}
-        except DataError as error:
+        except (DataError, UserError) as error:
             say(f"{area.name}: not mapped. {error}")
-            errors.append(error)
-            row |= {"state": "at fault", "message": "; ".join(error.faults) or str(error)}
+            errors.append((area.name, error))
+            row |= {"state": "at fault", "message": "; ".join(_sentences(error))}
         rows.append({**row, "seconds": f"{time.perf_counter() - begun:.1f}"})
         if processes.is_first:
             write_csv_rows(folder / "areas.csv", rows)
-    if errors:
-        faults = [f"{error.where}: {fault}" for error in errors for fault in error.faults]
-        raise DataError(
-            f"{len(errors)} of {len(areas)} areas", faults,
-            f"The others are mapped; {folder / 'areas.csv'} lists all.",
-        )  # fmt: skip
+    _tell(errors, len(areas), folder / "areas.csv")
     return summaries
+
+
+def _tell(errors: Sequence[tuple[str, DataError | UserError]], number: int, table: Path) -> None:
+    """Raise what was wrong with areas.
+
+    Raises:
+        UserError: It is the same mistake in all of them, a flag's.
+        DataError: Some areas are at fault.
+    """
+    if not errors:
+        return
+    first = errors[0][1]
+    if len(errors) == number and all(isinstance(error, UserError) for _, error in errors):
+        raise first
+    faults = [f"{name}: {sentence}" for name, error in errors for sentence in _sentences(error)]
+    raise DataError(
+        f"{len(errors)} of {number} areas", faults, f"The others are mapped; {table} lists all."
+    )
+
+
+def _sentences(error: DataError | UserError) -> list[str]:
+    """What is wrong with an area, each with its place."""
+    if isinstance(error, UserError) or not error.faults:
+        return [str(error)]
+    return [f"{error.where}: {fault}" for fault in error.faults]
 
 
 def _mapped(
@@ -107,6 +134,7 @@ def _mapped(
     """The summary of one of several areas.
 
     Raises:
+        UserError: A flag does not go with its images.
         DataError: Its images are at fault.
         CaimError: The same, found by one of several processes while it reads: the others wait for
             it, so that all have to end.
@@ -115,14 +143,44 @@ def _mapped(
     series = open_raster_series([area], model.bands, model.num_dates, own, area.name)
     try:
         return map_area(series, model, options, folder / area.name, processes)
-    except DataError as error:
+    except (DataError, UserError) as error:
         if processes.size > 1:
             raise CaimError(f"{area.name}: {error}") from error
         raise
+    finally:
+        series.close()
+
+
+def _without_rasters(root: Path, areas: Sequence[Path]) -> list[str]:
+    """Names of folders beside the areas that hold nothing to map."""
+    folders = [path for path in root.iterdir() if path.is_dir() and path.name[0] != "."]
+    return sorted(path.name for path in folders if path not in areas)
 
 
 def _holds_rasters(folder: Path) -> bool:
-    return any(path.suffix.lower() in SUFFIXES and path.is_file() for path in folder.iterdir())
+    shown = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return any(path.suffix.lower() in SUFFIXES and path.is_file() for path in shown)
+
+
+def _check_clouds(reading: SeriesOptions, areas: Sequence[Path]) -> None:
+    """Make sure that cloud masks can be told apart by area.
+
+    Raises:
+        UserError: They lie in no folders with names of areas.
+    """
+    if reading.clouds is None:
+        return
+    root = Path(reading.clouds[0])
+    if len(reading.clouds) != 1 or not root.is_dir():
+        raise UserError(
+            f"--clouds: found {', '.join(reading.clouds)}, expected a folder that holds a folder "
+            "of masks for each area, named as the area."
+        )
+    if not any((root / area.name).is_dir() for area in areas):
+        raise UserError(
+            f"--clouds: found no folder {areas[0].name} … {areas[-1].name} in {root}, expected a "
+            "folder of masks for each area, named as the area."
+        )
 
 
 def _of_area(reading: SeriesOptions, name: str) -> SeriesOptions:
@@ -130,12 +188,10 @@ def _of_area(reading: SeriesOptions, name: str) -> SeriesOptions:
     if reading.clouds is None:
         return reading
     own = Path(reading.clouds[0]) / name
-    if len(reading.clouds) != 1 or not Path(reading.clouds[0]).is_dir():
-        raise UserError(
-            "--clouds: found files or a pattern, expected a folder that holds a folder of masks "
-            "for each area, named as the area."
-        )
-    return replace(reading, clouds=(str(own),) if own.is_dir() else None)
+    if own.is_dir():
+        return replace(reading, clouds=(str(own),))
+    say(f"{name}: no folder of cloud masks, taken as clear")
+    return replace(reading, clouds=None)
 
 
 def _row(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,25 +9,36 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
+import math
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+import rasterio.shutil
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio._err import CPLE_BaseError
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from data_processing.custom_series import OPAQUE, RGB, whole_date
+from data_processing.custom_series import OPAQUE, RGB, grid_faults, whole_date
 from data_processing.rasters import RasterInfo, has_data, quiet, reading
-from data_processing.scene_writer import same_grid
 from utils.errors import DataError
 
-__all__ = ["OpenImage", "tagged_date"]
+__all__ = ["DATE_TAGS", "OpenImage", "tagged_date"]
 
-DATE_TAGS = ("ACQUISITION_DATE", "ACQUISITIONDATE", "DATE_ACQUIRED", "DATE", "TIFFTAG_DATETIME")
+DATE_TAGS = (
+    "ACQUISITION_DATE", "ACQUISITIONDATE", "ACQUISITIONDATETIME", "DATE_ACQUIRED", "DATE",
+    "TIFFTAG_DATETIME",
+)  # fmt: skip
+RESAMPLED_ROWS = 128  # of a block in which GDAL resamples
+FARTHEST_OFF = 0.01  # pixels by which it may take a place wrong, for speed
+LOOKED_AT = (3, 64)  # windows along each side and their pixels, where values are only looked at
 
 
 class OpenImage:
@@ -44,7 +55,10 @@ class OpenImage:
     Attributes:
         path, grid: As given.
         numbers: The bands that are taken, from 1.
-        block_rows: Rows of a stored block.
+        block_rows: Rows that are decoded together.
+
+    Raises:
+        DataError: The file is gone.
     """
 
     def __init__(
@@ -57,12 +71,18 @@ class OpenImage:
         nearest: bool = False,
     ) -> None:
         self.path, self.grid = path, grid
-        self.block_rows = info.block_shape[0]
         self._info, self._alpha, self._nearest = info, alpha, nearest
         self.numbers = list(numbers or range(1, info.count + 1))
-        self._moved = _lies_elsewhere(info, grid)
+        self._moved = bool(grid_faults([("", grid), ("", info)]))
+        self.block_rows = max(info.block_shape[0], RESAMPLED_ROWS if self._moved else 1)
+        # 8-bit files of four bands are marked RGBA by default: what is taken as NIR hides nothing
+        marked = None if info.alpha is None else info.alpha + 1
+        self._hiding = None if marked in self.numbers else marked
         self._raster: Any = None
+        self._tag = info.nodata  # what values mean "no data" once the file is open
+        self._gates: list[tuple[Any, int]] = []  # bands that are 0 where there is no data
         self._held = ExitStack()
+        self._version = self._stored_version()
 
     def read(
         self, row: int, col: int, height: int, width: int
@@ -73,32 +93,52 @@ class OpenImage:
             Values (C, h, w) of the stored type; and (h, w), where there is data.
 
         Raises:
-            DataError: It cannot be read, or holds infinite values.
+            DataError: It cannot be read, was changed since it was opened first, or holds infinite
+                values.
         """
-        window = Window(col, row, width, height)
-        with reading(str(self.path)):
-            raster = self._open()
-            values = raster.read(self.numbers, window=window)
-            seen = self._seen(raster, values, window=window)
-        return self._checked(values, seen)
+        return self._checked(*self._read(window=Window(col, row, width, height)))
 
     def read_reduced(self, step: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """About every ``step``-th pixel of the whole image, as :meth:`read`."""
+        """About every ``step``-th pixel of the whole image (C, ⌈H/step⌉, ⌈W/step⌉), as `read`."""
         shape = (-(-self.grid.height // step), -(-self.grid.width // step))
-        with reading(str(self.path)):
-            raster = self._open()
-            values = raster.read(self.numbers, out_shape=(len(self.numbers), *shape))
-            seen = self._seen(raster, values, out_shape=shape)
-        return self._checked(values, seen)
+        return self._checked(*self._read(out_shape=shape))
+
+    def look_at(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Some thousand pixels of all parts of the image, for little reading.
+
+        Returns:
+            Values (C, n), and (n,) where there is data.
+
+        Raises:
+            DataError: As for :meth:`read`.
+        """
+        pairs = [self.read(*window) for window in self.windows_to_look_at()]
+        values = np.concatenate([some.reshape(len(some), -1) for some, _ in pairs], axis=1)
+        return values, np.concatenate([seen.ravel() for _, seen in pairs])
+
+    def windows_to_look_at(self) -> list[tuple[int, int, int, int]]:
+        """Row, column, height, width of a few windows spread over the grid."""
+        count, side = LOOKED_AT
+        starts = []
+        for length in (self.grid.height, self.grid.width):
+            last = max(0, length - side)
+            starts.append(sorted({last * place // (count - 1) for place in range(count)}))
+        h, w = min(side, self.grid.height), min(side, self.grid.width)
+        return [(row, col, h, w) for row, col in itertools.product(*starts)]
 
     def read_mask(self, row: int, col: int, height: int, width: int) -> NDArray[np.bool_]:
         """A window (h, w) of a mask of 0 and 1, or 0 and 255; True where it is not 0.
+
+        True, too, where the mask knows nothing: beyond its borders, and where it holds its nodata
+        tag, unless that is 0.
 
         Raises:
             DataError: It cannot be read, or holds other values.
         """
         values, seen = self.read(row, col, height, width)
-        mask = np.where(seen, values[0], 0)
+        clear_tag = self._info.nodata == 0 and not self._info.masked
+        known = seen if self._moved or not clear_tag else np.ones_like(seen)
+        mask = np.where(known, values[0], 0)
         if not (np.isin(mask, (0, 1)).all() or np.isin(mask, (0, OPAQUE)).all()):
             found = ", ".join(map(str, np.unique(mask)[:6]))
             raise DataError(
@@ -106,52 +146,132 @@ class OpenImage:
                 [f"found values {found}, expected 0 clear and 1 (or 255) cloud"],
                 "Make a mask of the classes that are clouds.",
             )
-        marked: NDArray[np.bool_] = mask != 0
+        marked: NDArray[np.bool_] = (mask != 0) | ~known
         return marked
 
     def close(self) -> None:
         """Close the file; it is opened again when needed."""
         self._held.close()
         self._raster = None
+        self._gates.clear()
+
+    # ────────────────────────────────────── behind it ──────────────────────────────────────
+
+    def _read(self, **where: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Values (C, h, w) and where (h, w) there is data, whatever says so."""
+        if self._stored_version() != self._version:
+            raise DataError(
+                str(self.path),
+                ["it was changed while it was used, expected the file as it was at the start"],
+                "Start again when it is no longer written to.",
+            )
+        with reading(str(self.path)):
+            raster = self._open()
+            values = _bands(raster, self.numbers, where)
+            seen = has_data(values, self._tag)
+            if self._info.masked and not self._moved:
+                seen &= raster.read_masks(1, **where) > 0
+            for source, band in self._gates:
+                seen &= source.read(band, **where) > 0
+        if self._network_alpha is not None:
+            seen &= values[self._alpha] > 0
+        return values, seen
+
+    @property
+    def _network_alpha(self) -> int | None:
+        """Number in the file of the band that the network takes as alpha."""
+        if self._alpha is None or len(self.numbers) <= RGB:
+            return None
+        return self.numbers[self._alpha]
+
+    def _stored_version(self) -> tuple[int, int, int]:
+        with reading(str(self.path)):
+            status = self.path.stat()
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
     def _open(self) -> Any:
-        if self._raster is None:
-            with quiet():
-                raster = self._held.enter_context(rasterio.open(self.path))
-                if self._moved:
-                    raster = self._held.enter_context(self._warped(raster))
+        if self._raster is not None:
+            return self._raster
+        with quiet():
+            raster = self._held.enter_context(rasterio.open(self.path))
+            if self._moved:
+                raster = self._resampled(raster)
+            elif self._hiding is not None:
+                self._gates.append((raster, self._hiding))
             self._raster = raster
-        return self._raster
+        return raster
 
-    def _warped(self, raster: Any) -> Any:
-        """The image on the other grid; pixels that it does not reach get alpha 0."""
-        return WarpedVRT(
-            raster,
-            crs=self.grid.crs,
-            transform=self.grid.transform,
-            width=self.grid.width,
-            height=self.grid.height,
-            resampling=Resampling.nearest if self._nearest else Resampling.bilinear,
-            add_alpha=self._info.alpha is None,
-        )
+    def _resampled(self, raster: Any) -> Any:
+        """The image on the other grid, with tag and gates for what comes out of it.
 
-    def _seen(self, raster: Any, values: NDArray[Any], **where: Any) -> NDArray[np.bool_]:
-        """Where (h, w) there is data, whatever says so."""
-        seen = has_data(values, self._info.nodata)
-        if self._info.masked:
-            seen &= raster.read_masks(1, **where) > 0
-        alpha = self._info.alpha
-        if self._moved and alpha is None:
-            alpha = raster.count - 1
+        The rule of ``has_data`` holds for the pixels that go in, so that none without data mixes
+        with its neighbours: a tag of 0 or more where all bands hold it, others in each band.
+        """
+        tag = self._info.nodata
+        if tag is None and self._info.dtype.startswith("float") and not self._info.masked:
+            tag = math.nan
+        if self._nearest and tag == 0:
+            tag = None  # of a mask: clear
+        alpha = self._hiding or self._network_alpha
+        if self._info.alpha != (None if alpha is None else alpha - 1):
+            raster = self._recoloured(raster, alpha)
+        several = self._info.count > 1  # of one band, each is all
+        in_each_band = several and tag is not None and (math.isnan(tag) or tag < 0)
+        self._tag = tag if in_each_band else None
+        adds_alpha = alpha is None and not in_each_band
+        warped = self._warped(raster, tag, adds_alpha, in_each_band)
+        if adds_alpha:
+            self._gates.append((warped, warped.count))
+        elif self._hiding is not None:
+            self._gates.append((warped, self._hiding))
+        if self._info.masked and tag is not None and alpha is None:
+            mask = self._warped(raster, None, True, False)  # GDAL heeds a tag or a mask, not both
+            self._gates.append((mask, mask.count))
+        return warped
+
+    def _warped(self, raster: Any, tag: float | None, adds_alpha: bool, in_each_band: bool) -> Any:
+        """A raster on the other grid, with an alpha band if told so.
+
+        Raises:
+            DataError: GDAL knows no way from one place to the other.
+        """
+        try:
+            warped = WarpedVRT(
+                raster,
+                crs=self.grid.crs,
+                transform=self.grid.transform,
+                width=self.grid.width,
+                height=self.grid.height,
+                resampling=Resampling.nearest if self._nearest else Resampling.bilinear,
+                tolerance=FARTHEST_OFF,
+                src_nodata=tag,
+                add_alpha=adds_alpha,
+                UNIFIED_SRC_NODATA="PARTIAL" if in_each_band else "YES",
+            )
+        except (RasterioError, CPLE_BaseError) as error:
+            reason = str(error).splitlines()[0][:120]
+            raise DataError(
+                str(self.path),
+                [f"it cannot be resampled to the grid of the first image ({reason})"],
+                "Are the CRS of both right? Bring both to one grid beforehand.",
+            ) from error
+        return self._held.enter_context(warped)
+
+    def _recoloured(self, raster: Any, alpha: int | None) -> Any:
+        """The image with this band marked as alpha, and no other one."""
+        file = self._held.enter_context(rasterio.MemoryFile(ext=".vrt"))
+        rasterio.shutil.copy(raster, file.name, driver="VRT")
+        marks = [ColorInterp.undefined] * raster.count
         if alpha is not None:
-            seen &= raster.read(alpha + 1, **where) > 0
-        if self._alpha is not None and len(values) > RGB:
-            seen &= values[self._alpha] > 0
-        return seen
+            marks[alpha - 1] = ColorInterp.alpha
+        with rasterio.open(file.name, "r+") as copy:
+            copy.colorinterp = marks
+        return self._held.enter_context(rasterio.open(file.name))
 
     def _checked(
         self, values: NDArray[Any], seen: NDArray[np.bool_]
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """With an alpha band where the network takes one and the file has none."""
         if values.dtype.kind == "f" and np.isinf(values[:, seen]).any():
             count = int(np.isinf(values[:, seen]).sum())
             raise DataError(
@@ -165,20 +285,28 @@ class OpenImage:
         return values, seen
 
 
-def tagged_date(path: Path) -> datetime.date | None:
-    """The date that a file's tags give, None without one; of several the first of DATE_TAGS."""
+def _bands(raster: Any, numbers: list[int], where: Mapping[str, Any]) -> NDArray[Any]:
+    """Bands (C, h, w) of a window or of a reduced image.
+
+    What is resampled is never asked for all its bands at once: GDAL would resample just the window,
+    to values that differ a little from those of its fixed blocks, window by window.
+    """
+    if len(numbers) == raster.count and isinstance(raster, WarpedVRT):
+        parts = [_bands(raster, part, where) for part in (numbers[:-1], numbers[-1:])]
+        return np.concatenate(parts)
+    shape = where.get("out_shape")
+    given = where if shape is None else {"out_shape": (len(numbers), *shape)}
+    values: NDArray[Any] = raster.read(numbers, **given)
+    return values
+
+
+def tagged_date(path: Path) -> tuple[str, datetime.date] | None:
+    """Tag and date of a file, None without one; of several the first of DATE_TAGS."""
     with contextlib.suppress(DataError), reading(str(path)), quiet(), rasterio.open(path) as raster:
-        tags = {key.upper(): text for key, text in raster.tags().items()}
+        tags = {**raster.tags(ns="IMAGERY"), **raster.tags()}
+        named = {key.upper(): text for key, text in tags.items()}
         for key in DATE_TAGS:
-            date = whole_date(tags.get(key, "").replace(":", "-", 2))
+            date = whole_date(named.get(key, "").replace(":", "-", 2))
             if date is not None:
-                return date
+                return key, date
     return None
-
-
-def _lies_elsewhere(info: RasterInfo, grid: RasterInfo) -> bool:
-    try:
-        same_grid("", [("", grid), ("", info)], sizes=True)
-    except DataError:
-        return True
-    return False

@@ -6,24 +6,29 @@ are told at once. Reading is in ``raster_series``. Not in the paper.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from data_processing.band_order import band_marks, other_colors, other_names, without_alpha
 from data_processing.custom_series import (
     band_numbers,
     dates_of,
     different,
     find_rasters,
+    grid_faults,
     headers_of,
+    short_names,
     unusable,
 )
-from data_processing.dataset_spec import DatasetSpec
+from data_processing.dataset_spec import DYNAMIC, SPACENET7, DatasetSpec
 from data_processing.date_choice import check_rule, choose_dates
-from data_processing.open_image import OpenImage, tagged_date
+from data_processing.dates import UnknownDate, date_from_name
+from data_processing.open_image import DATE_TAGS, OpenImage, tagged_date
 from data_processing.raster_series import RasterSeries, SeriesOptions, spec_for
 from data_processing.rasters import RasterInfo
 from utils.errors import DataError, UserError
@@ -34,17 +39,17 @@ ADVICE = (
     "Bring all images to one grid, type and number of bands, or let --align resample them to the "
     "grid of the first."
 )
+CLOUD_ADVICE = "See --clouds: masks carry dates in their names and have one band, 0 clear, 1 cloud."
+PAIR = 2  # images that may do without dates
+LIKELY_NODATA = -9999.0  # no measurement is that low
 LARGEST_REFLECTANCE = 10.0  # float values above are hardly the 0…1 that networks take
-# what band descriptions are called; exact words only, since "coastal blue" is not blue
-NAMES_OF_BANDS = {
-    "blue": "blue", "b": "blue", "b02": "blue", "green": "green", "g": "green", "b03": "green",
-    "red": "red", "r": "red", "b04": "red", "nir": "nir", "n": "nir", "b08": "nir",
-    "near infrared": "nir", "near-infrared": "nir", "nir1": "nir", "alpha": "alpha", "a": "alpha",
-}  # fmt: skip
+CLOUD_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
+BRIGHTEST = 10000  # of 16-bit values, reflectance × 10000
+EMPTY_SHARE = 0.01  # of pixels that are 0 in all bands, worth a word
 
 
 def open_raster_series(
-    given: Sequence[str | Path],
+    given: str | Path | Sequence[str | Path],
     bands: Sequence[str],
     num_dates: int,
     options: SeriesOptions | None = None,
@@ -53,7 +58,7 @@ def open_raster_series(
     """Put the images of one place together and make sure that they fit each other and the network.
 
     Args:
-        given: Files, a folder, or a pattern.
+        given: Files, a folder, or a pattern, or several of them.
         bands: The network's bands in order.
         num_dates: T that the network takes.
         options: See :class:`SeriesOptions`.
@@ -70,29 +75,24 @@ def open_raster_series(
     minimum = options.min_valid_dates
     if minimum is not None and not 1 <= minimum <= num_dates:
         raise UserError(f"--min-valid-dates: found {minimum}, expected 1 … {num_dates}.")
-    files = find_rasters([str(path) for path in given], "--images")
+    words = [given] if isinstance(given, str | Path) else given
+    files = find_rasters([str(path) for path in words], "--images")
     where = str(files[0].parent)
     remarks: list[str] = []
     faults: list[str] = []
-    dated = _dated(files, options.dates, faults, remarks)
+    pair = _undated_pair(words, num_dates, options, remarks)
+    dated = pair or _dated(files, options.dates, faults, remarks)
     if faults:
         raise DataError(where, faults, "Rename the files, or give their dates with --dates.")
     dates = _chosen(dated, num_dates, options.choose_dates, where, remarks)
-    headers = headers_of([dated[date] for date in dates], faults)
-    if headers:
-        numbers = numbers or _without_alpha(headers[0][1], spec)
-        faults += unusable(*headers[0], spec, numbers)
-        faults += different(headers, grid=not options.align, nodata=False)
-    if not faults:
-        faults += _other_order(headers, spec, numbers, remarks)
-    if faults:
-        raise DataError(where, faults, ADVICE)
+    paths = [dated[date] for date in dates]
+    headers, numbers = _fitting(paths, spec, options, numbers, where, remarks)
     first = headers[0][1]
     if options.align:
         remarks += _aligned(headers)
     images = [
-        OpenImage(dated[date], info, first, numbers, spec.alpha_band)
-        for date, (_, info) in zip(dates, headers, strict=True)
+        OpenImage(path, info, first, numbers, spec.alpha_band)
+        for path, (_, info) in zip(paths, headers, strict=True)
     ]
     clouds = _cloud_masks(options, dates, first, remarks)
     if minimum is not None and minimum < num_dates:
@@ -100,12 +100,42 @@ def open_raster_series(
             f"pixels seen at {minimum} of {num_dates} dates are mapped; a date without data keeps "
             "the value of the date before"
         )
-    remarks += _odd_values(images)
-    label = name or files[0].resolve().parent.name or "area"
+    remarks += _odd_values(images, headers, spec, options)
+    label = name or _place_name(files[0])
     return RasterSeries(label, dates, images, clouds, spec, options, remarks)
 
 
 # ─────────────────────────────────────────── dates ───────────────────────────────────────────
+
+
+def _place_name(file: Path) -> str:
+    """What an area is called after: its folder, or the one above a data set's image folder."""
+    folder = file.resolve().parent
+    if folder.name in (DYNAMIC.image_folder, SPACENET7.image_folder):
+        folder = folder.parent
+    return folder.name or "area"
+
+
+def _undated_pair(
+    words: Sequence[str | Path], num_dates: int, options: SeriesOptions, remarks: list[str]
+) -> dict[datetime.date, Path]:
+    """Two files that are named one after the other and have no dates, in that order; else none."""
+    files = [Path(word) for word in words]
+    if num_dates != PAIR or len(files) != PAIR or options.dates is not None:
+        return {}
+    if not all(file.is_file() for file in files):
+        return {}
+    if any(date_from_name(file.name) or tagged_date(file) for file in files):
+        return {}
+    labels = list(short_names(files).values())
+    remarks.append(
+        f"no dates in names or tags: {labels[0]} is taken as the image before, {labels[1]} as the "
+        "one after"
+    )
+    return {
+        UnknownDate(n, label): file
+        for n, (label, file) in enumerate(zip(labels, files, strict=True))
+    }
 
 
 def _dated(
@@ -114,18 +144,23 @@ def _dated(
     """Files by date: given, from the name, or from the file's tags."""
     if given is not None:
         return dates_of(files, given, faults, "--dates")
-    nameless: list[str] = []
-    dated = dates_of(files, None, nameless)
-    for fault in nameless:
-        file = next(file for file in files if fault.startswith(f"{file.name}: "))
-        date = tagged_date(file) if "found no date" in fault else None
+    dated: dict[datetime.date, Path] = {}
+    names = short_names(files)
+    for file, name in names.items():
+        date, tag = date_from_name(file.name), None
         if date is None:
-            faults.append(fault)
+            tag, date = tagged_date(file) or (None, None)
+        if date is None:
+            faults.append(
+                f"{name}: found no date in the name nor in a tag {', '.join(DATE_TAGS)}, "
+                "expected one as in 2020-01-15"
+            )
         elif date in dated:
-            faults.append(f"{file.name}: found the date {date} twice, also in {dated[date].name}")
+            faults.append(f"{name}: found the date {date} twice, also in {names[dated[date]]}")
         else:
             dated[date] = file
-            remarks.append(f"{file.name}: no date in the name, {date} taken from its tags")
+            if tag is not None:
+                remarks.append(f"{name}: no date in the name, {date} taken from its tag {tag}")
     return dict(sorted(dated.items()))
 
 
@@ -160,46 +195,76 @@ def _chosen(
     return dates
 
 
-# ─────────────────────────────────────────── bands ───────────────────────────────────────────
+# ────────────────────────────────────── headers and bands ──────────────────────────────────────
 
 
-def _without_alpha(info: RasterInfo, spec: DatasetSpec) -> tuple[int, ...] | None:
-    """The bands to take where a file has one more than the network takes, an alpha band."""
-    wanted = len(spec.bands)
-    if spec.alpha_band is None and info.count == wanted + 1 and info.alpha is not None:
-        return tuple(n + 1 for n in range(info.count) if n != info.alpha)
-    return None
+def _fitting(
+    paths: Sequence[Path],
+    spec: DatasetSpec,
+    options: SeriesOptions,
+    numbers: tuple[int, ...] | None,
+    where: str,
+    remarks: list[str],
+) -> tuple[list[tuple[str, RasterInfo]], tuple[int, ...] | None]:
+    """Names and headers of images that fit each other and the network, and the bands to take.
+
+    Raises:
+        DataError: With all faults of headers.
+    """
+    faults: list[str] = []
+    headers = headers_of(paths, faults)
+    picked = numbers is not None
+    if headers:
+        numbers = numbers or without_alpha(headers[0][1], spec)
+        faults += unusable(*headers[0], spec, numbers)
+        faults += different(headers, grid=not options.align, nodata=False)
+    if not faults:
+        faults += _other_order(paths, headers, spec, numbers, picked, remarks)
+    if faults:
+        raise DataError(where, faults, ADVICE)
+    return headers, numbers
 
 
 def _other_order(
+    paths: Sequence[Path],
     headers: Sequence[tuple[str, RasterInfo]],
     spec: DatasetSpec,
     numbers: tuple[int, ...] | None,
+    picked: bool,
     remarks: list[str],
 ) -> list[str]:
-    """Faults where a file's own names of its bands contradict what the network expects."""
-    faults = []
-    known = 0
-    expected = [band for band in spec.bands if band in set(NAMES_OF_BANDS.values())]
-    for name, info in headers:
-        described = [NAMES_OF_BANDS.get((text or "").strip().lower()) for text in info.band_names]
-        taken = described if numbers is None else [described[n - 1] for n in numbers]
-        named = [(found, wanted) for found, wanted in zip(taken, spec.bands, strict=False) if found]
-        known += len(named)
-        if all(found == wanted for found, wanted in named):
-            continue
-        remedy = ""
-        if set(expected) <= set(described):
-            order = ",".join(str(described.index(band) + 1) for band in spec.bands)
-            remedy = f"; --bands {order} takes them in that order"
-        found_order = ", ".join(str(band or "?") for band in taken)
-        faults.append(
-            f"{name}: its band names say {found_order}, expected {', '.join(spec.bands)} as the "
-            f"network was trained{remedy}"
-        )
+    """Faults where files say that their bands come in another order, or that they have no grid."""
+    faults, known = other_names(headers, spec, numbers)
+    marks = [(*header, band_marks(path)) for path, header in zip(paths, headers, strict=True)]
+    faults += [
+        f"{name}: found ground control points, expected a rectified image (gdalwarp makes one)"
+        for name, _, mark in marks
+        if mark.ground_points
+    ]
+    odd = [
+        (name, f"scale and offset in its tags ({mark.unapplied}) are not applied")
+        for name, _, mark in marks
+        if mark.unapplied
+    ]
     if not known:
         remarks.append(f"bands are taken as {', '.join(spec.bands)}, the files do not name them")
+        if not picked:
+            wrong, warnings = other_colors(marks, spec, numbers)
+            faults += wrong
+            odd += warnings
+    remarks += _warnings(odd)
     return faults
+
+
+def _warnings(said: Sequence[tuple[str, str]]) -> list[str]:
+    """Warnings from names and what is said of them, each sentence once."""
+    names: dict[str, list[str]] = {}
+    for name, sentence in said:
+        names.setdefault(sentence, []).append(name)
+    return [
+        f"warning: {first}{f' and {len(more)} more' if more else ''}: {sentence}"
+        for sentence, (first, *more) in names.items()
+    ]
 
 
 # ────────────────────────────────────── grids and values ──────────────────────────────────────
@@ -208,7 +273,7 @@ def _other_order(
 def _aligned(headers: Sequence[tuple[str, RasterInfo]]) -> list[str]:
     """Which images will be resampled, in sentences; none where they can not be."""
     (first_name, first), *others = headers
-    moved = [name for name, info in others if different([(first_name, first), (name, info)])]
+    moved = [name for name, info in others if grid_faults([(first_name, first), (name, info)])]
     places = [name for name, info in headers if info.crs is None]
     if moved and places:
         raise DataError(
@@ -231,49 +296,107 @@ def _cloud_masks(
     used = [date for date in dates if date in dated]
     headers = headers_of([dated[date] for date in used], faults)
     for name, info in headers:
-        if info.count != 1 or info.dtype not in ("uint8", "uint16", "int16"):
+        if info.count != 1 or info.dtype not in CLOUD_TYPES:
             faults.append(
                 f"{name}: found {info.count} bands of {info.dtype}, expected one band of whole "
                 "numbers, 0 clear and 1 or 255 cloud"
             )
         elif not options.align:
-            same = dataclasses.replace(info, count=grid.count, dtype=grid.dtype)
-            faults += different([("the images", grid), (name, same)], nodata=False)
+            faults += grid_faults([("the images", grid), (name, info)])
+        elif info.crs is None and grid_faults([("the images", grid), (name, info)]):
+            faults.append(f"{name}: found no CRS, expected one to resample from")
     if not used and not faults:
         faults.append(f"found no mask of the dates {', '.join(map(str, dates))}")
     if faults:
-        raise DataError(str(files[0].parent), faults, "See --clouds; masks carry dates in names.")
-    infos = dict(zip(used, (info for _, info in headers), strict=True))
-    missing = [date for date in dates if date not in infos]
+        raise DataError(str(files[0].parent), faults, CLOUD_ADVICE)
+    masks = {
+        date: OpenImage(dated[date], info, grid, None, None, nearest=True)
+        for date, (_, info) in zip(used, headers, strict=True)
+    }
+    _check_masks(list(masks.values()), str(files[0].parent))
+    missing = [date for date in dates if date not in masks]
     if missing:
         remarks.append(f"no cloud mask, taken as clear: {', '.join(map(str, missing))}")
-    return [
-        OpenImage(dated[date], infos[date], grid, None, None, nearest=True)
-        if date in infos
-        else None
-        for date in dates
-    ]
+    return [masks.get(date) for date in dates]
 
 
-def _odd_values(images: Sequence[OpenImage]) -> list[str]:
-    """What looks wrong in values, seen in a few thousand pixels of each image."""
+def _check_masks(masks: Sequence[OpenImage], where: str) -> None:
+    """Look at values of masks, so that a wrong one is not found out in the middle of the work."""
+    faults = []
+    for mask in masks:
+        try:
+            for window in mask.windows_to_look_at():
+                mask.read_mask(*window)
+        except DataError as error:
+            faults += [f"{mask.path.name}: {fault}" for fault in error.faults]
+    if faults:
+        raise DataError(where, faults, CLOUD_ADVICE)
+
+
+def _odd_values(
+    images: Sequence[OpenImage],
+    headers: Sequence[tuple[str, RasterInfo]],
+    spec: DatasetSpec,
+    options: SeriesOptions,
+) -> list[str]:
+    """What looks wrong in values, seen in a few thousand pixels of each image.
+
+    Raises:
+        DataError: Alpha is where the network takes a colour.
+    """
+    said: list[tuple[str, str]] = []
+    faults: list[str] = []
+    for image, (name, info) in zip(images, headers, strict=True):
+        values, seen = image.look_at()
+        marked = None if info.alpha is None else info.alpha + 1
+        if marked in image.numbers and spec.bands[place := image.numbers.index(marked)] != "alpha":
+            opaque = np.unique(values[place][seen])
+            if len(opaque) and set(opaque) <= {0, np.iinfo(values.dtype).max} and opaque[-1] > 0:
+                faults.append(
+                    f"{name}: band {marked} is marked alpha and holds {', '.join(map(str, opaque))}"
+                    f" only, expected {spec.bands[place]}, see --bands"
+                )
+        colors = [place for place, band in enumerate(spec.bands) if band != "alpha"]
+        scaled = options.pixel_scale == "auto"
+        odd = _odd(values[colors][:, seen], info, scaled)
+        if scaled and spec.alpha_band is not None and info.dtype in ("uint16", "int16"):
+            odd.append(f"alpha of 16 bits is divided by {BRIGHTEST}, expected 8 bits, 255 opaque")
+        said += [(name, sentence) for sentence in odd]
+    if faults:
+        raise DataError(str(images[0].path.parent), faults, ADVICE)
+    return _warnings(said)
+
+
+def _odd(shown: NDArray[Any], info: RasterInfo, scaled: bool) -> list[str]:
+    """What looks wrong in values (C, n) that are taken for measurements."""
+    if not shown.size:
+        return ["no data in any pixel looked at"]
+    low, high = float(shown.min()), float(shown.max())
+    if low == high:
+        return [f"all pixels looked at are {low:g}"]
     said = []
-    for image in images:
-        grid = image.grid
-        values, seen = image.read_reduced(max(1, max(grid.height, grid.width) // 64))
-        shown = values[:, seen].astype(np.float64)
-        if not shown.size:
-            said.append(f"warning: {image.path.name}: no data in any pixel looked at")
-        elif shown.min() == shown.max():
-            said.append(f"warning: {image.path.name}: all pixels looked at are {shown.min():g}")
-        elif values.dtype.kind == "f" and shown.max() > LARGEST_REFLECTANCE:
-            said.append(
-                f"warning: {image.path.name}: float values up to {shown.max():g} are used as "
-                "stored, expected about 0…1; store reflectance × 10000 as 16-bit integers"
-            )
-        elif values.dtype.itemsize == 2 and shown.max() <= 255:
-            said.append(
-                f"warning: {image.path.name}: 16-bit values of {shown.max():g} at most are "
-                "divided by 10000; 8-bit values belong into 8 bits"
-            )
+    empty = float((shown == 0).all(axis=0).mean())
+    if info.nodata is None and not info.masked and empty > EMPTY_SHARE:
+        said.append(
+            f"{empty:.0%} of the pixels looked at are 0 in all bands and count as data; set the "
+            "nodata tag to 0 if they are none"
+        )
+    if low <= LIKELY_NODATA:
+        said.append(f"values down to {low:g} count as data; set the nodata tag if they are none")
+    kind, size = shown.dtype.kind, shown.dtype.itemsize
+    if scaled and kind == "f" and high > LARGEST_REFLECTANCE:
+        said.append(
+            f"float values up to {high:g} are used as stored, expected about 0…1; store "
+            "reflectance × 10000 as 16-bit integers"
+        )
+    elif scaled and kind in "ui" and size == 2 and high <= 255:
+        said.append(
+            f"16-bit values of {high:g} at most are divided by {BRIGHTEST}; 8-bit values belong "
+            "into 8 bits"
+        )
+    elif scaled and kind in "ui" and size == 2 and float(np.median(shown)) > BRIGHTEST:
+        said.append(
+            f"16-bit values are mostly above {BRIGHTEST} and divided by it, expected reflectance "
+            f"× {BRIGHTEST}"
+        )
     return said

@@ -32,7 +32,8 @@ from utils.prediction import predict_rows
 
 __all__ = ["USUAL_BANDS", "SeriesMaps", "load_model", "predict_series"]
 
-USUAL_BANDS = {spec.num_dates: spec.bands for spec in (DYNAMIC, SPACENET7)}
+PAIR_BANDS = ("red", "green", "blue")
+USUAL_BANDS = {2: PAIR_BANDS, **{spec.num_dates: spec.bands for spec in (DYNAMIC, SPACENET7)}}
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class SeriesMaps:
     """Change maps of one series on the grid of its images.
 
     Attributes:
-        moment: (H, W) uint8, 0 unchanged, k = changed between date k−1 and date k, 255 no data.
+        moment: (H, W) uint8, 0 unchanged, k = changed between date k−1 and date k, 255 no data;
+            of a network for pairs the change area.
         score: (H, W) uint8, 0 … 100, 50 and more where changed, 255 no data. It ranks pixels and
             is no calibrated probability.
         dates: T dates.
@@ -98,7 +100,7 @@ def predict_series(
     model: Model,
     *,
     overlap: int | None = None,
-    batch_size: int = 8,
+    batch_size: int | None = None,
     **options: Any,
 ) -> SeriesMaps:
     """Map one series in memory.
@@ -107,7 +109,7 @@ def predict_series(
         images: A folder, a pattern, or files with dates in their names.
         model: From :func:`load_model`.
         overlap: Least overlap of tiles in pixels; None = a quarter of a tile.
-        batch_size: Tiles at a time.
+        batch_size: Tiles at a time; None = as usual for the network.
         **options: Fields of ``data_processing.raster_series.SeriesOptions``: dates, choose_dates,
             bands, align, clouds, min_valid_dates.
 
@@ -124,7 +126,7 @@ def predict_series(
     grid = tile_grid(series, model, overlap)
     moment = np.empty((series.height, series.width), np.uint8)
     score = np.empty_like(moment)
-    plan = model.plan(grid, batch_size)
+    plan = model.plan(grid, batch_size or model.usual_batch)
     for rows in predict_rows(model.runner(), series, plan, 0, series.height):
         there = slice(rows.row, rows.row + len(rows.moment))
         moment[there], score[there] = rows.moment, rows.score

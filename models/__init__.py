@@ -13,7 +13,9 @@ from torch import nn
 
 from models.caim_net import CAIMNet, CAIMNetOutput, caim_area_prob_bounds
 from models.change_maps import ChangeMaps, area_prob_from_moment, moment_label_from_prob
-from models.input_checks import check_series
+from models.ctma import CTMA, CTMAOutput
+from models.ctma_released import from_released_ctma, is_released_ctma
+from models.input_checks import check_pair, check_series
 from models.released_format import (
     RELEASED_KEYS,
     CamSpread,
@@ -22,26 +24,34 @@ from models.released_format import (
     is_released,
     share_cam_weights,
 )
+from models.resnet34 import load_backbone
 
 __all__ = [
+    "CTMA",
     "NETWORKS",
     "RELEASED_KEYS",
     "CAIMNet",
     "CAIMNetOutput",
+    "CTMAOutput",
     "CamSpread",
     "ChangeMaps",
     "Released",
     "area_prob_bounds",
     "area_prob_from_moment",
     "build_network",
+    "check_pair",
     "check_series",
     "from_released",
+    "from_released_ctma",
+    "gives_moments",
     "is_released",
+    "is_released_ctma",
+    "load_backbone",
     "moment_label_from_prob",
     "share_cam_weights",
 ]
 
-NETWORKS: Mapping[str, type[nn.Module]] = {"caim_net": CAIMNet}
+NETWORKS: Mapping[str, type[nn.Module]] = {"caim_net": CAIMNet, "ctma": CTMA}
 
 
 def build_network(name: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -56,13 +66,16 @@ def build_network(name: str, arguments: Mapping[str, Any]) -> nn.Module:
     """
     if name not in NETWORKS:
         raise ValueError(f"build_network: found {name!r}, expected one of {sorted(NETWORKS)}.")
-    given = dict(arguments)
-    if isinstance(given.get("cam_windows"), list):
-        given["cam_windows"] = tuple(given["cam_windows"])
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     try:
         return NETWORKS[name](**given)
     except TypeError as error:
         raise ValueError(f"build_network: {name} was given unknown arguments: {error}") from error
+
+
+def gives_moments(name: str) -> bool:
+    """Whether a network of ``NETWORKS`` says when something changed, or for pairs only whether."""
+    return name != "ctma"
 
 
 def area_prob_bounds(name: str, arguments: Mapping[str, Any]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The check at every network's door: is this tensor the series the network was built for?
+"""The check at every network's door: is this tensor the series, or pair, it was built for?
 
 Not in the paper.
 """
@@ -7,7 +7,32 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["check_series"]
+__all__ = ["check_pair", "check_series"]
+
+
+def check_pair(images: Tensor, in_channels: int, divisor: int) -> None:
+    """Check the shape and type of a batch of image pairs.
+
+    Args:
+        images: Should be (B, 2, C, H, W), floating point.
+        in_channels: Expected C.
+        divisor: H and W must be whole multiples of this.
+
+    Raises:
+        ValueError: The tensor differs; the message gives found and expected.
+    """
+    if images.dim() == 5 and images.shape[1] != 2:
+        T = images.shape[1]
+        hint = (
+            "give the first and the last date of a series, images[:, [0, -1]]"
+            if T > 2
+            else "give the image before and the one after"
+        )
+        raise ValueError(
+            f"network input: found T={T} dates in shape {tuple(images.shape)}, expected a pair, "
+            f"(B, 2, C={in_channels}, H, W); {hint}."
+        )
+    check_series(images, 2, in_channels, divisor)
 
 
 def check_series(images: Tensor, num_dates: int, in_channels: int, divisor: int) -> None:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from models import CAIMNetOutput
+from models import CAIMNetOutput, CTMAOutput
 from tests import oracle
-from utils.losses import FINE_WEIGHT, balanced_focal_loss, caim_loss
+from utils.codes import IGNORE
+from utils.losses import FINE_WEIGHT, balanced_focal_loss, caim_loss, ctma_loss
 
 
 def table(rows: list[list[float]]) -> Tensor:
@@ -182,3 +183,55 @@ def test_labels_are_only_read() -> None:
     before = label.clone()
     caim_loss(random_output(6), (label > 0).long(), label)
     assert torch.equal(label, before)
+
+
+# ------------------------------------------------------------------ CTMA
+
+
+def pair_output(B: int = 2, side: int = 4) -> tuple[CTMAOutput, Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    area, aux = (torch.randn(B, side, side, generator=generator) for _ in range(2))
+    label = torch.randint(0, 2, (B, side, side), generator=generator)
+    return CTMAOutput(area, aux), label
+
+
+def test_ctmas_loss_is_the_areas_cross_entropy_plus_four_tenths_of_the_coarse_ones() -> None:
+    output, label = pair_output()
+    terms = ctma_loss(output, label)
+    plain = torch.nn.functional.binary_cross_entropy_with_logits
+    area, aux = plain(output.area_logits, label.float()), plain(output.aux_logits, label.float())
+    torch.testing.assert_close(torch.stack(list(terms)), torch.stack((area + 0.4 * aux, area, aux)))
+
+
+def test_ctmas_loss_leaves_ignored_pixels_out_and_adds_up_over_parts() -> None:
+    output, label = pair_output()
+    label[0, :2] = IGNORE
+    whole = ctma_loss(output, label)
+    parts = [
+        ctma_loss(CTMAOutput(*(logits[i : i + 1] for logits in output)), label[i : i + 1],
+                  (label >= 0).sum())
+        for i in range(2)
+    ]  # fmt: skip
+    torch.testing.assert_close(whole.total, parts[0].total + parts[1].total)
+    seen = ctma_loss(CTMAOutput(output.area_logits[1:], output.aux_logits[1:]), label[1:])
+    label[0] = IGNORE
+    torch.testing.assert_close(ctma_loss(output, label).total, seen.total)
+
+
+def test_ctmas_loss_is_zero_with_zero_gradients_where_nothing_is_labelled() -> None:
+    output, label = pair_output()
+    for logits in output:
+        logits.requires_grad_()
+    loss = ctma_loss(output, torch.full_like(label, IGNORE)).total
+    loss.backward()
+    assert loss.item() == 0
+    assert not any(logits.grad.any() for logits in output)
+
+
+def test_a_change_factor_weighs_changed_pixels_only() -> None:
+    output, _ = pair_output()
+    ones, zeros = torch.ones(2, 4, 4, dtype=torch.long), torch.zeros(2, 4, 4, dtype=torch.long)
+    torch.testing.assert_close(
+        ctma_loss(output, ones, change_factor=3.0).total, 3 * ctma_loss(output, ones).total
+    )
+    assert ctma_loss(output, zeros, change_factor=3.0).total == ctma_loss(output, zeros).total

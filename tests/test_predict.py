@@ -20,7 +20,10 @@ from numpy.typing import NDArray
 
 import Predict
 from data_processing.series_prediction import load_model, predict_series
+from models import CTMA
 from tests.cities import DATES, write_city, write_weights
+from tests.scene_files import write_raster
+from utils.checkpoint import Checkpoint, save_checkpoint
 from utils.errors import run_program
 from utils.files import sha256
 from utils.settings import REPOSITORY
@@ -289,6 +292,34 @@ def test_resuming_with_other_settings_is_refused_and_a_finished_run_is_left_alon
     code, _, said = predict(*flags, "--resume")
     assert code == 2
     assert "overlap: 7 there, 4 now" in said
+
+
+def test_a_pair_without_dates_gives_area_and_score_in_the_order_given(
+    predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    small = {"pair_widths": (4, 4, 8), "video_widths": (4, 4), "decoder_widths": (8, 8, 4, 4)}
+    network = CTMA(**small, resnet_width=4)  # type: ignore[arg-type]
+    arguments = {"in_channels": 3, **small, "resnet_width": 4}
+    data = {"bands": ["red", "green", "blue"], "num_dates": 2, "pixel_scale": "auto"}
+    save_checkpoint(
+        tmp_path / "pair.pth", Checkpoint("ctma", arguments, network.state_dict(), data=data)
+    )
+    rng = np.random.default_rng(0)
+    for name in ("before", "after"):
+        write_raster(tmp_path / f"{name}.tif", rng.integers(0, 255, (3, 70, 90)).astype(np.uint8))
+    flags = ("before.tif", "after.tif", "--checkpoint", "pair.pth", "--tile-size", 64)
+    code, said, errors = predict(*flags, "--output-dir", "pair", "--polygons")
+    assert code == 0, errors
+    assert "before.tif is taken as the image before, after.tif as the one after" in said
+    maps = {"change_area.tif", "change_score.tif", "changes.geojson"}
+    rest = FILES - set(MAPS)
+    assert {path.name for path in (tmp_path / "pair").iterdir()} == maps | rest
+    area, score = (values(tmp_path / "pair" / name) for name in sorted(maps)[:2])
+    assert set(np.unique(area)) <= {0, 1}
+    assert (score[area == 1] >= 50).all()
+    assert (score[area == 0] <= 50).all()
+    (row,) = summary_of(tmp_path / "pair")["intervals"]
+    assert (row["from"], row["to"], row["pixels"]) == ("before.tif", "after.tif", area.sum())
 
 
 # ------------------------------------------------------------------ several areas, refusals

@@ -187,8 +187,22 @@ def test_a_network_without_moments_is_blended_by_its_areas() -> None:
             return ChangeMaps(torch.stack([1 - changed, changed], dim=1), None)
 
     source, grid = Noise(20, 20), TileGrid(20, 20, 16, 4)
-    tiles = TilePlan(grid, 2, (0.0, 1.0), 4, 4)
-    moment, _ = mapped(Areas(), source, tiles)
-    changed = source.images[-1, 0] > 0.5
-    assert np.array_equal(moment[source.observed], changed[source.observed].astype(np.uint8))
+    tiles = TilePlan(grid, 2, (0.0, 1.0), 4, 4, moments=False)
+    moment, score = mapped(Areas(), source, tiles)
+    prob = source.images[-1, 0][source.observed]
+    assert np.array_equal(moment[source.observed], (prob > 0.5).astype(np.uint8))
+    assert np.abs(score[source.observed] - 100 * prob).max() <= 0.5 + 1e-3
     assert PROB_UNIT == 2**30
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_a_gpu_gives_nearly_the_same_maps() -> None:
+    torch.manual_seed(0)
+    network = CAIMNet(num_dates=T, width=8).eval()
+    source, grid = Noise(128, 128), TileGrid(128, 128, 16, 4)
+    expected = mapped(network, source, plan(grid, 8, 8))[0]
+    runner = TileRunner(network.to("cuda"), torch.device("cuda"))
+    parts = list(predict_rows(runner, source, plan(grid, 8, 8), 0, 128))
+    found = np.concatenate([part.moment for part in parts])
+    assert (found == expected).mean() >= 0.999

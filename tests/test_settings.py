@@ -187,3 +187,33 @@ def test_numbers_out_of_range_are_told(flags: list[str], message: str) -> None:
 def test_numbers_at_their_bounds_and_none_pass() -> None:
     taken = override(Bounded(), ["--batch-size", "1", "--dropout", "0", "--factors", "none"])
     assert (taken.batch_size, taken.dropout, taken.factors) == (1, 0, None)
+
+
+@dataclass(frozen=True)
+class Loose:
+    images: tuple[str, ...] | None = setting(None, "files", path=True, flagless=True)
+    overwrite: bool = setting(False, "replace")
+    batch_size: int = setting(8, "tiles")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "before.tif after.tif --batch-size 2 --overwrite",
+        "--overwrite before.tif after.tif --batch-size 2",
+        "--batch-size 2 before.tif --overwrite true after.tif",
+        "--images before.tif after.tif --overwrite --batch-size 2",
+    ],
+)
+def test_arguments_without_a_flag_go_to_the_list_that_takes_them(
+    line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = override(Loose(), line.split(), "Predict.py")
+    assert found.images == (str(tmp_path / "before.tif"), str(tmp_path / "after.tif"))
+    assert (found.overwrite, found.batch_size) == (True, 2)
+
+
+def test_a_list_given_twice_is_refused() -> None:
+    with pytest.raises(UserError, match=r"found '.*c.tif' beside --images"):
+        override(Loose(), ["c.tif", "--images", "a.tif", "b.tif"], "Predict.py")

@@ -71,24 +71,30 @@ def decide(sums: NDArray[np.int32]) -> NDArray[np.uint8]:
     return label
 
 
-def score_percent(sums: NDArray[np.int32], bounds: tuple[float, float]) -> NDArray[np.uint8]:
+def score_percent(
+    sums: NDArray[np.int32], bounds: tuple[float, float], moments: bool = True
+) -> NDArray[np.uint8]:
     """How strongly change speaks from blended sums, 0…100.
 
-    The probability of the change area, softmax over {p_0, max of the others} in the second place,
-    rescaled linearly so that the smallest value it can take gives 0 and the largest 100. It ranks
-    pixels and is no calibrated probability.
+    The probability of the change area, rescaled linearly so that the smallest value it can take
+    gives 0 and the largest 100. It ranks pixels and is no calibrated probability.
 
     Args:
         sums: (K, h, W) of ``PROB_UNIT``.
         bounds: Smallest and largest probability of the change area, see
             ``models.area_prob_bounds``.
+        moments: Whether the sums are of change moments, whose area probability is the softmax over
+            {p_0, largest of the others}; else of areas, K = 2.
 
     Returns:
         (h, W) uint8; 50 and more where the pixel is decided "changed", 50 and less elsewhere.
     """
     low, high = bounds
-    lead = (sums[1:].max(axis=0) - sums[0]) / np.float64(PROB_UNIT)
-    area_prob = 1.0 / (1.0 + np.exp(-lead))
+    if moments:
+        lead = (sums[1:].max(axis=0) - sums[0]) / np.float64(PROB_UNIT)
+        area_prob = 1.0 / (1.0 + np.exp(-lead))
+    else:  # tiles sum to one to rounding only: half and more is what is decided "changed"
+        area_prob = sums[1] / np.maximum(sums.sum(axis=0, dtype=np.int64), 1)
     percent = np.rint(100.0 * (area_prob - low) / (high - low))
     score: NDArray[np.uint8] = np.clip(percent, 0, 100).astype(np.uint8)
     return score

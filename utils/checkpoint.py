@@ -14,10 +14,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models import build_network, from_released, is_released, share_cam_weights
+from models import (
+    build_network,
+    from_released,
+    from_released_ctma,
+    is_released,
+    is_released_ctma,
+    share_cam_weights,
+)
 from utils.errors import CheckpointError, UserError
 from utils.files import atomic_path
 from utils.progress import say
@@ -36,6 +44,13 @@ __all__ = [
 
 FORMAT = "caim-net checkpoint 1"
 
+# a score among the weights, as the authors' CTMA program stores it, is a number and no code
+NUMPY_SCALARS: list[Any] = [
+    (np._core.multiarray.scalar, f"{module}.multiarray.scalar")  # type: ignore[attr-defined]
+    for module in ("numpy.core", "numpy._core")
+]
+NUMPY_SCALARS += [np.dtype, *(type(np.dtype(name)) for name in ("f4", "f8", "i4", "i8"))]
+
 RELEASED_STORED_DATES = 6  # the released program for 6 dates (DynamicEarthNet) scales no values
 
 
@@ -46,7 +61,7 @@ class Checkpoint:
     Attributes:
         network: Name for ``models.build_network``.
         arguments: Its constructor arguments.
-        state_dict: Its parameters, float32 on the CPU.
+        state_dict: Its parameters, float32 on the CPU; counters stay whole numbers.
         origin: "ours" or "released".
         data: What it was trained on: name, num_dates, bands, pixel_scale, patch_size (ours).
         training: Epoch, scores, settings (ours).
@@ -111,7 +126,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, half: bool = False) -> N
         "format": FORMAT,
         "network": checkpoint.network,
         "arguments": checkpoint.arguments,
-        "state_dict": {k: v.detach().cpu().to(dtype) for k, v in checkpoint.state_dict.items()},
+        "state_dict": {
+            key: value.detach().cpu().to(dtype if value.is_floating_point() else value.dtype)
+            for key, value in checkpoint.state_dict.items()
+        },
         "data": checkpoint.data,
         "training": checkpoint.training,
         "resume": checkpoint.resume,
@@ -146,6 +164,8 @@ def load_checkpoint(path: Path, patch_size: int = 64) -> Checkpoint:
         for key, value in (inner.items() if isinstance(inner, Mapping) else ())
         if isinstance(value, Tensor)
     }
+    if is_released_ctma(state):
+        return _released_ctma(path, state)
     if not is_released(state):
         if "be_conv.weight" in state:
             raise CheckpointError(
@@ -156,7 +176,7 @@ def load_checkpoint(path: Path, patch_size: int = 64) -> Checkpoint:
         shown = ", ".join(f"{k} {tuple(v.shape)}" for k, v in list(state.items())[:3])
         raise CheckpointError(
             f"{path}: found a file with {len(state)} tensors ({shown or 'none'} …), expected "
-            "weights of CAIM-Net, ours or the authors'; it belongs to another network."
+            "weights of CAIM-Net or CTMA, ours or the authors'; it belongs to another network."
         )
     try:
         released = from_released(state, patch_size)
@@ -172,6 +192,17 @@ def load_checkpoint(path: Path, patch_size: int = 64) -> Checkpoint:
         "caim_net", released.arguments, released.state_dict, "released", data,
         dropped=released.dropped,
     )  # fmt: skip
+
+
+def _released_ctma(path: Path, state: Mapping[str, Tensor]) -> Checkpoint:
+    try:
+        released = from_released_ctma(state)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    data = {"num_dates": 2, "pixel_scale": "auto"}
+    return Checkpoint(
+        "ctma", released.arguments, released.state_dict, "released", data, dropped=released.dropped
+    )
 
 
 def network_to_train(
@@ -194,8 +225,15 @@ def network_to_train(
         return build_network(network, arguments), dict(arguments)
     loaded = load_checkpoint(settings.checkpoint, settings.patch_size)
     say(f"starting from {settings.checkpoint}: {loaded.summary()}")
+    if loaded.network != network:
+        raise CheckpointError(
+            f"{settings.checkpoint}: found weights of {loaded.network}, expected {network}; use "
+            "the training program of that network."
+        )
+    if network == "ctma" and loaded.origin == "released":  # what shapes do not tell
+        loaded = replace(loaded, arguments={**arguments, **loaded.arguments})
     for name in ("num_dates", "in_channels"):
-        if loaded.arguments.get(name) != arguments[name]:
+        if loaded.arguments.get(name) != arguments.get(name):
             raise CheckpointError(
                 f"{settings.checkpoint}: found weights with {name}={loaded.arguments.get(name)}, "
                 f"expected {arguments[name]}; use weights of the same data set."
@@ -224,6 +262,11 @@ def load_for_scoring(settings: Any, facts: Mapping[str, Any]) -> Checkpoint:
         UserError: Batch or patch size do not go with per-window CAM weights.
     """
     loaded = load_checkpoint(settings.checkpoint, settings.patch_size or facts["patch_size"])
+    if loaded.network != "caim_net":
+        raise CheckpointError(
+            f"{settings.checkpoint}: found weights of {loaded.network}, a network for image pairs, "
+            "expected caim_net; score them by Test_CTMA.py."
+        )
     fixed = loaded.arguments.get("cam_windows")
     if settings.protocol == "released" and not fixed:  # the index's patches decide, not ours
         usual = facts["patch_size"]
@@ -304,7 +347,8 @@ def read_state_file(path: Path) -> dict[str, Any]:
         )
     _refuse_what_is_no_torch_file(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(NUMPY_SCALARS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise CheckpointError(
@@ -365,7 +409,10 @@ def _ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
         raise CheckpointError(
             f"{path}: {'; '.join(faults)}; the file was edited. Use it as it was written."
         )
-    state = {key: value.float() for key, value in content["state_dict"].items()}
+    state = {
+        key: value.float() if value.is_floating_point() else value
+        for key, value in content["state_dict"].items()
+    }
     return Checkpoint(
         network=content["network"],
         arguments=dict(content["arguments"]),

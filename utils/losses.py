@@ -1,8 +1,8 @@
-"""The loss of CAIM-Net: class-balanced focal cross-entropy on probabilities.
+"""The losses: CAIM-Net's (class-balanced focal cross-entropy) and CTMA's (binary cross-entropy).
 
 Pure functions of tensors; nothing here knows epochs, devices or files.
 
-Paper: its loss; constants from the released program.
+Papers: their losses; constants from the released programs.
 """
 
 from __future__ import annotations
@@ -11,15 +11,28 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from models import CAIMNetOutput
+from models import CAIMNetOutput, CTMAOutput
 
-__all__ = ["FINE_WEIGHT", "LossTerms", "balanced_focal_loss", "caim_loss", "class_counts"]
+__all__ = [
+    "AUX_WEIGHT",
+    "FINE_WEIGHT",
+    "LossTerms",
+    "PairLossTerms",
+    "balanced_focal_loss",
+    "caim_loss",
+    "class_counts",
+    "ctma_loss",
+]
 
 
 FINE_WEIGHT = 0.25
 """Weight of each of the four fine moments in the total loss."""
+
+AUX_WEIGHT = 0.4
+"""Weight of CTMA's coarse area in the total loss."""
 
 _EPSILON = 1e-10
 
@@ -139,3 +152,42 @@ def caim_loss(
         ]
     ).sum()
     return LossTerms(area + moment + FINE_WEIGHT * fine, area, moment, fine)
+
+
+class PairLossTerms(NamedTuple):
+    """Scalars of one batch; ``total = area + AUX_WEIGHT · aux``."""
+
+    total: Tensor
+    area: Tensor
+    aux: Tensor
+
+
+def ctma_loss(
+    output: CTMAOutput,
+    area_label: Tensor,
+    num_labelled: Tensor | None = None,
+    change_factor: float = 1.0,
+) -> PairLossTerms:
+    """Loss of a CTMA output: binary cross-entropy of the area plus 0.4 of the coarse one's.
+
+    Args:
+        output: What the network's ``forward`` returned.
+        area_label: (B, H, W) int64, 0, 1 or ``IGNORE``.
+        num_labelled: How many pixels the mean is taken over, where this is a part of a batch; None
+            counts them here.
+        change_factor: Weight of a changed pixel; 1 as in the released program, whose two class
+            weights are equal.
+
+    Paper: its loss; the weight of the coarse area from the released program.
+    """
+    labelled = area_label >= 0
+    if num_labelled is None:
+        num_labelled = labelled.sum()
+    truth = (area_label > 0).float()
+    weight = labelled * (1 + (change_factor - 1) * truth)
+    area, aux = (
+        F.binary_cross_entropy_with_logits(logits.float(), truth, weight, reduction="sum")
+        / num_labelled.clamp(min=1)
+        for logits in (output.area_logits, output.aux_logits)
+    )
+    return PairLossTerms(area + AUX_WEIGHT * aux, area, aux)

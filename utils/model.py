@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from models import area_prob_bounds
+from models import area_prob_bounds, gives_moments
 from utils.checkpoint import Checkpoint, check_windows, load_checkpoint, share_cam
 from utils.device import choose_device
 from utils.errors import UserError
@@ -29,8 +29,10 @@ from utils.tiling import TileGrid
 
 __all__ = ["Model", "read_model"]
 
-RELEASED_PATCH_SIZE = 64  # of the authors' weights, whose files do not tell it
-SIDE_MULTIPLE = 4  # of tiles, as the networks take them
+PAIR = 2  # dates of a network for pairs
+PATCH_SIZES = {"caim_net": 64, "ctma": 256}  # of the authors' weights, whose files do not tell it
+SIDE_MULTIPLES = {"caim_net": 4, "ctma": 8}  # of tiles, as the networks take them
+USUAL_BATCHES = {"caim_net": 8, "ctma": 1}
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,16 @@ class Model:
         return area_prob_bounds(self.weights.network, self.weights.arguments)
 
     @property
+    def has_moments(self) -> bool:
+        """Whether it says when something changed; a network for pairs says only whether."""
+        return gives_moments(self.weights.network)
+
+    @property
+    def usual_batch(self) -> int:
+        """Tiles at a time where nobody says how many."""
+        return USUAL_BATCHES[self.weights.network]
+
+    @property
     def mixes_batch(self) -> bool:
         """Whether the map of a tile depends on the tiles that are in its batch."""
         return self.weights.arguments.get("attention") == "batch"
@@ -90,7 +102,10 @@ class Model:
         """
         check_windows(self.weights, self.path, batch_size, self.tile_size)
         whole_row = -(-len(grid.cols) // batch_size) * batch_size
-        return TilePlan(grid, self.num_dates, self.bounds, batch_size, chunk_tiles or whole_row)
+        return TilePlan(
+            grid, self.num_dates, self.bounds, batch_size, chunk_tiles or whole_row,
+            self.has_moments,
+        )  # fmt: skip
 
     def export(self, target: Path) -> None:
         """Write the network as an ONNX file, checked against the network itself.
@@ -159,15 +174,16 @@ def read_model(
         facts = opened.facts
         weights = Checkpoint(facts.network, facts.arguments, {}, facts.origin, facts.data)
     else:
-        weights = load_checkpoint(path, tile_size or RELEASED_PATCH_SIZE)
+        weights = load_checkpoint(path, tile_size or PATCH_SIZES["caim_net"])
         weights = share_cam(weights) if shared_cam else weights
-    side = tile_size or int(weights.data.get("patch_size", RELEASED_PATCH_SIZE))
+    side = tile_size or int(weights.data.get("patch_size", PATCH_SIZES[weights.network]))
+    _check_side(side, SIDE_MULTIPLES[weights.network])
     network: Any = opened if _is_onnx(path) else weights.build()
     if backend == "onnx" and not _is_onnx(path):
         network = _through_onnx(network, weights, path, side, place)
     elif not _is_onnx(path):
         network = ready_to_run(network, place, precision, compiled=compiled)
-    num_dates = int(weights.arguments["num_dates"])
+    num_dates = int(weights.arguments.get("num_dates", PAIR))
     scale = weights.data.get("pixel_scale", "auto") if pixel_scale == "checkpoint" else pixel_scale
     return Model(
         Path(path), sha256(path), weights, cast(Predicts, network),
@@ -181,6 +197,11 @@ def _is_onnx(path: Path) -> bool:
     return Path(path).suffix.lower() == ".onnx"
 
 
+def _check_side(side: int, multiple: int) -> None:
+    if side <= 0 or side % multiple:
+        raise UserError(f"--tile-size: found {side}, expected a positive multiple of {multiple}.")
+
+
 def _check_choices(
     path: Path,
     tile_size: int | None,
@@ -190,10 +211,8 @@ def _check_choices(
     backend: str,
 ) -> None:
     """Refuse what does not go together before anything is read."""
-    if tile_size is not None and (tile_size <= 0 or tile_size % SIDE_MULTIPLE):
-        raise UserError(
-            f"--tile-size: found {tile_size}, expected a positive multiple of {SIDE_MULTIPLE}."
-        )
+    if tile_size is not None:
+        _check_side(tile_size, min(SIDE_MULTIPLES.values()))
     if (_is_onnx(path) or backend == "onnx") and (precision != "float32" or compiled):
         raise UserError(
             "--backend onnx: found --precision bfloat16 or --compile, expected neither; "

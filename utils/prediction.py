@@ -149,6 +149,7 @@ class TilePlan:
         bounds: Smallest and largest probability of "changed", see ``models.area_prob_bounds``.
         batch_size: Tiles at a time.
         chunk_tiles: Tiles of a row of tiles that are read at a time, a multiple of the batch size.
+        moments: Whether the network gives moments.
     """
 
     grid: TileGrid
@@ -156,6 +157,7 @@ class TilePlan:
     bounds: tuple[float, float]
     batch_size: int
     chunk_tiles: int
+    moments: bool = True
 
 
 class _Batch(NamedTuple):
@@ -217,7 +219,7 @@ class _Band:
     """The rows that the current row of tiles touches."""
 
     def __init__(self, plan: TilePlan, first: int) -> None:
-        self.grid, self.bounds = plan.grid, plan.bounds
+        self.plan, self.grid = plan, plan.grid
         grid = plan.grid
         self._blend = Blend(grid, plan.num_classes, first, grid.tile_size)
         self._observed = np.zeros((grid.tile_size, grid.width), np.bool_)
@@ -244,7 +246,7 @@ class _Band:
         if wanted.stop > wanted.start:
             sums, observed = sums[:, wanted], observed[wanted]
             moment = np.where(observed, decide(sums), NO_DATA).astype(np.uint8)
-            percent = score_percent(sums, self.bounds)
+            percent = score_percent(sums, self.plan.bounds, self.plan.moments)
             score = np.where(observed, percent, NO_DATA).astype(np.uint8)
             yield MapRows(row + skipped, moment, score)
         self._observed = np.roll(self._observed, -count, axis=0)

@@ -62,6 +62,7 @@ def setting(
     minimum: float | None = None,
     below: float | None = None,
     multiple_of: int | None = None,
+    flagless: bool = False,
 ) -> Value:
     """A field of a settings dataclass, with the text that ``--help`` shows.
 
@@ -74,12 +75,15 @@ def setting(
         minimum: Least value of a number.
         below: A number must be smaller than this.
         multiple_of: A whole number must be a multiple of this.
+        flagless: The field, a list, takes the arguments that belong to no flag.
 
     Returns:
         A dataclass field; typed as the value so that type checkers see the field's type.
     """
     bounds = {"minimum": minimum, "below": below, "multiple_of": multiple_of}
-    metadata = {"help": help, "group": group, "path": path, "bounds": bounds}
+    metadata = {
+        "help": help, "group": group, "path": path, "bounds": bounds, "flagless": flagless,
+    }  # fmt: skip
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -179,6 +183,7 @@ class _Field:
     help: str
     group: str
     bounds: Mapping[str, float | None]
+    flagless: bool = False
 
     @property
     def flag(self) -> str:
@@ -216,6 +221,7 @@ def _fields_of(settings: Any) -> list[_Field]:
                 help=str(field.metadata.get("help", "")),
                 group=group,
                 bounds=field.metadata.get("bounds", {}),
+                flagless=bool(field.metadata.get("flagless")),
             )
         )
     return fields
@@ -224,11 +230,16 @@ def _fields_of(settings: Any) -> list[_Field]:
 def _parse(arguments: list[str], by_flag: dict[str, _Field]) -> dict[str, Any]:
     """Values by flag, as the arguments give them."""
     given: dict[str, Any] = {}
-    rest = list(arguments)
+    rest, loose = list(arguments), list[str]()
+    taker = next((field for field in by_flag.values() if field.flagless), None)
     while rest:
         argument = rest.pop(0)
         if not _is_flag(argument):
-            raise UserError(f"found {argument!r}, which belongs to no flag; --help lists the flags")
+            if taker is None:
+                text = "which belongs to no flag; --help lists the flags"
+                raise UserError(f"found {argument!r}, {text}")
+            loose.append(argument)
+            continue
         head, equals, tail = argument.partition("=")
         flag = head.replace("_", "-")
         negated = flag not in by_flag and _is_negation(flag, by_flag)
@@ -244,8 +255,14 @@ def _parse(arguments: list[str], by_flag: dict[str, _Field]) -> dict[str, Any]:
                 raise UserError(f"{head} takes no value; write {head} or {flag} true/false")
             given[flag] = False
         else:
-            texts = [tail] if equals else _take_values(field, rest)
+            texts = [tail] if equals else _take_values(field, rest, taker is not None)
             given[flag] = _convert_all(field, texts, equals=bool(equals))
+    if taker is not None and loose:
+        if taker.flag in given:
+            raise UserError(
+                f"found {loose[0]!r} beside {taker.flag}; give all of them in one place"
+            )
+        given[taker.flag] = _convert_all(taker, loose, equals=False)
     return given
 
 
@@ -268,9 +285,11 @@ def _unknown(flag: str, by_flag: dict[str, _Field]) -> str:
     return f"unknown flag {flag}; {hint}"
 
 
-def _take_values(field: _Field, rest: list[str]) -> list[str]:
+def _take_values(field: _Field, rest: list[str], others_may_follow: bool = False) -> list[str]:
     """Remove a field's values from the front of the remaining arguments."""
     if field.kind is bool and (not rest or _is_flag(rest[0])):
+        return ["true"]
+    if field.kind is bool and others_may_follow and rest[0].lower() not in TRUE_WORDS + FALSE_WORDS:
         return ["true"]
     taken: list[str] = []
     while rest and not _is_flag(rest[0]) and (field.is_list or not taken):

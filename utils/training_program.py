@@ -46,6 +46,7 @@ class Experiment:
         open_data: Opens the training and the validation patches, everything verified.
         facts: What a weights file says of the data.
         visible_bands: Red, green and blue among the bands, for pictures.
+        prepare: Called with a new network, not with one that starts from weights.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Experiment:
     open_data: Callable[[], Data]
     facts: Mapping[str, Any] = field(default_factory=dict)
     visible_bands: tuple[int, int, int] | None = None
+    prepare: Callable[[nn.Module], None] | None = None
 
 
 def train(experiment: Experiment, settings: Any) -> None:
@@ -121,7 +123,10 @@ def _network(experiment: Experiment, settings: Any) -> tuple[nn.Module, dict[str
         if folder and any((folder / name).is_file() for name in (LAST, PREVIOUS)):
             last, _ = load_last(folder)
             return build_network(last.network, last.arguments), last.arguments
-    return network_to_train(experiment.arguments, settings, experiment.network)
+    network, arguments = network_to_train(experiment.arguments, settings, experiment.network)
+    if experiment.prepare and settings.checkpoint is None and not settings.resume:
+        experiment.prepare(network)
+    return network, arguments
 
 
 def _folder(name: str, settings: Any, ranks: Ranks) -> Path:

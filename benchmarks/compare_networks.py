@@ -1,0 +1,220 @@
+"""CAIM-Net and CTMA on the same scenes: change area, parameters, arithmetic, time, memory.
+
+    python benchmarks/compare_networks.py --data-root data --caim W1.pth --ctma W2.pth
+
+CAIM-Net sees all dates and bands of a patch, CTMA the first and the last date in the three visible
+bands. Both see the same patches, every pixel of the scenes counts once, and only the change area is
+scored, since CTMA gives no moments. CTMA can be trained on the same scenes by way of
+data_processing/series_pairs.py.
+
+Prints a table and writes benchmarks/results/compare_networks.json. Times are medians of a forward
+pass on one batch of patches, both networks in turns; peak memory is that of a process of its own
+which does two of them, with interpreter and PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.measuring import RESULTS, in_turns, spread, table, write_results
+from benchmarks.pairs import flop_of_pair
+from benchmarks.throughput import attention_flop_per_patch, flop_per_patch
+from data_processing.dataset_spec import DatasetSpec, spec_by_name
+from data_processing.series_dataset import cover_split
+from models import CTMA, CAIMNet, ChangeMaps
+from utils.checkpoint import Checkpoint, load_checkpoint
+from utils.device import keep_freed_memory, peak_memory_gib
+from utils.errors import UserError, run_program
+from utils.files import sha256
+from utils.loading import Batches
+from utils.pair_scoring import score_pairs
+from utils.progress import say
+from utils.settings import program_parser
+
+__all__ = ["FirstAndLast", "main"]
+
+GIB_TO_GB = (1 << 30) / 1e9
+NAMES = ("caim", "ctma")
+SHOWN = ("precision", "recall", "f1", "iou")
+SCORES = ("precision", "recall", "f1", "oa", "iou", "kappa")
+
+
+class FirstAndLast(nn.Module):
+    """CTMA as a network for series: it takes the first and the last date, and the visible bands.
+
+    Args:
+        pair_network: CTMA for three bands.
+        visible_bands: Positions of red, green and blue in a series.
+    """
+
+    def __init__(self, pair_network: CTMA, visible_bands: Sequence[int]) -> None:
+        super().__init__()
+        self.pair_network, self.visible_bands = pair_network, list(visible_bands)
+
+    def forward(self, images: Tensor) -> Any:
+        """What CTMA gives for the ends of series (B, T, C, H, W)."""
+        return self.pair_network(self._pair(images))
+
+    def predict(self, images: Tensor) -> ChangeMaps:
+        """Change area of series (B, T, C, H, W)."""
+        return self.pair_network.predict(self._pair(images))
+
+    def _pair(self, images: Tensor) -> Tensor:
+        return images[:, [0, -1]][:, :, self.visible_bands]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Score and measure both networks."""
+    flags = _flags(arguments)
+    spec = spec_by_name(flags.dataset)
+    device = torch.device("cpu")
+    keep_freed_memory(device)
+    if flags.peak:
+        print(_peak(_network(flags, spec, flags.peak)[0], flags, spec))
+        return
+    shape = (flags.batch_size, spec.num_dates, len(spec.bands), flags.patch_size, flags.patch_size)
+    images = torch.rand(shape)
+    networks = {name: _network(flags, spec, name) for name in NAMES}
+    seconds = in_turns(
+        {name: _forward(network, images) for name, (network, _) in networks.items()}, flags.rounds
+    )
+    rows = []
+    for name, (network, weights) in networks.items():
+        area = _score(network, weights, flags, spec)
+        rows.append({
+            "network": name,
+            "sees": f"{spec.num_dates} dates × {len(spec.bands)} bands" if name == "caim"
+            else "2 dates × 3 bands",
+            "weights": Path(getattr(flags, name)).name,
+            "sha256": sha256(Path(getattr(flags, name))),
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "gflop_per_patch": round(_flop(network, flags.patch_size) / 1e9, 3),
+            "seconds_per_patch": spread([s / flags.batch_size for s in seconds[name]]),
+            "peak_gb": round(_peak_in_a_process(name, arguments), 3),
+            **{f"area_{key}": area[key] for key in SCORES},
+        })  # fmt: skip
+    say(_table(rows))
+    conditions = {
+        "dataset": spec.title, "split": flags.split, "patch_size": flags.patch_size,
+        "batch_size": flags.batch_size, "rounds": flags.rounds, "dtype": "float32",
+        "data": spec.provenance(flags.data_root),
+    }  # fmt: skip
+    write_results("compare_networks", conditions, rows, device, flags.output_dir)
+
+
+def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = program_parser(__doc__)
+    add = parser.add_argument
+    add("--dataset", choices=("dynamic", "spacenet7"), default="dynamic")
+    add("--data-root", type=Path, required=True)
+    add("--caim", type=Path, required=True, help="weights of CAIM-Net")
+    add("--ctma", type=Path, required=True, help="weights of CTMA")
+    add("--split", choices=("train", "val", "test"), default="test")
+    add("--patch-size", type=int, default=64, help="a multiple of 8")
+    add("--batch-size", type=int, default=8)
+    add("--rounds", type=int, default=5)
+    add("--output-dir", type=Path, default=RESULTS)
+    add("--peak", choices=NAMES, help="one network: run here, its peak memory in GB printed")
+    return parser.parse_args(arguments)
+
+
+def _network(
+    flags: argparse.Namespace, spec: DatasetSpec, name: str
+) -> tuple[nn.Module, Checkpoint]:
+    """One of the networks, as one for series, and its weights.
+
+    Raises:
+        UserError: The file holds another network, or one for other dates or bands.
+    """
+    path = getattr(flags, name)
+    weights = load_checkpoint(path, flags.patch_size)
+    network = weights.build()
+    if name == "ctma" and isinstance(network, CTMA):
+        return FirstAndLast(network, spec.visible_bands), weights
+    fits = weights.arguments.get("num_dates") == spec.num_dates
+    if name == "caim" and isinstance(network, CAIMNet) and fits:
+        return network, weights
+    raise UserError(
+        f"--{name} {path}: found {weights.summary()}, expected weights of "
+        f"{'CTMA' if name == 'ctma' else f'CAIM-Net for {spec.num_dates} dates'}."
+    )
+
+
+def _score(
+    network: nn.Module, weights: Checkpoint, flags: argparse.Namespace, spec: DatasetSpec
+) -> dict[str, float]:
+    """Scores of the change area over a split; values are scaled alike for both networks."""
+    scale = weights.data.get("pixel_scale", "auto")
+    patches = cover_split(
+        flags.data_root, spec, flags.split, flags.patch_size,
+        pixel_scale="stored" if scale == "stored" else "auto",
+    )  # fmt: skip
+    batches = Batches(patches, flags.batch_size, device=torch.device("cpu"))
+    report = score_pairs(network.eval(), batches, patches.scenes, None)
+    area: dict[str, float] = report["area"]
+    return area
+
+
+def _flop(network: nn.Module, side: int) -> int:
+    """Arithmetic of a forward pass over one patch, attention's products among it."""
+    if isinstance(network, FirstAndLast):
+        return flop_of_pair(network.pair_network, side)
+    assert isinstance(network, CAIMNet)
+    T, C = network.num_dates, network.in_channels
+    width = network.encoder.merge[0].out_channels
+    return flop_per_patch(T, width, side, C) + attention_flop_per_patch(T, width, side)
+
+
+def _forward(network: nn.Module, images: Tensor) -> Any:
+    def run() -> None:
+        with torch.inference_mode():
+            network.eval()(images)
+
+    return run
+
+
+def _peak(network: nn.Module, flags: argparse.Namespace, spec: DatasetSpec) -> float:
+    shape = (flags.batch_size, spec.num_dates, len(spec.bands), flags.patch_size, flags.patch_size)
+    run = _forward(network, torch.rand(shape))
+    for _ in range(2):
+        run()
+    return peak_memory_gib(torch.device("cpu")) * GIB_TO_GB
+
+
+def _peak_in_a_process(name: str, arguments: Sequence[str] | None) -> float:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = [sys.executable, __file__, *given, "--peak", name]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    return float(json.loads(result.stdout))
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    head = ["network", "sees", "parameters", "GFLOP/patch", "s/patch", "peak GB", "precision",
+            "recall", "F1", "IoU"]  # fmt: skip
+    return table(
+        head,
+        [
+            [
+                row["network"], row["sees"], f"{row['parameters']:,}",
+                f"{row['gflop_per_patch']:.2f}", f"{row['seconds_per_patch']['median']:.4f}",
+                f"{row['peak_gb']:.2f}",
+                *(f"{100 * row[f'area_{key}']:.2f}" for key in SHOWN),
+            ]
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run_program(main)

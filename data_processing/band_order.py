@@ -1,0 +1,174 @@
+"""Whether the bands of images come in the order that a network expects, as far as files tell.
+
+Band descriptions are taken at their word. Colour marks are not where writers set them unasked:
+8-bit files of three or four bands become RGB or RGBA by default. Not in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import rasterio
+
+from data_processing.custom_series import RGB
+from data_processing.dataset_spec import DatasetSpec
+from data_processing.rasters import RasterInfo, quiet, reading
+
+__all__ = ["BandMarks", "band_marks", "other_colors", "other_names", "without_alpha"]
+
+# what band descriptions are called; exact words only, since "coastal blue" is not blue
+NAMES_OF_BANDS = {
+    "blue": "blue", "b": "blue", "b02": "blue", "green": "green", "g": "green", "b03": "green",
+    "red": "red", "r": "red", "b04": "red", "nir": "nir", "n": "nir", "b08": "nir",
+    "near infrared": "nir", "near-infrared": "nir", "nir1": "nir", "alpha": "alpha", "a": "alpha",
+}  # fmt: skip
+# B2 is blue for Sentinel-2 and green for Landsat 7, so that it takes B8 beside it to tell
+SENTINEL_2 = {"b2": "blue", "b3": "green", "b4": "red", "b8": "nir"}
+COLORS = ("red", "green", "blue", "nir", "alpha")
+
+
+class BandMarks(NamedTuple):
+    """What a file says of its bands beside their descriptions.
+
+    Attributes:
+        colors: red, green, blue, nir, alpha or None of each band.
+        ground_points: Whether ground control points stand for a grid.
+        unapplied: Scale and offset of values in the tags, for messages; None without them.
+    """
+
+    colors: tuple[str | None, ...]
+    ground_points: bool
+    unapplied: str | None
+
+
+def band_marks(path: Path) -> BandMarks:
+    """Read the marks of a file.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    with reading(str(path)), quiet(), rasterio.open(path) as raster:
+        colors = tuple(mark.name if mark.name in COLORS else None for mark in raster.colorinterp)
+        pairs = set(zip(raster.scales, raster.offsets, strict=True)) - {(1.0, 0.0)}
+        unapplied = ", ".join(f"{scale:g} and {offset:g}" for scale, offset in sorted(pairs))
+        points = bool(raster.gcps[0]) and raster.transform.is_identity
+        return BandMarks(colors, points, unapplied or None)
+
+
+def without_alpha(info: RasterInfo, spec: DatasetSpec) -> tuple[int, ...] | None:
+    """The bands to take where a file has one more than the network takes, an alpha band."""
+    wanted = len(spec.bands)
+    if spec.alpha_band is None and info.count == wanted + 1 and info.alpha is not None:
+        return tuple(n + 1 for n in range(info.count) if n != info.alpha)
+    return None
+
+
+def other_names(
+    headers: Sequence[tuple[str, RasterInfo]],
+    spec: DatasetSpec,
+    numbers: Sequence[int] | None,
+) -> tuple[list[str], bool]:
+    """Faults where band descriptions contradict what the network expects.
+
+    Args:
+        headers: Name and header of each image.
+        spec: Facts of the network's images.
+        numbers: The bands that are taken, from 1; all if None.
+
+    Returns:
+        A sentence for each file with another order, and whether any description was understood.
+    """
+    faults = []
+    known = False
+    for name, info in headers:
+        described = _described(info)
+        pairs, found = _against(described, spec, numbers)
+        known = known or bool(pairs)
+        if any(band != wanted for band, wanted in pairs):
+            remedy = _remedy(described, spec) or "; correct the names or take other bands"
+            faults.append(
+                f"{name}: its band names say {found}, expected {_expected(spec)} as the network "
+                f"was trained{remedy}"
+            )
+    return faults, known
+
+
+def other_colors(
+    marks: Sequence[tuple[str, RasterInfo, BandMarks]],
+    spec: DatasetSpec,
+    numbers: Sequence[int] | None,
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """What colour marks contradict, where neither descriptions nor flags say what bands are.
+
+    Args:
+        marks: Name, header and marks of each image.
+        spec: Facts of the network's images.
+        numbers: The bands that are taken, from 1; all if None.
+
+    Returns:
+        Faults where marks were set on purpose; and where they may be a writer's default, names and
+        warnings.
+    """
+    faults: list[str] = []
+    warnings: list[tuple[str, str]] = []
+    as_they_are = ",".join(map(str, numbers or range(1, len(spec.bands) + 1)))
+    for name, info, (colors, *_) in marks:
+        pairs, found = _against(colors, spec, numbers)
+        if all(color == wanted for color, wanted in pairs):
+            continue
+        remedy = _remedy(colors, spec) or "; --bands picks them"
+        if info.dtype == "uint8" and info.count in (RGB, RGB + 1) and colors[:3] == COLORS[:3]:
+            order = _remedy(colors[:3], spec, info.count)
+            sentence = (
+                f"its bands are marked {found}, as many programs do by default, and taken as "
+                f"{_expected(spec)}{order and order + ' if the marks are right'}"
+            )
+            warnings.append((name, sentence))
+            continue
+        faults.append(
+            f"{name}: its bands are marked {found}, expected {_expected(spec)} as the network was "
+            f"trained{remedy}; if the marks are wrong, --bands {as_they_are}"
+        )
+    return faults, warnings
+
+
+def _described(info: RasterInfo) -> list[str | None]:
+    """What each band is by its description, None where that is not known."""
+    words = [(text or "").strip().lower() for text in info.band_names]
+    table = NAMES_OF_BANDS | (SENTINEL_2 if "b8" in words and "b1" not in words else {})
+    return [table.get(word) for word in words]
+
+
+def _against(
+    found: Sequence[str | None], spec: DatasetSpec, numbers: Sequence[int] | None
+) -> tuple[list[tuple[str, str]], str]:
+    """Known bands with those that are expected in their places, and a list for messages."""
+    taken = list(found) if numbers is None else [found[n - 1] for n in numbers]
+    pairs = [(band, wanted) for band, wanted in zip(taken, spec.bands, strict=False) if band]
+    return pairs, ", ".join(band or "?" for band in taken)
+
+
+def _expected(spec: DatasetSpec) -> str:
+    return ", ".join(spec.bands)
+
+
+def _remedy(found: Sequence[str | None], spec: DatasetSpec, count: int = 0) -> str:
+    """The flag that puts bands in order, empty where not all of them are known.
+
+    Args:
+        found: What each band is.
+        spec: Facts of the network's images.
+        count: Of bands; one unknown band behind the others is the one that is missing.
+    """
+    places = {band: number for number, band in enumerate(found, start=1) if band}
+    missing = [band for band in spec.bands if band not in places]
+    if len(missing) == 1 and count == len(spec.bands) == len(places) + 1:
+        places[missing[0]] = count
+    elif missing == ["alpha"] and spec.alpha_band == RGB:
+        missing = []
+    wanted = [str(places[band]) for band in spec.bands if band in places]
+    if len(wanted) < len(spec.bands) - (spec.alpha_band == RGB):
+        return ""
+    return f"; --bands {','.join(wanted)} takes them in that order"

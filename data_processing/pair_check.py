@@ -1,0 +1,245 @@
+"""Opening pairs: their headers and labels are looked at before anything is computed.
+
+Every fault is told, each with the pair it belongs to. Labels are read once for that. Pixels of the
+images are read later, by ``pair_dataset``. Not in the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from data_processing.pair_files import PairFiles
+from data_processing.pair_spec import LabelRule
+from data_processing.rasters import RasterInfo, raster_blocks, raster_info, read_window
+from utils.codes import IGNORE
+from utils.errors import DataError
+from utils.progress import progress, say
+
+__all__ = ["Pair", "PairScale", "decode_pair_label", "open_pairs"]
+
+PairScale = Literal["auto", "reflectance", "stored"]
+"""auto: 8 bits / 255; reflectance: 16 bits / 10000; stored: float as it is, 0…1."""
+
+SCALES: dict[PairScale, dict[str, float]] = {
+    "auto": {"uint8": 255.0},
+    "reflectance": {"uint16": 10000.0, "int16": 10000.0},
+    "stored": {"float32": 1.0, "float64": 1.0},
+}
+FITTING = {dtype: scale for scale, types in SCALES.items() for dtype in types}
+TIFF = {".tif", ".tiff"}
+SHOWN_VALUES = 6
+VISIBLE = 3  # bands of an RGB image; a fourth of a PNG is alpha
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pair whose headers go together.
+
+    Attributes:
+        name: What results are called.
+        first, last, label: Its files.
+        info: Header of the first image.
+        bands: Positions of the bands to take, counted from 0.
+        alpha: Position of the band that is 0 where there is no data, or None.
+        divisor: Stored value that becomes 1.
+        label_rule: How the label is read.
+        label_nodata: Nodata tag of the label.
+    """
+
+    name: str
+    first: Path
+    last: Path
+    label: Path
+    info: RasterInfo
+    bands: tuple[int, ...]
+    alpha: int | None
+    divisor: float
+    label_rule: LabelRule
+    label_nodata: float | None
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.info.height
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.info.width
+
+
+def open_pairs(
+    files: Sequence[PairFiles],
+    label_rule: LabelRule,
+    bands: tuple[int, ...] | None = None,
+    pixel_scale: PairScale = "auto",
+) -> list[Pair]:
+    """Check headers and labels of pairs.
+
+    Args:
+        files: As ``find_pairs`` gives them.
+        label_rule: How labels are read.
+        bands: Bands to take, counted from 1; None takes the three of an RGB image, and of an
+            RGBA image (PNG) the same, with alpha 0 as no data.
+        pixel_scale: What stored values mean.
+
+    Raises:
+        DataError: With all faults of all pairs.
+    """
+    pairs: list[Pair] = []
+    faults: list[str] = []
+    unusual: list[str] = []
+    for one in progress(files, "checking pairs", unit="pair"):
+        try:
+            headers = [raster_info(path) for path in (one.first, one.last, one.label)]
+        except DataError as error:
+            faults += [f"{one.name}: {Path(error.where).name}: {fault}" for fault in error.faults]
+            continue
+        own = _header_faults(one, headers, bands, pixel_scale)
+        if not own:
+            own, remarks = _label_faults(one.label, headers[2], label_rule)
+            unusual += [f"{one.name}: {remark}" for remark in remarks]
+        faults += [f"{one.name}: {fault}" for fault in own]
+        if not own:
+            pairs.append(_pair(one, headers, bands, pixel_scale, label_rule))
+    if faults:
+        raise DataError(str(files[0].label.parent.parent), faults)
+    for remark in unusual[:SHOWN_VALUES]:
+        say(f"warning: {remark}")
+    if len(unusual) > SHOWN_VALUES:
+        say(f"warning: the same of {len(unusual) - SHOWN_VALUES} more labels")
+    return pairs
+
+
+def decode_pair_label(
+    stored: npt.NDArray[Any], nodata: float | None, rule: LabelRule
+) -> npt.NDArray[np.int64]:
+    """Labels as used in memory from labels as stored.
+
+    Args:
+        stored: (C, h, w) values on disk, all bands alike.
+        nodata: The file's nodata tag; a tag other than 0 means "ignore".
+        rule: How values become 0 and 1.
+
+    Returns:
+        (h, w) int64: 0, 1, −1 = ignore.
+    """
+    values = stored[0]
+    changed = values > 127 if rule == "above_127" else values != 0
+    label: npt.NDArray[np.int64] = changed.astype(np.int64)
+    if nodata:
+        label[values == nodata] = IGNORE
+    return label
+
+
+def _pair(
+    one: PairFiles,
+    headers: Sequence[RasterInfo],
+    bands: tuple[int, ...] | None,
+    pixel_scale: PairScale,
+    label_rule: LabelRule,
+) -> Pair:
+    info = headers[0]
+    alpha = VISIBLE if bands is None and info.count == VISIBLE + 1 else None
+    chosen = tuple(range(VISIBLE)) if bands is None else tuple(band - 1 for band in bands)
+    divisor = SCALES[pixel_scale][info.dtype]
+    return Pair(
+        one.name, one.first, one.last, one.label, info, chosen, alpha, divisor, label_rule,
+        headers[2].nodata,
+    )  # fmt: skip
+
+
+def _header_faults(
+    one: PairFiles,
+    headers: Sequence[RasterInfo],
+    bands: tuple[int, ...] | None,
+    pixel_scale: PairScale,
+) -> list[str]:
+    """What hinders using a pair, seen from its three headers."""
+    names = [f"{path.parent.name}/{path.name}" for path in (one.first, one.last, one.label)]
+    sizes = [(info.height, info.width) for info in headers]
+    faults = [
+        f"{name} is {h}×{w}, expected {sizes[0][0]}×{sizes[0][1]} as {names[0]}"
+        for name, (h, w) in zip(names[1:], sizes[1:], strict=True)
+        if (h, w) != sizes[0]
+    ]
+    first, last = headers[:2]
+    if first.georeferenced and last.georeferenced and not faults and not _same_place(first, last):
+        faults.append(f"{names[0]} and {names[1]} lie at different places, expected one grid")
+    for name, path, info in zip(names, (one.first, one.last), headers[:2], strict=False):
+        faults += [f"{name}: {fault}" for fault in _image_faults(path, info, bands, pixel_scale)]
+    if first.count != last.count:
+        faults.append(f"{names[1]} has {last.count} bands, expected {first.count} as {names[0]}")
+    return faults
+
+
+def _image_faults(
+    path: Path, info: RasterInfo, bands: tuple[int, ...] | None, pixel_scale: PairScale
+) -> list[str]:
+    faults = []
+    if info.dtype not in SCALES[pixel_scale]:
+        fitting = FITTING.get(info.dtype)
+        advice = f"; set --pixel-scale {fitting}" if fitting else ""
+        wanted = " or ".join(SCALES[pixel_scale])
+        faults.append(f"found {info.dtype} values, expected {wanted}{advice}")
+    if bands is not None:
+        beyond = [band for band in bands if band > info.count]
+        if beyond:
+            faults.append(f"found {info.count} bands, expected band {max(beyond)} (--bands)")
+    elif info.count not in (VISIBLE, VISIBLE + 1) or (
+        info.count == VISIBLE + 1 and path.suffix.lower() in TIFF
+    ):
+        faults.append(
+            f"found {info.count} bands, expected {VISIBLE} (red, green, blue); choose with "
+            "--bands, for example --bands 3 2 1"
+        )
+    return faults
+
+
+def _label_faults(path: Path, info: RasterInfo, rule: LabelRule) -> tuple[list[str], list[str]]:
+    """Faults of a label's values, and what is unusual in them."""
+    values: set[float] = set()
+    for window in raster_blocks(info):
+        try:
+            stored, _ = read_window(path, *window)
+        except DataError as error:
+            return [f"{path.name}: {fault}" for fault in error.faults], []
+        if not (stored[:3] == stored[:1]).all():
+            return [
+                f"{path.name}: found a label in {len(stored)} different bands, expected one band, "
+                "or equal ones; colours do not say what is changed"
+            ], []
+        values.update(np.unique(stored[0]).tolist())
+    if rule == "above_127":
+        return [], []
+    if info.nodata:
+        values.discard(info.nodata)
+    if any(value != value or value < 0 for value in values):
+        return [f"{path.name}: found negative values or NaN, expected 0 and 1, or 0 and 255"], []
+    if values <= {0, 1} or values <= {0, 255}:
+        return [], []
+    shown = ", ".join(f"{value:g}" for value in sorted(values)[:SHOWN_VALUES])
+    more = f" … ({len(values)} values)" if len(values) > SHOWN_VALUES else ""
+    if rule == "nonzero":
+        return [], [f"{path.name}: values {shown}{more}; all but 0 count as changed"]
+    return [
+        f"{path.name}: found values {shown}{more}, expected 0 and 1, or 0 and 255; if they are "
+        "meant, say how: --label-rule nonzero, or above_127 for JPEG labels"
+    ], []
+
+
+def _same_place(first: RasterInfo, last: RasterInfo) -> bool:
+    """Whether two georeferenced grids are the same to a hundredth of a pixel."""
+    if first.crs != last.crs and None not in (first.crs, last.crs):
+        return False
+    pixel = abs(first.transform.a) + abs(first.transform.b)
+    return all(
+        abs(a - b) <= 0.01 * pixel
+        for a, b in zip(tuple(first.transform)[:6], tuple(last.transform)[:6], strict=True)
+    )

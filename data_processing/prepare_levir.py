@@ -1,0 +1,85 @@
+"""LEVIR-CD as downloaded, cut into tiles of 256×256 pixels.
+
+    python data_processing/prepare_levir.py LEVIR-CD/ data/LEVIR
+
+Reads <input>/{train,val,test}/{A,B,label}/*.png. Training images are cut with stride 128 (49 tiles
+of an image of 1024×1024: 21,805 in all), the others with stride 256 (16 tiles: 1,024 and 2,048),
+row by row, into <output>/<split>/<part>/<name>/<name>_<k>.png. Steps as in the released CTMA
+program; not in the paper.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_processing.dataset_spec import SPLITS
+from data_processing.pair_check import Pair
+from data_processing.pair_dataset import open_pair_split
+from data_processing.pair_spec import LEVIR
+from data_processing.pair_tiling import (
+    PARTS,
+    TILE,
+    Tile,
+    new_folder,
+    tile_origins,
+    tiling_flags,
+    write_tiles,
+)
+from utils.errors import DataError, run_program
+from utils.progress import progress, say
+
+__all__ = ["main"]
+
+STRIDES = {"train": 128, "val": 256, "test": 256}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Cut all splits.
+
+    Raises:
+        DataError: Files are missing or do not go together; all of them are told.
+        UserError: The output folder is there already.
+    """
+    flags = tiling_flags(__doc__, arguments, lambda parser: None)
+    splits: dict[str, list[Pair]] = {}
+    faults: list[str] = []
+    for split in SPLITS:
+        try:
+            splits[split] = open_pair_split(flags.input_dir, LEVIR, split)
+        except DataError as error:
+            faults += error.faults
+    small = [
+        f"{pair.name}: found {pair.height}×{pair.width}, expected at least {TILE}×{TILE}"
+        for pairs in splits.values()
+        for pair in pairs
+        if min(pair.height, pair.width) < TILE
+    ]
+    if faults or small:
+        raise DataError(str(flags.input_dir), [*faults, *small], f"Expected:\n{LEVIR.tree()}")
+    facts = {
+        "data_set": LEVIR.title, "source": LEVIR.citation, "made_by": "prepare_levir.py",
+        "tile": TILE, "strides": STRIDES,
+        "images": {split: len(pairs) for split, pairs in splits.items()},
+    }  # fmt: skip
+    with new_folder(flags.output_dir, facts) as folder:
+        for name, pairs in splits.items():
+            count = sum(_cut(pair, name, folder) for pair in progress(pairs, name, unit="image"))
+            say(f"{name}: {count} tiles of {len(pairs)} images, stride {STRIDES[name]}")
+
+
+def _cut(pair: Pair, split: str, folder: Path) -> int:
+    """Write the tiles of one pair; how many they are."""
+    stem = pair.label.stem
+    origins = tile_origins(pair.height, pair.width, STRIDES[split])
+    tiles = [Tile(split, f"{stem}/{stem}_{k}", row, col) for k, (row, col) in enumerate(origins)]
+    files = dict(zip(PARTS, (pair.first, pair.last, pair.label), strict=True))
+    write_tiles(files, tiles, folder, whole=True, binary=False)
+    return len(tiles)
+
+
+if __name__ == "__main__":
+    run_program(main)

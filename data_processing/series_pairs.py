@@ -1,0 +1,81 @@
+"""The first and the last date of every series, as a folder of image pairs.
+
+    python data_processing/series_pairs.py --dataset dynamic --data-root data --output-dir pairs
+
+Reads the processed layout of DynamicEarthNet or SpaceNet7 and writes, per scene,
+<output>/<split>/{A,B,label}/<scene>.tif: the visible bands of the first date, those of the last
+date, and the change area (255 = not known). Then CTMA can be trained on the scenes that CAIM-Net is
+trained on: Train_CTMA.py --dataset folder. Not in the paper.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_processing.dataset_spec import SPLITS, spec_by_name
+from data_processing.layout_check import require_sound
+from data_processing.pair_files import FIRST, LAST
+from data_processing.pair_tiling import new_folder
+from data_processing.rasters import read_window, write_image, write_map
+from data_processing.scene import Scene
+from data_processing.splits import find_scenes
+from utils.codes import NO_DATA
+from utils.errors import run_program
+from utils.progress import progress, say
+from utils.settings import program_parser
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the pairs of all splits that are there.
+
+    Raises:
+        DataError: Scenes are missing or at fault.
+        UserError: The output folder is there already.
+    """
+    parser = program_parser(__doc__)
+    parser.add_argument("--dataset", choices=("dynamic", "spacenet7"), required=True)
+    parser.add_argument("--data-root", type=Path, required=True)
+    parser.add_argument("--output-dir", type=Path, required=True, help="it must not be there yet")
+    flags = parser.parse_args(arguments)
+    spec = spec_by_name(flags.dataset)
+    root = flags.data_root / spec.images_root
+    splits = [split for split in SPLITS if (root / split).is_dir()] or list(SPLITS)
+    folders = {split: find_scenes(flags.data_root, spec, split) for split in splits}
+    facts = {
+        "made_by": "series_pairs.py", "data_set": spec.title, "dates": "first and last",
+        "bands": ["red", "green", "blue"],
+        "scenes": {split: len(found) for split, found in folders.items()},
+    }  # fmt: skip
+    with new_folder(flags.output_dir, facts) as output:
+        for split, found in folders.items():
+            require_sound(flags.data_root, spec, found)
+            for folder in progress(found, split, unit="scene"):
+                write_scene_pair(Scene(folder, spec), output / split)
+            say(f"{split}: {len(found)} pairs")
+
+
+def write_scene_pair(scene: Scene, folder: Path) -> None:
+    """Write A, B and label of one scene."""
+    height, width = scene.height, scene.width
+    for part, path in ((FIRST, scene.image_paths[0]), (LAST, scene.image_paths[-1])):
+        stored, there = read_window(path, 0, 0, height, width)
+        alpha = scene.spec.alpha_band
+        if alpha is not None:
+            there &= stored[alpha] > 0
+        bands = np.where(there, stored[list(scene.spec.visible_bands)], 0).astype(stored.dtype)
+        write_image(folder / part / f"{scene.name}.tif", bands, scene.info, nodata=0)
+    label = scene.read(0, 0, height, width)["area_label"]
+    known = np.where(label < 0, NO_DATA, label).astype(np.uint8)
+    write_map(folder / "label" / f"{scene.name}.tif", known, scene.info, NO_DATA)
+
+
+if __name__ == "__main__":
+    run_program(main)
