@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from models import CAIMNet
+from tests.easy_patches import one_thread
 from tests.scene_files import scene_folder, write_data_root
 from tests.test_scripts import TRAIN
 from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -28,7 +29,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     def call(*flags: str | Path) -> tuple[int, str, str]:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["Train_Dynamic.py", *map(str, flags)])
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as left, one_thread():
             run_program(importlib.import_module("Train_Dynamic").main)
         shown = capsys.readouterr()
         return int(left.value.code or 0), shown.out, shown.err
