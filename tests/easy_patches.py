@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from utils.training import fit
 
 __all__ = [
     "ARGUMENTS", "CPU", "FACTS", "SIZE", "TASK", "EasyPatches", "T", "assert_same_weights",
-    "batches", "network", "run", "table", "weights",
+    "batches", "network", "one_thread", "run", "table", "weights",
 ]  # fmt: skip
 
 T, C, SIZE = 3, 2, 8
@@ -68,6 +69,18 @@ def batches(dataset: Dataset[dict[str, Any]], size: int = 2, **options: Any) -> 
     return Batches(dataset, size, device=CPU, **options)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Tiny networks are slowed down by threads, the more so on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@one_thread()
 def run(
     folder: Path,
     plan: TrainingPlan,

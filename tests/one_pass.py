@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tests.easy_patches import one_thread
 from utils.learner import Learner
 from utils.loading import Batches
 from utils.plan import TrainingPlan, learning_rate
@@ -27,6 +28,7 @@ class Pass:
     steps: list[dict[str, Any]]
 
 
+@one_thread()
 def one_pass(
     network: nn.Module,
     task: Task,

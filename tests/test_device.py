@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import numpy as np
 import pytest
 import torch
 
-from utils.device import choose_device, describe_device, peak_memory_gib, seed_everything
+from utils.device import (
+    choose_device,
+    describe_device,
+    make_deterministic,
+    peak_memory_gib,
+    seed_everything,
+)
 from utils.errors import UserError
 
 
@@ -89,3 +96,19 @@ def test_a_gpu_is_described_and_its_peak_is_the_allocators() -> None:
     torch.ones(2**28, dtype=torch.uint8, device=device)
     assert "GiB" in describe_device(device)
     assert peak_memory_gib(device) >= 0.25
+
+
+def test_the_deterministic_switch_asks_for_operations_that_repeat_themselves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    asked = []
+    monkeypatch.setattr(
+        torch, "use_deterministic_algorithms", lambda on, warn_only: asked.append((on, warn_only))
+    )
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    make_deterministic()
+    assert asked == [(True, True)]
+    assert not torch.backends.cudnn.benchmark
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"

@@ -171,6 +171,9 @@ def test_an_error_of_the_first_reaches_all_and_one_of_another_too() -> None:
         assert "no room" in text
         assert ranks.sum(torch.tensor([rank, 1])).tolist() == [1, 2]
         assert ranks.gather(rank) == [0, 1]
+        own = torch.full((2,), float(rank))
+        ranks.take_from_first([own])
+        assert own.tolist() == [0, 0]
         ranks.close()
 
     assert in_two_ranks(checked) == [0, 0]

@@ -212,6 +212,28 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before_with_a_warning(
     assert_same_run(whole, tmp_path)
 
 
+def test_a_damaged_checkpoint_does_not_push_out_the_whole_one_before(
+    tmp_path: Path, whole: Path
+) -> None:
+    plan = TrainingPlan(epochs=2, lr=1e-3, lr_milestones=(2,), checkpoint_minutes=0)
+    assert in_child(lambda: train(tmp_path, plan=plan)) == 0
+    damage(tmp_path / "last.pth", "truncated")
+    rename = os.replace
+
+    def killed(source: Path, target: Path) -> None:
+        if Path(target).name == "last.pth":  # previous.pth is the damaged one by now
+            kill()
+        rename(source, target)
+
+    def resumed() -> None:
+        os.replace = killed  # type: ignore[assignment]
+        train(tmp_path, resume=True)
+
+    assert in_child(resumed) == KILLED
+    assert in_child(lambda: train(tmp_path, resume=True)) == 0
+    assert_same_run(whole, tmp_path)
+
+
 def test_two_damaged_checkpoints_are_told(tmp_path: Path) -> None:
     run(tmp_path, TrainingPlan(epochs=1))
     for name in ("last.pth", "previous.pth"):

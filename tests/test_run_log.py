@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
@@ -13,7 +14,13 @@ import torch
 
 from utils.errors import UserError
 from utils.progress import progress, say
-from utils.run_log import environment, open_run_folder, read_csv_rows, write_csv_rows
+from utils.run_log import (
+    environment,
+    open_run_folder,
+    read_csv_rows,
+    start_run,
+    write_csv_rows,
+)
 from utils.settings import REPOSITORY
 
 
@@ -140,3 +147,24 @@ def test_an_output_folder_that_cannot_be_made_is_the_users_mistake(tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be made"):
         open_run_folder("Test", tmp_path / "file" / "below", False, False)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """As those of a training program."""
+
+    output_dir: Path | None = None
+    overwrite: bool = False
+    resume: bool = False
+
+
+def test_an_output_folder_that_takes_no_file_is_the_users_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("utils.run_log.write_json", full)
+    settings = Settings(output_dir=tmp_path / "run")
+    with pytest.raises(UserError, match=r"nothing can be written there \(No space left"):
+        start_run("train", settings, torch.device("cpu"))

@@ -54,14 +54,13 @@ def _draw(plot: Any, heading: str, matrix: Matrix) -> None:
         plot.text(
             column, row, text, ha="center", va="center", fontsize=TEXT_POINTS - 1, color=color
         )
-    names = ["unchanged", "changed"] if K == 2 else ["unchanged", *map(str, range(1, K))]
+    moments = [f"interval {k}" for k in range(1, K)]
+    names = ["unchanged", *(["changed"] if K == 2 else moments)]
     rows = [f"{name}\n{count:,} px" for name, count in zip(names, pixels, strict=True)]
-    plot.set_xticks(range(K), names, fontsize=TEXT_POINTS - 1)
+    columns = names if K == 2 else ["unch.", *map(str, range(1, K))]
+    plot.set_xticks(range(K), columns, fontsize=TEXT_POINTS - 1)
     plot.set_yticks(range(K), rows, fontsize=TEXT_POINTS - 2)
     plot.set_xlabel("predicted", fontsize=TEXT_POINTS)
     plot.set_ylabel("true", fontsize=TEXT_POINTS)
     plot.set_title(f"{heading}, % of each true class", fontsize=CAPTION_POINTS, color=INK)
     plot.tick_params(length=0)
-    if K > 2:
-        plot.tick_params(axis="x", labelrotation=0)
-        plot.set_xticklabels(["unch.", *names[1:]])

@@ -26,7 +26,7 @@ __all__ = ["Journal"]
 
 LEFT_BY_EARLIER_RUNS = (
     "metrics.csv", "timing.csv", "steps.jsonl", "last.pth", "previous.pth", "best.pth",
-    "bad_batch.pth", "learning_curve.png", "confusion.png", "validation_maps.png",
+    ".next.pth", "bad_batch.pth", "learning_curve.png", "confusion.png", "validation_maps.png",
 )  # fmt: skip
 DRAW_EVERY_S = 60.0  # drawing takes a second or two, short epochs less
 
@@ -136,7 +136,7 @@ class Journal:
 
     def _remove_partial_files(self) -> None:
         """Remove what a kill in the middle of a write has left."""
-        for path in [*self.folder.glob(".*.partial*"), self.folder / ".next.pth"]:
+        for path in self.folder.glob(".*.partial*"):
             path.unlink(missing_ok=True)
 
 

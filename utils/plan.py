@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from utils.memory import parse_size
 from utils.precision import Precision
 
 __all__ = ["TrainingPlan", "adam", "learning_rate"]
@@ -61,9 +62,16 @@ class TrainingPlan:
 
     @classmethod
     def from_settings(cls, settings: Any) -> TrainingPlan:
-        """The plan that a script's settings describe; what they lack keeps its default."""
+        """The plan that a script's settings describe; what they lack keeps its default.
+
+        Raises:
+            UserError: ``max_memory`` is no size.
+        """
         names = [field.name for field in dataclasses.fields(cls)]
-        return cls(**{name: getattr(settings, name) for name in names if hasattr(settings, name)})
+        plan = cls(**{name: getattr(settings, name) for name in names if hasattr(settings, name)})
+        if plan.max_memory is not None:
+            parse_size(plan.max_memory)
+        return plan
 
 
 def learning_rate(plan: TrainingPlan, epochs_done: float) -> float:

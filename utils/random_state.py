@@ -40,11 +40,12 @@ def seed_patch(seed: int) -> None:
 def random_state(device: torch.device) -> dict[str, Any]:
     """The states of all generators as tensors and plain values, for a checkpoint."""
     name, numbers, *rest = np.random.get_state(legacy=True)
+    version, internal, gauss = random.getstate()
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         "numpy": [name, torch.from_numpy(np.asarray(numbers, dtype=np.int64)), *rest],
-        "python": random.getstate(),
+        "python": [version, torch.tensor(internal, dtype=torch.int64), gauss],
     }
 
 
@@ -56,7 +57,7 @@ def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
     name, numbers, *rest = state["numpy"]
     np.random.set_state((name, numbers.numpy().astype(np.uint32), *rest))
     version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
+    random.setstate((version, tuple(internal.tolist()), gauss))
 
 
 @contextmanager

@@ -152,6 +152,11 @@ class Ranks:
         dist.all_reduce(total, group=self._hosts)
         return total
 
+    def take_from_first(self, tensors: Iterable[Tensor]) -> None:
+        """Overwrite tensors by those of the first process, on the device."""
+        for tensor in tensors if self.size > 1 else ():
+            dist.broadcast(tensor, src=0)
+
     def gather(self, value: Value) -> list[Value]:
         """What each process has to say, in the order of ranks."""
         if self.size == 1:

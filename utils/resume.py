@@ -23,6 +23,7 @@ from utils.progress import say
 __all__ = ["LAST", "PREVIOUS", "Position", "RunState", "check_data", "keep_last", "load_last"]
 
 LAST, PREVIOUS = "last.pth", "previous.pth"
+NEXT = ".next.pth"  # whole, and on its way to become last.pth
 
 Row = dict[str, Any]
 
@@ -91,7 +92,7 @@ def keep_last(folder: Path, checkpoint: Checkpoint, state: RunState) -> None:
     Raises:
         CaimError: The disk is full or the folder cannot be written; the files before are whole.
     """
-    waiting = folder / ".next.pth"
+    waiting = folder / NEXT
     content = {name: getattr(state, name) for name in state.__dataclass_fields__}
     content["position"] = asdict(state.position)
     with writing(folder / LAST):
@@ -110,10 +111,10 @@ def load_last(folder: Path) -> tuple[Checkpoint, RunState]:
         CheckpointError: Both files are damaged.
     """
     faults = []
-    for name in (LAST, PREVIOUS):
+    for name in (LAST, NEXT, PREVIOUS):
         path = folder / name
         if not path.is_file():
-            faults.append(f"{name} is missing")
+            faults += [f"{name} is missing"] if name != NEXT else []
             continue
         try:
             _check_sums(path)
@@ -124,8 +125,8 @@ def load_last(folder: Path) -> tuple[Checkpoint, RunState]:
             continue
         if faults:
             say(
-                f"warning: {faults[0]}; going on from {name}, the checkpoint before. What was done "
-                "since is done again."
+                f"warning: {faults[0]}; going on from {name}, the last whole checkpoint. What was "
+                "done since is done again."
             )
         return checkpoint, state
     if not any((folder / name).is_file() for name in (LAST, PREVIOUS)):

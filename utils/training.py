@@ -170,6 +170,7 @@ class _Run:
         tally.look()
         speed = (tally.patches - first) / max(time.perf_counter() - began, 1e-9)
         if learning:
+            self.ranks.take_from_first(self.learner.network.buffers())  # of batch normalisation
             self.kept.mark(epoch, tally)
         return tally, speed
 
