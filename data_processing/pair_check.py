@@ -210,7 +210,9 @@ def _label_faults(path: Path, info: RasterInfo, rule: LabelRule) -> tuple[list[s
             stored, _ = read_window(path, *window)
         except DataError as error:
             return [f"{path.name}: {fault}" for fault in error.faults], []
-        if not (stored[:3] == stored[:1]).all():
+        colours = stored[:VISIBLE] if len(stored) >= VISIBLE else stored[:1]  # alpha says nothing
+        shown = colours > 127 if rule == "above_127" else colours  # JPEG blurs equal bands
+        if not (shown == shown[:1]).all():
             return [
                 f"{path.name}: found a label in {len(stored)} different bands, expected one band, "
                 "or equal ones; colours do not say what is changed"
@@ -224,12 +226,12 @@ def _label_faults(path: Path, info: RasterInfo, rule: LabelRule) -> tuple[list[s
         return [f"{path.name}: found negative values or NaN, expected 0 and 1, or 0 and 255"], []
     if values <= {0, 1} or values <= {0, 255}:
         return [], []
-    shown = ", ".join(f"{value:g}" for value in sorted(values)[:SHOWN_VALUES])
+    listed = ", ".join(f"{value:g}" for value in sorted(values)[:SHOWN_VALUES])
     more = f" … ({len(values)} values)" if len(values) > SHOWN_VALUES else ""
     if rule == "nonzero":
-        return [], [f"{path.name}: values {shown}{more}; all but 0 count as changed"]
+        return [], [f"{path.name}: values {listed}{more}; all but 0 count as changed"]
     return [
-        f"{path.name}: found values {shown}{more}, expected 0 and 1, or 0 and 255; if they are "
+        f"{path.name}: found values {listed}{more}, expected 0 and 1, or 0 and 255; if they are "
         "meant, say how: --label-rule nonzero, or above_127 for JPEG labels"
     ], []
 

@@ -64,8 +64,8 @@ def test_every_stage_gives_the_released_programs_statistics(stage: str, dtype: t
 
     found = torch.stack((values.mean(), values.std(), values.min(), values.max()))
     expected = torch.tensor(STATISTICS[stage], dtype=torch.float64)
-    # differences that nearly cancel are known to the last digit of what they are made of
-    tolerance = TOLERANCE[dtype] * expected.abs().clamp(min=1e-2 if stage == "difference" else 0)
+    # the smallest difference is what rounding leaves of features near 1
+    tolerance = TOLERANCE[dtype] * expected.abs().clamp(min=0.1 if stage == "difference" else 0)
     assert ((found - expected).abs() <= tolerance).all(), (found, expected)
 
 

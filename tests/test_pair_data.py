@@ -141,6 +141,24 @@ def test_unexpected_label_values_are_refused_by_name_with_a_way_out(tmp_path: Pa
     assert len(open_pair_split(tmp_path, FOLDER, "train", label_rule="nonzero")) == 3
 
 
+def test_a_jpeg_label_in_three_nearly_equal_bands_is_taken(tmp_path: Path) -> None:
+    write_pair(tmp_path / "train", "one.jpg", label_folder="OUT")
+    noise = np.random.default_rng(0).integers(0, 9, (16, 16, 3))
+    stored = (change_label(16, 16)[..., None] * 0.9 + noise).astype(np.uint8)
+    write_picture(tmp_path / "train/OUT/one.png", stored)  # as a decoded JPEG
+    (tmp_path / "train/OUT/one.jpg").unlink()
+    found = sample(open_pair_split(tmp_path, SVCD, "train"))["area_label"]
+    assert torch.equal(found, torch.from_numpy(change_label(16, 16) > 0).long())
+
+
+def test_the_alpha_of_a_label_says_nothing(tmp_path: Path) -> None:
+    write_pair(tmp_path / "train")
+    label = change_label(16, 16)
+    write_picture(tmp_path / "train/label/one.png", np.stack((label, 255 - label), axis=2))
+    found = sample(open_pair_split(tmp_path, FOLDER, "train"))["area_label"]
+    assert torch.equal(found, torch.from_numpy(label > 0).long())
+
+
 def test_a_coloured_label_is_refused(tmp_path: Path) -> None:
     write_pair(tmp_path / "train")
     write_picture(tmp_path / "train/label/one.png", pair_images(change_label(16, 16))[0])
