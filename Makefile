@@ -32,7 +32,7 @@ demo: $(STAMP)  ## sample data, a short training, change maps with the shipped w
 	$(RUN) Train_Dynamic.py --data-root demo/data --output-dir demo/train_dynamic --overwrite --epochs 4 --batch-size 8 --width 32 --lr 0.001
 	$(RUN) Test_Dynamic.py --data-root demo/data --output-dir demo/test_dynamic --overwrite
 	$(RUN) Test_SpaceNet7.py --data-root demo/data --output-dir demo/test_spacenet7 --overwrite
-	$(RUN) Predict.py --images demo/data/Images_Dynamic/test/Scene01/train_images --output-dir demo/predict --overwrite
+	$(RUN) Predict.py --images demo/data/Images_Dynamic/test/Scene03/train_images --output-dir demo/predict --overwrite
 	@echo
 	@echo 'Done. Look at'
 	@echo '  demo/train_dynamic/learning_curve.png     the short training'
@@ -51,8 +51,9 @@ demo-real: $(STAMP)  ## clear-cuts seen by Sentinel-2 (downloads 11 MB), change 
 	@echo '  demo/test_real/maps/Scene01/overview.png   images, derived change, change maps'
 	@echo '  demo/test_real/metrics.json                scores against the derived labels'
 
-test: $(STAMP)  ## the whole test suite
-	@$(RUN) -m pytest
+# One thread each: two processes that fight for the same cores take many times as long.
+test: $(STAMP)  ## the whole test suite, two files at a time
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile
 
 check: $(STAMP)  ## linter, formatter, type checker
 	$(RUN) -m ruff check .

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Literal
 
 from data_processing.area_maps import MapOptions
-from data_processing.area_summary import result_line
 from data_processing.many_areas import map_areas
 from data_processing.raster_series import SeriesOptions
 from data_processing.series_prediction import load_model
@@ -93,6 +92,8 @@ def main() -> None:
     settings = override(Settings())
     if settings.images is None and settings.export_onnx is None:
         raise UserError("--images: found none, expected a folder of GeoTIFFs, a pattern or files.")
+    if settings.min_area and not settings.polygons:
+        raise UserError("--min-area: means something with --polygons only; add that flag.")
     processes = join_processes()
     if processes.size > 1 and settings.output_dir is None:
         raise UserError("several processes share one folder of results: give it by --output-dir.")
@@ -103,7 +104,7 @@ def main() -> None:
         compiled=settings.compile, backend=settings.backend,
     )  # fmt: skip
     if settings.export_onnx is not None and processes.is_first:
-        model.export(settings.export_onnx)
+        model.export(settings.export_onnx, settings.overwrite)
     if settings.images is None:
         return
     reading = SeriesOptions(
@@ -120,11 +121,9 @@ def main() -> None:
     processes.wait_for_all()
     assert folder is not None
     with resumable(folder, processes.is_first):
-        summaries = map_areas(settings.images, model, reading, options, folder, processes)
+        map_areas(settings.images, model, reading, options, folder, processes)
     processes.leave()
     if processes.is_first:
-        for summary in summaries:
-            say(f"{summary['area']}: {result_line(summary)}")
         say(f"maps, pictures, report: {folder}")
 
 

@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--output-dir", type=Path, default=RESULTS)
     flags = parser.parse_args()
     model = load_model(flags.checkpoint, flags.device)
-    rows = []
+    rows = _earlier_rows(flags)
     with tempfile.TemporaryDirectory() as scratch:
         pixels = _landscape(Path(scratch))
         for height in flags.heights:
@@ -85,6 +85,14 @@ def main() -> None:
         },
         rows, choose_device(flags.device), flags.output_dir,
     )  # fmt: skip
+
+
+def _earlier_rows(flags: argparse.Namespace) -> list[dict[str, Any]]:
+    """Rows of sizes that the file holds and that are not measured anew."""
+    path = flags.output_dir / "predict_series.json"
+    rows = read_json(path)["rows"] if path.is_file() else []
+    anew = {(flags.width, height) for height in flags.heights}
+    return [row for row in rows if (row["width"], row["height"]) not in anew]
 
 
 def _line(row: dict[str, Any]) -> list[str]:

@@ -7,8 +7,6 @@ Not in the paper.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import shutil
 import time
@@ -20,8 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from data_processing.area_job import UNFINISHED, begin, finished, job_of
 from data_processing.area_pictures import draw_area
-from data_processing.area_summary import AreaSums, grid_facts, score_tags
+from data_processing.area_summary import AreaSums, grid_facts, result_line, score_tags
 from data_processing.change_polygons import BYTES_PER_PIXEL, write_polygons
 from data_processing.change_rasters import BLOCK, write_change_rasters
 from data_processing.ground_area import PixelAreas
@@ -29,7 +28,8 @@ from data_processing.raster_series import RasterSeries
 from data_processing.rasters import read_map, set_decoded_bytes
 from utils.device import GIB, peak_memory_gib
 from utils.errors import UserError
-from utils.files import read_json, sha256, write_json
+from utils.files import sha256, write_json
+from utils.memory import PeakMeter
 from utils.memory_budget import GB, divide_memory
 from utils.model import Model
 from utils.pipeline import WriteBehind
@@ -43,7 +43,6 @@ from utils.tiling import TileGrid
 __all__ = ["MapOptions", "map_area", "tile_grid"]
 
 CPU = torch.device("cpu")  # whose peak is that of this process
-UNFINISHED = ".unfinished"
 LAYERS = 2  # change moment and score
 DISK_PER_PIXEL = 12  # bytes at most, of stored rows, drafts and results together
 DISK_FOR_PICTURES = 64 << 20
@@ -110,10 +109,14 @@ def map_area(
         CaimError: A tile does not fit into the GPU's memory.
     """
     processes = processes or Processes()
-    options = replace(options, batch_size=options.batch_size or model.usual_batch)
+    batch_size = options.batch_size or model.usual_batch
+    options = replace(options, batch_size=batch_size)
+    _check_folder(series, folder)
     grid = tile_grid(series, model, options.overlap)
-    job = _job(series, model, grid, options)
-    earlier = _finished(folder, job) if options.resume else None
+    job = job_of(series, model, grid, batch_size)
+    asked = {"polygons": options.polygons, "min_area": options.min_area}
+    earlier = finished(folder, job, asked) if options.resume else None
+    processes.wait_for_all()  # before the first one changes anything there
     if earlier is not None:
         say(f"{series.name}: complete already, nothing done")
         return earlier
@@ -122,8 +125,8 @@ def map_area(
         for remark in series.remarks:
             say(f"{series.name}: {remark}")
         _check_polygons(series, options)
-        _begin(unfinished, job, options.resume)
         _check_disk(folder, series)
+        begin(folder, job, options.resume)
     processes.wait_for_all()
     begun = time.perf_counter()
     store = RowStore(unfinished / "rows", series.height, series.width, LAYERS)
@@ -133,8 +136,9 @@ def map_area(
         return {}
     seconds = time.perf_counter() - begun
     summary = _write_results(series, model, grid, options, folder, store, seconds)
-    write_json(folder / "summary.json", {**summary, "job": job})
+    write_json(folder / "summary.json", {**summary, "asked": asked, "job": job})
     shutil.rmtree(unfinished, ignore_errors=True)
+    say(f"{series.name}: {result_line(summary)}")
     return summary
 
 
@@ -182,8 +186,10 @@ def _planned(
     batch_size = options.batch_size or model.usual_batch
     plan = model.plan(grid, batch_size)
     bands, T, side = len(series.spec.bands), len(series.dates), grid.tile_size
+    meter = PeakMeter(CPU)
+    meter.reset()
     runner.wait(runner.start(torch.zeros(batch_size, T, bands, side, side))[1])
-    used = peak_memory_gib(CPU) * GIB
+    used = float(meter.peak())
     budget = divide_memory(
         options.memory, 0.0 if math.isnan(used) else used, grid, batch_size,
         plan.num_classes, series.bytes_per_pixel, T * bands, series.block_rows,
@@ -267,70 +273,6 @@ def _files(series: RasterSeries) -> list[dict[str, Any]]:
 # ─────────────────────────────────── the job, before and after ───────────────────────────────────
 
 
-def _job(series: RasterSeries, model: Model, grid: TileGrid, options: MapOptions) -> dict[str, Any]:
-    """What decides on every pixel of the maps."""
-    stamps = {}
-    for path in (*series.files, *series.cloud_files):
-        status = path.stat()
-        stamps[str(path.resolve())] = [status.st_size, status.st_mtime_ns]
-    job = {
-        "images": stamps,
-        "dates": [date.isoformat() for date in series.dates],
-        "checkpoint": model.checksum,
-        "pixel_scale": model.pixel_scale,
-        "cam": model.weights.arguments.get("cam"),
-        "precision": model.precision,
-        "backend": model.backend,
-        "tile_size": grid.tile_size,
-        "overlap": grid.overlap,
-        "reading": series.reading,
-        "batch_size": options.batch_size if model.mixes_batch else "any",
-    }
-    read_back: dict[str, Any] = json.loads(json.dumps(job))
-    return read_back
-
-
-def _finished(folder: Path, job: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The summary of an area that was mapped to its end by the same job."""
-    try:
-        summary: dict[str, Any] = read_json(folder / "summary.json")
-        whole = summary["job"] == job and all(
-            (folder / name).stat().st_size == facts["bytes"]
-            for name, facts in summary["outputs"].items()
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return summary if whole else None
-
-
-def _begin(unfinished: Path, job: Mapping[str, Any], resume: bool) -> None:
-    """Make the folder for unfinished work, or make sure that the one there is of this job."""
-    record = unfinished / "job.json"
-    if resume and record.is_file():
-        before = read_json(record)
-        other = [
-            f"{key}: {_short(before.get(key))} there, {_short(job[key])} now"
-            for key in job
-            if before.get(key) != job[key]
-        ]
-        if other:
-            raise UserError(
-                f"--resume: {unfinished.parent} was begun with other input or settings "
-                f"({'; '.join(other)}). Give those of the first start again, or --overwrite "
-                "instead of --resume to begin anew."
-            )
-        return
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    write_json(record, job)
-
-
-def _short(value: Any) -> str:
-    """A value as a message shows it."""
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"#{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
 def _check_polygons(series: RasterSeries, options: MapOptions) -> None:
     """Refuse at once what would fail when everything else is done."""
     if not options.polygons:
@@ -349,8 +291,17 @@ def _check_polygons(series: RasterSeries, options: MapOptions) -> None:
         )
 
 
+def _check_folder(series: RasterSeries, folder: Path) -> None:
+    """Refuse to lay maps among the images, where the next run would take them for some."""
+    if any(path.resolve().parent == folder.resolve() for path in series.files):
+        raise UserError(
+            f"--output-dir {folder}: holds the images themselves, expected another folder."
+        )
+
+
 def _check_disk(folder: Path, series: RasterSeries) -> None:
     """Foresee a full disk."""
+    folder.mkdir(parents=True, exist_ok=True)
     needed = DISK_PER_PIXEL * series.height * series.width + DISK_FOR_PICTURES
     free = shutil.disk_usage(folder).free
     if needed > free:

@@ -7,10 +7,9 @@ Each file appears whole or not at all, with tags that say what its values mean. 
 from __future__ import annotations
 
 import datetime
-import errno
-import shutil
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,20 +17,26 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from data_processing.rasters import RasterInfo, quiet, tiled_profile
+from data_processing.raster_writing import tiled_profile, written_whole
+from data_processing.rasters import RasterInfo, quiet
 from utils.codes import NO_DATA
-from utils.files import atomic_path
 from utils.map_colors import moment_colors
 
-__all__ = ["BLOCK", "NO_DATE", "date_number", "moment_tags", "value_colors", "write_change_rasters"]
+__all__ = [
+    "BLOCK",
+    "NO_DATE",
+    "date_number",
+    "date_of_moment",
+    "moment_tags",
+    "value_colors",
+    "write_change_rasters",
+]
 
 BLOCK = 512  # side of a stored block in pixels; slabs should have as many rows
 NO_DATE = -1  # change_date.tif where nothing is said
 TABLE = 256  # values of a byte
-FULL = 1 << 20  # bytes; a disk with less is full
 
 Slab = tuple[int, NDArray[np.uint8]]
 RGBA = tuple[int, int, int, int]
@@ -49,6 +54,18 @@ class _Map(NamedTuple):
 def date_number(date: datetime.date) -> int:
     """A date as the number yyyymmdd."""
     return date.year * 10000 + date.month * 100 + date.day
+
+
+def date_of_moment(dates: Sequence[datetime.date]) -> NDArray[np.int32]:
+    """For each value of a change moment the first date on which the change is seen, yyyymmdd.
+
+    Returns:
+        (256,): 0 for "unchanged" and values that do not occur, ``NO_DATE`` for no data.
+    """
+    number = np.zeros(TABLE, np.int32)
+    number[1 : len(dates)] = [date_number(date) for date in dates[1:]]
+    number[NO_DATA] = NO_DATE
+    return number
 
 
 def moment_tags(dates: Sequence[datetime.date]) -> dict[str, str]:
@@ -99,8 +116,8 @@ def write_change_rasters(
     if not moments:
         maps = {name: maps[name] for name in ("change_area", "change_score")}
     with ExitStack() as stack:
-        stack.enter_context(_disk_watched(folder))
         drafts = {name: scratch / f"{name}.draft.tif" for name in maps}
+        stack.enter_context(written_whole(*drafts.values()))
         rasters = {
             name: stack.enter_context(_draft(drafts[name], content, grid))
             for name, content in maps.items()
@@ -111,9 +128,11 @@ def write_change_rasters(
                 values = slab[1] if content.values is None else content.values[slab[0]]
                 rasters[name].write(values, 1, window=window)
             yield row, slab
-    with _disk_watched(folder):
-        for name, draft in drafts.items():
-            _publish(draft, folder / f"{name}.tif")
+    finished = {name: scratch / f"{name}.tif" for name in maps}
+    for name, draft in drafts.items():
+        _finish(draft, finished[name])
+    for name, path in finished.items():
+        os.replace(path, folder / f"{name}.tif")
 
 
 def _maps(
@@ -123,9 +142,6 @@ def _maps(
     T = len(dates)
     area = np.ones(TABLE, np.uint8)
     area[0], area[NO_DATA] = 0, NO_DATA
-    number = np.zeros(TABLE, np.int32)
-    number[1:T] = [date_number(date) for date in dates[1:]]
-    number[NO_DATA] = NO_DATE
     seen = {
         f"CHANGE_DATE_{date_number(dates[k])}": f"changed {dates[k - 1]} - {dates[k]}"
         for k in range(1, T)
@@ -138,7 +154,9 @@ def _maps(
             np.arange(TABLE).astype(np.uint8), NO_DATA, {**tags, **moment_tags(dates)},
             value_colors(T),
         ),
-        "change_date": _Map(number, NO_DATE, {**tags, "CHANGE_DATE": meaning, **seen}, None),
+        "change_date": _Map(
+            date_of_moment(dates), NO_DATE, {**tags, "CHANGE_DATE": meaning, **seen}, None
+        ),
         "change_score": _Map(None, NO_DATA, {**tags, **score_tags}, None),
     }  # fmt: skip
 
@@ -164,27 +182,18 @@ def _draft(path: Path, content: _Map, grid: RasterInfo) -> Any:
     return raster
 
 
-def _publish(draft: Path, final: Path) -> None:
-    """A finished raster under its final name, cloud-optimised where this GDAL can."""
-    with atomic_path(final) as partial, quiet():
-        options: dict[str, Any] = {"compress": "deflate", "bigtiff": "if_safer"}
-        if _has_cog():
-            options |= {"driver": "COG", "blocksize": BLOCK, "overview_resampling": "nearest"}
-        else:
-            options |= {"driver": "GTiff", "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
-        rasterio.shutil.copy(draft, partial, **options)
+def _finish(draft: Path, finished: Path) -> None:
+    """A draft as it is handed out: cloud-optimised where this GDAL can, on the disk to its end."""
+    options: dict[str, Any] = {"compress": "deflate", "bigtiff": "if_safer"}
+    if _has_cog():
+        options |= {"driver": "COG", "blocksize": BLOCK, "overview_resampling": "nearest"}
+    else:
+        options |= {"driver": "GTiff", "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
+    with written_whole(finished), quiet():
+        rasterio.shutil.copy(draft, finished, **options)
+    with finished.open("rb+") as stream:
+        os.fsync(stream.fileno())
     draft.unlink()
-
-
-@contextmanager
-def _disk_watched(folder: Path) -> Iterator[None]:
-    """Tell a full disk, which GDAL reports as any other failure to write."""
-    try:
-        yield
-    except RasterioError as error:
-        if shutil.disk_usage(folder).free < FULL:
-            raise OSError(errno.ENOSPC, "no space left on the disk", str(folder)) from error
-        raise
 
 
 def _has_cog() -> bool:

@@ -110,7 +110,9 @@ def find_rasters(given: Sequence[str], flag: str) -> list[Path]:
         nothing += [] if here else [word]
         found += here
     if nothing or not given:
-        where = ", ".join(map(repr, nothing)) or "all"
+        gone = {word for word in nothing if not (glob.has_magic(word) or Path(word).exists())}
+        shown = [repr(word) + " (does not exist)" * (word in gone) for word in nothing]
+        where = ", ".join(shown) or "all"
         raise UserError(
             f"{flag}: found no raster at {where}, expected a folder of "
             'GeoTIFFs, a pattern such as "city/*.tif" (in quotes), or files.'

@@ -23,6 +23,9 @@ from utils.run_log import write_csv_rows
 
 __all__ = ["area_folders", "map_areas"]
 
+Fault = DataError | UserError
+Told = tuple[str, Fault]  # an area, and what is wrong with it
+
 
 def area_folders(images: Sequence[str]) -> list[Path]:
     """The areas of a folder of folders; none where the images are those of one area.
@@ -77,9 +80,7 @@ def map_areas(
     passed_over = _without_rasters(Path(images[0]), areas)
     if passed_over:
         say(f"no GeoTIFFs in {', '.join(passed_over)}: passed over")
-    summaries: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
-    errors: list[tuple[str, DataError | UserError]] = []
+    summaries, rows, errors = list[dict[str, Any]](), list[dict[str, Any]](), list[Told]()
     for area in areas:
         begun = time.perf_counter()
         row: dict[str, Any] = {"area": area.name, "state": "mapped"}
@@ -89,11 +90,12 @@ def map_areas(
             row |= _row(summary) if summary else {}
         except (DataError, UserError) as error:
             say(f"{area.name}: not mapped. {error}")
-            errors.append((area.name, error))
+            errors.append((area.name, _bare(error)))
             row |= {"state": "at fault", "message": "; ".join(_sentences(error))}
         rows.append({**row, "seconds": f"{time.perf_counter() - begun:.1f}"})
         if processes.is_first:
             write_csv_rows(folder / "areas.csv", rows)
+    processes.wait_for_all()  # who leaves with an error ends the others
     _tell(errors, len(areas), folder / "areas.csv")
     return summaries
 
@@ -114,6 +116,12 @@ def _tell(errors: Sequence[tuple[str, DataError | UserError]], number: int, tabl
     raise DataError(
         f"{len(errors)} of {number} areas", faults, f"The others are mapped; {table} lists all."
     )
+
+
+def _bare(error: Fault) -> Fault:
+    """An error without the frames it came through, which hold arrays of the area."""
+    error.__cause__ = error.__context__ = error.__traceback__ = None
+    return error
 
 
 def _sentences(error: DataError | UserError) -> list[str]:

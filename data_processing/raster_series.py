@@ -132,7 +132,7 @@ class RasterSeries:
                 seen[date] &= ~clouds.read_mask(row, col, h, w)
         images = scale_pixels(np.stack([values for values, _ in pairs]), self._scale)
         if not seen.all():
-            images = _carried(images, seen)
+            _carry(images, seen)
         observed = seen.sum(axis=0) >= self._needed
         if (h, w) != (height, width):
             beyond = ((0, height - h), (0, width - w))
@@ -167,11 +167,16 @@ class RasterSeries:
                 image.close()
 
 
-def _carried(images: NDArray[np.float32], seen: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Images (T, C, h, w) in which what is not seen takes its value from another date."""
+def _carry(images: NDArray[np.float32], seen: NDArray[np.bool_]) -> None:
+    """Let what is not seen in images (T, C, h, w) take its value from another date, in place."""
     T = len(images)
-    last = np.where(seen, np.arange(T)[:, None, None], -1)
-    last = np.maximum.accumulate(last, axis=0)
-    source = np.where(last < 0, seen.argmax(axis=0), last)  # before the first one: the first one
-    carried = np.take_along_axis(images, source[:, None], axis=0)
-    return np.where(seen.any(axis=0), carried, np.float32(0))
+    known = seen[0].copy()
+    for date in range(1, T):
+        np.copyto(images[date], images[date - 1], where=~seen[date] & known)
+        known |= seen[date]
+    known = seen[T - 1].copy()
+    for date in range(T - 2, -1, -1):  # before the first date at which a pixel is seen
+        unknown = ~seen[: date + 1].any(axis=0)
+        np.copyto(images[date], images[date + 1], where=unknown & known)
+        known |= seen[date]
+    np.copyto(images, np.float32(0), where=~known)

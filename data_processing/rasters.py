@@ -12,7 +12,7 @@ import os
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +27,6 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from utils.errors import DataError
-from utils.files import atomic_path
 
 __all__ = [
     "RasterInfo",
@@ -43,9 +42,6 @@ __all__ = [
     "read_window",
     "reading",
     "set_decoded_bytes",
-    "tiled_profile",
-    "write_image",
-    "write_map",
 ]
 
 OPEN_FILES = 1024  # held at most per process, and no more than half of what the system allows
@@ -202,79 +198,6 @@ def raster_blocks(info: RasterInfo) -> Iterator[tuple[int, int, int, int]]:
             yield row, col, min(rows, info.height - row), min(cols, info.width - col)
 
 
-def write_image(
-    path: Path,
-    bands: npt.NDArray[Any],
-    like: RasterInfo,
-    nodata: float | None = None,
-    names: Sequence[str] = (),
-) -> None:
-    """Write an image on the grid of another raster: GeoTIFF, deflate, tiled, whole or not at all.
-
-    Args:
-        path: The file to write.
-        bands: (C, H, W), of a type that GeoTIFF has.
-        like: Header whose size, CRS and transform the image takes.
-        nodata: Value of the nodata tag, if any.
-        names: Of the bands; four that end with "alpha" mark RGBA.
-
-    Raises:
-        OSError: When the file cannot be written.
-    """
-    profile = {
-        **tiled_profile(like),
-        "count": len(bands),
-        "dtype": bands.dtype.name,
-        "nodata": nodata,
-    }
-    if len(names) == 4 and names[-1] == "alpha":
-        profile |= {"photometric": "RGB", "alpha": "YES"}
-    with atomic_path(path) as partial, quiet(), rasterio.open(partial, "w", **profile) as raster:
-        raster.write(bands)
-        for number, name in enumerate(names, start=1):
-            raster.set_band_description(number, name)
-
-
-def write_map(
-    path: Path,
-    array: npt.NDArray[np.uint8],
-    like: RasterInfo,
-    nodata: int | None = None,
-    tags: Mapping[str, str] | None = None,
-    colormap: Mapping[int, tuple[int, int, int, int]] | None = None,
-) -> None:
-    """Write a map on the grid of another raster: GeoTIFF, deflate, tiled, whole or not at all.
-
-    Args:
-        path: The file to write.
-        array: (H, W) uint8.
-        like: Header whose size, CRS and transform the map takes.
-        nodata: Value of the nodata tag, if any.
-        tags: Texts stored with the map.
-        colormap: Red, green, blue, alpha per value.
-
-    Raises:
-        ValueError: When the array does not have the size or type of a map on that grid.
-        OSError: When the file cannot be written.
-    """
-    if array.shape != (like.height, like.width) or array.dtype != np.uint8:
-        raise ValueError(
-            f"map {path.name}: found shape {array.shape} and type {array.dtype}, expected "
-            f"({like.height}, {like.width}) and uint8."
-        )
-    profile = {**tiled_profile(like), "count": 1, "dtype": "uint8", "nodata": nodata}
-    with (
-        atomic_path(path) as partial,
-        quiet(),
-        rasterio.open(partial, "w", **profile) as raster,
-    ):
-        raster.write(array, 1)
-        if tags:
-            raster.update_tags(**tags)
-        if colormap:
-            raster.write_colormap(1, dict(colormap))
-
-
 def _header(raster: Any) -> RasterInfo:
     return RasterInfo(
         width=raster.width,
@@ -290,21 +213,6 @@ def _header(raster: Any) -> RasterInfo:
         alpha=next((i for i, c in enumerate(raster.colorinterp) if c == ColorInterp.alpha), None),
         masked=raster.mask_flag_enums[0] == [MaskFlags.per_dataset],
     )
-
-
-def tiled_profile(like: RasterInfo) -> dict[str, Any]:
-    """How rasters are written: on the grid of another one, compressed, in tiles."""
-    return {
-        "driver": "GTiff",
-        "width": like.width,
-        "height": like.height,
-        "crs": like.crs,
-        "transform": like.transform,
-        "compress": "deflate",
-        "tiled": True,
-        "blockxsize": 256,
-        "blockysize": 256,
-    }
 
 
 class _OpenRasters:

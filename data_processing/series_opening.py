@@ -13,6 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+from rasterio.transform import array_bounds
+from rasterio.warp import transform_bounds
 
 from data_processing.band_order import band_marks, other_colors, other_names, without_alpha
 from data_processing.custom_series import (
@@ -35,10 +39,8 @@ from utils.errors import DataError, UserError
 
 __all__ = ["open_raster_series"]
 
-ADVICE = (
-    "Bring all images to one grid, type and number of bands, or let --align resample them to the "
-    "grid of the first."
-)
+ADVICE = "Bring all images to one type and number of bands."
+GRID_ADVICE = "Bring all images to one grid, or let --align resample them to that of the first."
 CLOUD_ADVICE = "See --clouds: masks carry dates in their names and have one band, 0 clear, 1 cloud."
 PAIR = 2  # images that may do without dates
 LIKELY_NODATA = -9999.0  # no measurement is that low
@@ -176,7 +178,7 @@ def _chosen(
     listed = ", ".join(map(str, found))
     if len(found) < count:
         fault = f"found {len(found)} dates ({listed}), expected {count} as the network was trained"
-        raise DataError(where, [fault], "Add images, or use weights for fewer dates.")
+        raise DataError(where, [fault], "Add images (GeoTIFFs), or use weights for fewer dates.")
     if rule is None:
         if len(found) == count:
             return found
@@ -188,7 +190,8 @@ def _chosen(
     check_rule(rule, count, "--choose-dates")
     dates, said = choose_dates(found, count, rule)
     if not dates:
-        raise DataError(where, [f"--choose-dates {rule}: {sentence}" for sentence in said])
+        faults = [f"--choose-dates {rule}: {sentence}" for sentence in said]
+        raise DataError(where, faults, f"Dates at hand: {listed}.")
     chosen = ", ".join(map(str, dates))
     remarks += said
     remarks.append(f"{count} of {len(found)} dates chosen by the rule {rule!r}: {chosen}")
@@ -218,10 +221,12 @@ def _fitting(
         numbers = numbers or without_alpha(headers[0][1], spec)
         faults += unusable(*headers[0], spec, numbers)
         faults += different(headers, grid=not options.align, nodata=False)
-    if not faults:
-        faults += _other_order(paths, headers, spec, numbers, picked, remarks)
+    order = [] if faults else _other_order(paths, headers, spec, numbers, picked, remarks)
+    if order:
+        raise DataError(where, order)
     if faults:
-        raise DataError(where, faults, ADVICE)
+        elsewhere = bool(headers) and not options.align and bool(grid_faults(headers))
+        raise DataError(where, faults, GRID_ADVICE if elsewhere else ADVICE)
     return headers, numbers
 
 
@@ -281,7 +286,29 @@ def _aligned(headers: Sequence[tuple[str, RasterInfo]]) -> list[str]:
             [f"{name}: found no CRS, expected one to resample from or to" for name in places],
             "Write the CRS into these files, or bring them to one grid beforehand.",
         )
+    beside = [name for name, info in others if name in moved and not _touch(first, info)]
+    if beside:
+        raise DataError(
+            "--align",
+            [
+                f"{name}: lies beside {first_name}, expected an image of its place"
+                for name in beside
+            ],
+            "Leave it out, or mend its CRS or transform.",
+        )
     return [f"{name}: resampled (bilinear) to the grid of {first_name}" for name in moved]
+
+
+def _touch(grid: RasterInfo, other: RasterInfo) -> bool:
+    """Whether two rasters have any ground in common, as far as their systems can be compared."""
+    boxes = [array_bounds(info.height, info.width, info.transform) for info in (grid, other)]
+    try:
+        left, bottom, right, top = transform_bounds(other.crs, grid.crs, *boxes[1])
+    except (RasterioError, CPLE_BaseError):
+        return True  # opening it will say more
+    return not (
+        right <= boxes[0][0] or left >= boxes[0][2] or top <= boxes[0][1] or bottom >= boxes[0][3]
+    )
 
 
 def _cloud_masks(

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.area_maps import tile_grid
-from data_processing.change_rasters import NO_DATE, date_number
+from data_processing.change_rasters import date_of_moment
 from data_processing.dataset_spec import DYNAMIC, SPACENET7
 from data_processing.raster_series import SeriesOptions
 from data_processing.series_opening import open_raster_series
@@ -41,34 +41,37 @@ class SeriesMaps:
     """Change maps of one series on the grid of its images.
 
     Attributes:
+        area: (H, W) uint8, 0 unchanged, 1 changed, 255 no data.
         moment: (H, W) uint8, 0 unchanged, k = changed between date k−1 and date k, 255 no data;
-            of a network for pairs the change area.
+            None from a network for pairs. area = (moment > 0) everywhere.
         score: (H, W) uint8, 0 … 100, 50 and more where changed, 255 no data. It ranks pixels and
             is no calibrated probability.
         dates: T dates.
-        profile: For ``rasterio.open(path, "w", **profile)`` of a map of one byte a pixel.
+        profile: For ``rasterio.open(path, "w", **profile)`` of area, moment or score; ``date``
+            needs ``{**profile, "dtype": "int32", "nodata": -1}``.
         remarks: What was decided while reading, in sentences.
     """
 
-    moment: NDArray[np.uint8]
+    area: NDArray[np.uint8]
+    moment: NDArray[np.uint8] | None
     score: NDArray[np.uint8]
     dates: list[datetime.date]
     profile: dict[str, Any]
     remarks: list[str]
 
     @property
-    def area(self) -> NDArray[np.uint8]:
-        """(H, W) uint8, 0 unchanged, 1 changed, 255 no data; equal to (moment > 0)."""
-        area = np.where(self.moment == NO_DATA, NO_DATA, self.moment > 0)
-        return area.astype(np.uint8)
-
-    @property
     def date(self) -> NDArray[np.int32]:
-        """(H, W) int32, the first date on which a change is seen, yyyymmdd; 0 none, −1 no data."""
-        numbers = np.zeros(256, np.int32)
-        numbers[1 : len(self.dates)] = [date_number(date) for date in self.dates[1:]]
-        numbers[NO_DATA] = NO_DATE
-        return numbers[self.moment]
+        """(H, W) int32, the first date on which a change is seen, yyyymmdd; 0 none, −1 no data.
+
+        Raises:
+            ValueError: The network gives no moments, so there are no dates.
+        """
+        if self.moment is None:
+            raise ValueError(
+                "SeriesMaps.date: this network says whether a pixel changed, not when; use area, "
+                "or a network for time series."
+            )
+        return date_of_moment(self.dates)[self.moment]
 
 
 def load_model(
@@ -136,4 +139,7 @@ def predict_series(
         "dtype": "uint8", "nodata": NO_DATA, "crs": series.grid.crs,
         "transform": series.grid.transform,
     }  # fmt: skip
-    return SeriesMaps(moment, score, series.dates, profile, series.remarks)
+    area = np.where(moment == NO_DATA, NO_DATA, moment > 0).astype(np.uint8)
+    return SeriesMaps(
+        area, moment if model.has_moments else None, score, series.dates, profile, series.remarks
+    )

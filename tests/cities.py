@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
 import torch
+from numpy.typing import NDArray
 
 from data_processing.dataset_spec import DYNAMIC
 from models import CAIMNet
 from tests.scene_files import write_raster
 from utils.checkpoint import Checkpoint, save_checkpoint
 
-__all__ = ["DATES", "TILE", "write_city", "write_weights"]
+__all__ = ["DATES", "TILE", "Outcome", "summary_of", "values", "write_city", "write_weights"]
+
+Outcome = tuple[int, str, str]  # exit code, output, errors
 
 DATES = ("2018-01-15", "2018-05-15", "2018-09-15", "2019-01-15", "2019-05-15", "2019-09-15")
 TILE = 16
@@ -41,3 +46,13 @@ def write_weights(path: Path, **arguments: Any) -> Path:
         path, Checkpoint("caim_net", given, network.state_dict(), data=DYNAMIC.facts(TILE))
     )
     return path
+
+
+def values(path: Path) -> NDArray[Any]:
+    with rasterio.open(path) as raster:
+        return raster.read(1)
+
+
+def summary_of(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return content

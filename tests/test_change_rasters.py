@@ -113,16 +113,30 @@ def test_maps_that_are_interrupted_leave_earlier_ones_as_they_are(tmp_path: Path
     assert (tmp_path / "change_area.tif").read_bytes() == b"earlier"
 
 
-@pytest.mark.parametrize(("free", "kind"), [(1000, OSError), (10**9, RasterioIOError)])
+@pytest.mark.parametrize(("free", "number"), [(1000, errno.ENOSPC), (10**9, errno.EIO)])
 def test_a_full_disk_is_told_as_such(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, kind: type[OSError]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, number: int
 ) -> None:
     def fails(*_: Any, **__: Any) -> None:
         raise RasterioIOError("write failed")
 
     monkeypatch.setattr(rasterio.shutil, "copy", fails)
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": free}))
-    with pytest.raises(kind) as raised:
+    with pytest.raises(OSError, match=r"not written whole|no space") as raised:
         written(tmp_path)
-    assert (raised.value.errno == errno.ENOSPC) == (free == 1000)
+    assert raised.value.errno == number
     assert not list(tmp_path.glob("*.tif"))
+
+
+def test_a_file_that_gdal_closed_without_a_word_on_a_full_disk_gets_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_short(draft: Path, finished: Path, **_: Any) -> None:
+        Path(finished).write_bytes(Path(draft).read_bytes()[:20_000])
+
+    (tmp_path / "change_area.tif").write_bytes(b"earlier")
+    monkeypatch.setattr(rasterio.shutil, "copy", cut_short)
+    with pytest.raises(OSError, match="not written whole"):
+        written(tmp_path)
+    assert [path.name for path in tmp_path.glob("*.tif")] == ["change_area.tif"]
+    assert (tmp_path / "change_area.tif").read_bytes() == b"earlier"

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from data_processing.raster_writing import write_map
 from data_processing.rasters import (
     DECODED_MIB,
     _open_rasters,
@@ -23,7 +24,6 @@ from data_processing.rasters import (
     raster_blocks,
     raster_info,
     read_window,
-    write_map,
 )
 from tests.scene_files import write_raster
 from utils.errors import DataError

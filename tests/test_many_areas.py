@@ -226,7 +226,10 @@ def test_a_fault_that_one_of_several_processes_finds_ends_all(
 
 
 @pytest.mark.usefixtures("world", "mapped")
-def test_only_the_first_process_writes_the_table(run: Run, tmp_path: Path) -> None:
+def test_only_the_first_process_writes_the_table(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Processes, "wait_for_all", lambda self: None)
     assert run(processes=Processes(1, 2, 1)) == [{}, {}, {}]
     assert not (tmp_path / "out" / "areas.csv").exists()
 

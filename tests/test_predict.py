@@ -16,15 +16,13 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import rasterio
-from numpy.typing import NDArray
 
-import Predict
 from data_processing.series_prediction import load_model, predict_series
 from models import CTMA
-from tests.cities import DATES, write_city, write_weights
+from tests.children import heed_interrupts
+from tests.cities import DATES, Outcome, summary_of, values, write_city
 from tests.scene_files import write_raster
 from utils.checkpoint import Checkpoint, save_checkpoint
-from utils.errors import run_program
 from utils.files import sha256
 from utils.settings import REPOSITORY
 
@@ -36,35 +34,6 @@ FILES = {
 QUICK = {**os.environ, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
 
 pytestmark = pytest.mark.slow
-
-Outcome = tuple[int, str, str]
-
-
-@pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_city(tmp_path_factory.mktemp("Städte und 都市") / "my city")
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_weights(tmp_path_factory.mktemp("weights") / "small.pth")
-
-
-@pytest.fixture
-def predict(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Outcome]:
-    """Predict.py's main function in this process: exit code, output, errors."""
-
-    def call(*flags: str | Path | int) -> Outcome:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["Predict.py", *map(str, flags)])
-        with pytest.raises(SystemExit) as left:
-            run_program(Predict.main)
-        shown = capsys.readouterr()
-        return int(left.value.code or 0), shown.out, shown.err
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -81,16 +50,6 @@ def run(*flags: str | Path | int, command: tuple[str, ...] = ()) -> Any:
         [sys.executable, *command, str(REPOSITORY / "Predict.py"), *map(str, flags)],
         capture_output=True, text=True, encoding="utf-8", env=QUICK, check=False,
     )  # fmt: skip
-
-
-def values(path: Path) -> NDArray[Any]:
-    with rasterio.open(path) as raster:
-        return raster.read(1)
-
-
-def summary_of(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    return content
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -252,6 +211,7 @@ def test_a_stopped_run_leaves_no_half_file_and_goes_on_to_the_same_bytes(
     with subprocess.Popen(
         [sys.executable, str(REPOSITORY / "Predict.py"), *map(str, flags), "--output-dir", folder],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUICK,
+        preexec_fn=heed_interrupts,
     ) as program:  # fmt: skip
         rows = folder / ".unfinished" / "rows"
         while program.poll() is None and len(list(rows.glob("rows-*"))) <= 5:
@@ -279,6 +239,8 @@ def test_resuming_with_other_settings_is_refused_and_a_finished_run_is_left_alon
 ) -> None:
     flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
     assert predict(*flags)[0] == 0
+    code, _, said = predict(*flags, "--resume", "--overlap", 8)
+    assert (code, "overlap: 4 there, 8 now" in said) == (2, True)
     before = (tmp_path / "out/change_moment.tif").stat().st_mtime_ns
     code, said, _ = predict(*flags, "--resume")
     assert (code, "complete already" in said) == (0, True)
@@ -318,75 +280,67 @@ def test_a_pair_without_dates_gives_area_and_score_in_the_order_given(
     assert set(np.unique(area)) <= {0, 1}
     assert (score[area == 1] >= 50).all()
     assert (score[area == 0] <= 50).all()
+    maps_in_memory = predict_series(
+        [tmp_path / "before.tif", tmp_path / "after.tif"],
+        load_model(tmp_path / "pair.pth", "cpu", tile_size=64),
+    )
+    assert np.array_equal(maps_in_memory.area, area)
+    assert maps_in_memory.moment is None
+    with pytest.raises(ValueError, match="whether a pixel changed, not when"):
+        _ = maps_in_memory.date
+    code, _, errors = predict("--checkpoint", "pair.pth", "--export-onnx", "pair.onnx")
+    assert (code, "expected a CAIMNet" in errors) == (2, True)
     (row,) = summary_of(tmp_path / "pair")["intervals"]
     assert (row["from"], row["to"], row["pixels"]) == ("before.tif", "after.tif", area.sum())
 
 
-# ------------------------------------------------------------------ several areas, refusals
+def test_resuming_makes_what_is_missing_or_asked_for_anew(
+    city: Path, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out", "--resume")
+    assert predict(*flags[:-1])[0] == 0
+    before = checksums(tmp_path / "out")
+    assert predict(*flags, "--polygons")[0] == 0
+    assert (tmp_path / "out/changes.geojson").is_file()
+    (tmp_path / "out/report.html").unlink()
+    (tmp_path / "out/change_area.tif").write_bytes(b"damaged")
+    assert predict(*flags, "--polygons")[0] == 0
+    assert (tmp_path / "out/report.html").is_file()
+    assert checksums(tmp_path / "out") == before
 
 
-def test_a_folder_of_folders_is_mapped_area_by_area_with_a_table(
+def test_results_of_an_earlier_run_do_not_stay_beside_new_ones(
+    city: Path, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
+    assert predict(*flags, "--polygons")[0] == 0
+    (tmp_path / "out/notes.txt").write_text("mine")
+    assert predict(*flags, "--overwrite")[0] == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES | {"notes.txt"}
+
+
+def test_a_refused_run_leaves_its_folder_free(
+    city: Path, weights: Path, predict: Callable[..., Outcome]
+) -> None:
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
+    assert predict(*flags, "--bands", "9,2,1,4")[0] == 3
+    assert predict(*flags)[0] == 0
+
+
+def test_maps_are_not_laid_among_the_images(
     weights: Path, predict: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    write_city(tmp_path / "world/north", (20, 33))
-    write_city(tmp_path / "world/south", (16, 16), seed=1)
-    write_city(tmp_path / "world/broken", (16, 16))
-    (tmp_path / f"world/broken/city_{DATES[2]}.tif").unlink()
-    flags = ("--images", "world", "--checkpoint", weights, "--output-dir", "maps")
-    code, _, errors = predict(*flags)
-    assert code == 3
-    assert "1 of 3 areas" in errors
-    assert "found 5 dates" in errors
-    rows = (tmp_path / "maps/areas.csv").read_text(encoding="utf-8").splitlines()
-    assert [row.split(",")[:2] for row in rows[1:]] == [
-        ["broken", "at fault"], ["north", "mapped"], ["south", "mapped"],
-    ]  # fmt: skip
-    assert values(tmp_path / "maps/north/change_moment.tif").shape == (20, 33)
-    assert (tmp_path / "maps/south/report.html").is_file()
-    code, *_ = predict(*flags[:-1], "maps2", "--dates", ",".join(DATES))
-    assert code == 2
+    write_city(tmp_path / "here", (20, 20))
+    flags = ("--images", "here", "--checkpoint", weights, "--output-dir", "here", "--overwrite")
+    code, _, said = predict(*flags)
+    assert (code, "holds the images themselves" in said) == (2, True)
 
 
-@pytest.mark.parametrize(
-    ("flags", "code", "said"),
-    [
-        ((), 2, "--images: found none"),
-        (("--images", "nowhere"), 2, "found no raster at"),
-        (("--memory", "0.1"), 2, "--memory: found 0.1 GB, expected"),
-        (("--overlap", "16"), 2, "--overlap: found 16, expected 0 … 15"),
-        (("--min-valid-dates", "7"), 2, "expected 1 … 6"),
-        (("--tile-size", "18"), 2, "a multiple of 4"),
-        (("--backend", "onnx", "--precision", "bfloat16"), 2, "expected neither"),
-        (("--share-cam",), 2, "--share-cam: found CAM weights that are shared"),
-    ],
-)
-def test_what_cannot_be_used_is_refused_before_anything_is_mapped(
-    flags: tuple[str, ...], code: int, said: str, city: Path, weights: Path,
-    predict: Callable[..., Outcome], tmp_path: Path,
-) -> None:  # fmt: skip
-    images = () if not flags or "--images" in flags else ("--images", str(city))
-    found, _, errors = predict(*images, "--checkpoint", weights, "--output-dir", "out", *flags)
-    assert (found, said in errors) == (code, True), errors
-    assert not list(tmp_path.rglob("change_*.tif"))
-
-
-def test_polygons_of_rasters_that_lie_nowhere_are_refused_at_once(
+def test_an_export_replaces_nothing_unasked(
     weights: Path, predict: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    write_city(tmp_path / "flat", (20, 20), crs=None)
-    flags = ("--images", "flat", "--checkpoint", weights, "--output-dir", "out")
-    code, _, said = predict(*flags, "--polygons")
-    assert (code, "expected a CRS" in said) == (2, True)
-    code, *_ = predict(*flags, "--overwrite")
-    assert code == 0
-    assert summary_of(tmp_path / "out")["hectares"] is None
-    assert summary_of(tmp_path / "out")["intervals"][0]["hectares"] is None
-
-
-def test_a_full_disk_is_foreseen(
-    city: Path, weights: Path, predict: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    usage = type("Usage", (), {"free": 1 << 20})
-    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    code, _, said = predict("--images", city, "--checkpoint", weights, "--output-dir", "out")
-    assert (code, "GB are free, expected up to" in said) == (2, True)
+    (tmp_path / "there.onnx").write_bytes(b"mine")
+    for target, said in ((weights, "ends with .onnx"), ("there.onnx", "--overwrite")):
+        code, _, errors = predict("--checkpoint", weights, "--export-onnx", target)
+        assert (code, said in errors) == (2, True)
+    assert (tmp_path / "there.onnx").read_bytes() == b"mine"

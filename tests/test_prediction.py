@@ -169,6 +169,23 @@ def test_a_single_tile_that_does_not_fit_is_a_clear_end() -> None:
         mapped(Small(0), Noise(16, 16), plan(TileGrid(16, 16, 16)))
 
 
+def test_batches_that_are_part_of_the_result_are_not_divided() -> None:
+    runner = TileRunner(Small(2), CPU, whole_batches=True)
+    with pytest.raises(CaimError, match=r"--batch-size.*--share-cam"):
+        runner.start(torch.zeros(4, T, 4, 16, 16))
+
+
+def test_probabilities_that_are_no_numbers_are_no_map() -> None:
+    class Sick(Small):
+        def predict(self, images: Tensor) -> ChangeMaps:
+            maps = super().predict(images)
+            assert maps.moment_prob is not None
+            return ChangeMaps(maps.area_prob, maps.moment_prob * float("nan"))
+
+    with pytest.raises(CaimError, match="found NaN or infinite probabilities for tiles at row 0"):
+        mapped(Sick(100), Noise(20, 20), plan(TileGrid(20, 20, 16, 4)))
+
+
 def test_a_source_that_fails_stops_the_stream_with_its_own_error(network: CAIMNet) -> None:
     class Broken(Noise):
         def read(self, row: int, col: int, height: int, width: int) -> Window:

@@ -20,6 +20,7 @@ from data_processing.dataset_spec import DYNAMIC
 from data_processing.preparation import Gap, Plan, SceneTask, prepare
 from data_processing.rasters import RasterInfo
 from data_processing.scene_writer import write_scene
+from tests.children import heed_interrupts
 from utils.errors import DataError, UserError
 from utils.files import read_json, write_json
 from utils.settings import REPOSITORY
@@ -203,7 +204,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, how: int) -> No
         pytest.skip("no such signals")
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, str(tmp_path)], cwd=REPOSITORY, stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, preexec_fn=heed_interrupts,
     )  # fmt: skip
     folder = tmp_path / "Images_Dynamic/test"
     while not (folder / "Scene02").is_dir():

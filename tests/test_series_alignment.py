@@ -160,15 +160,12 @@ def test_windows_of_a_moved_image_equal_the_whole(tmp_path: Path, nodata: int | 
             assert np.array_equal(window.observed, expected.observed[there])
 
 
-def test_an_image_of_another_place_leaves_nothing_observed_and_is_remarked_on(
-    tmp_path: Path,
-) -> None:
+def test_an_image_of_another_place_is_refused(tmp_path: Path) -> None:
     paths = shifted(tmp_path, ramp(), 5000)
 
-    series = open_them(tmp_path, align=True)
+    message = refusal(DataError, tmp_path, align=True)
 
-    assert not whole(series).observed.any()
-    assert f"warning: {paths[1].name}: no data in any pixel looked at" in series.remarks
+    assert f"{paths[1].name}: lies beside {paths[0].name}" in message
 
 
 @pytest.mark.parametrize("which", [0, 1])

@@ -14,8 +14,12 @@ from pathlib import Path
 
 from utils.errors import Terminated
 from utils.progress import say
+from utils.settings import FALSE_WORDS, TRUE_WORDS
 
 __all__ = ["resumable", "resume_command"]
+
+NOT_REPEATED = ("--overwrite", "--no-overwrite", "--resume", "--no-resume")
+SWITCH_WORDS = (*TRUE_WORDS, *FALSE_WORDS)  # that may follow them
 
 
 @contextmanager
@@ -37,7 +41,13 @@ def resumable(folder: Path, first: bool = True) -> Iterator[None]:
 def resume_command(folder: Path, argv: Sequence[str] | None = None) -> str:
     """The command line of this process, changed so that it goes on with the run in ``folder``."""
     words = list(sys.argv if argv is None else argv)
-    kept = [word for word in words[1:] if word not in ("--overwrite", "--resume")]
+    kept: list[str] = []
+    dropped = False
+    for word in words[1:]:
+        follows, dropped = dropped, word.split("=")[0] in NOT_REPEATED
+        if dropped or (follows and word.lower() in SWITCH_WORDS):
+            continue
+        kept.append(word)
     if not any(word.split("=")[0].replace("_", "-") == "--output-dir" for word in kept):
         kept += ["--output-dir", str(folder)]
     return shlex.join([*_starter(), words[0], *kept, "--resume"])

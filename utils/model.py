@@ -83,11 +83,12 @@ class Model:
     @property
     def mixes_batch(self) -> bool:
         """Whether the map of a tile depends on the tiles that are in its batch."""
-        return self.weights.arguments.get("attention") == "batch"
+        arguments = self.weights.arguments
+        return arguments.get("attention") == "batch" or arguments.get("cam") == "per_window"
 
     def runner(self) -> TileRunner:
         """The network for batches of tiles."""
-        return TileRunner(self.network, self.device, self.precision)
+        return TileRunner(self.network, self.device, self.precision, self.mixes_batch)
 
     def plan(self, grid: TileGrid, batch_size: int, chunk_tiles: int | None = None) -> TilePlan:
         """How a raster is gone through with this network.
@@ -107,13 +108,22 @@ class Model:
             self.has_moments,
         )  # fmt: skip
 
-    def export(self, target: Path) -> None:
+    def export(self, target: Path, overwrite: bool = False) -> None:
         """Write the network as an ONNX file, checked against the network itself.
 
+        Args:
+            target: The file, with the suffix .onnx.
+            overwrite: Whether a file that is there may be replaced.
+
         Raises:
-            UserError: A package is missing, or the model is an ONNX file already.
+            UserError: A package is missing, the model is an ONNX file already, or the target has
+                another suffix or is there.
             CaimError: The file would give other maps.
         """
+        if not _is_onnx(target):
+            raise UserError(f"--export-onnx: found {target}, expected a name that ends with .onnx.")
+        if target.exists() and not overwrite:
+            raise UserError(f"--export-onnx: {target} is there; add --overwrite to replace it.")
         if not isinstance(self.network, nn.Module):
             raise UserError(
                 f"--export-onnx: found --backend onnx or an ONNX file ({self.path}), expected a "
@@ -240,7 +250,7 @@ def _export(
     return export_onnx(
         network,
         target,
-        num_dates=int(weights.arguments["num_dates"]),
+        num_dates=int(weights.arguments.get("num_dates", PAIR)),
         in_channels=int(weights.arguments["in_channels"]),
         tile_size=side,
         facts=OnnxFacts.of(weights, path),

@@ -86,12 +86,18 @@ class TileRunner:
         network: In eval mode, on its device.
         device: Where it runs.
         precision: Of its heavy part.
+        whole_batches: Whether a tile's map depends on its batch, which then cannot be divided.
     """
 
     def __init__(
-        self, network: Predicts, device: torch.device, precision: Precision = "float32"
+        self,
+        network: Predicts,
+        device: torch.device,
+        precision: Precision = "float32",
+        whole_batches: bool = False,
     ) -> None:
         self.network, self.device, self.precision = network, device, precision
+        self.whole_batches = whole_batches
         self._most: int | None = None
 
     def start(self, images: Tensor) -> tuple[Tensor, Any]:
@@ -109,6 +115,12 @@ class TileRunner:
             try:
                 return self._run(images, at_once)
             except torch.OutOfMemoryError as error:
+                if self.whole_batches:
+                    raise CaimError(
+                        f"{self.device}: out of memory with batches of {len(images)} tiles; with "
+                        "these weights the batch is part of the result, so it is not divided. Use "
+                        "a smaller --batch-size, or --share-cam for per-window CAM weights."
+                    ) from error
                 if at_once == 1:
                     raise CaimError(
                         f"{self.device}: one tile of {images.shape[-1]}×{images.shape[-1]} pixels "
@@ -131,11 +143,12 @@ class TileRunner:
             with autocast(self.device, self.precision):
                 maps = self.network.predict(part.to(self.device, non_blocking=True))
             parts.append(maps.area_prob if maps.moment_prob is None else maps.moment_prob)
-        prob = torch.cat(parts).float().to("cpu", non_blocking=True)
+        on_gpu = self.device.type == "cuda"
+        prob = torch.cat(parts).float().to("cpu", non_blocking=on_gpu)
         finished = None
-        if self.device.type == "cuda":
+        if on_gpu:
             finished = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            finished.record()
+            finished.record(torch.cuda.current_stream(self.device))
         return prob, finished
 
 
@@ -232,6 +245,12 @@ class _Band:
     def add(self, batch: _Batch, prob: Tensor) -> None:
         """Blend the tiles of a batch in."""
         values = prob.numpy()
+        if not np.isfinite(values).all():
+            raise CaimError(
+                f"found NaN or infinite probabilities for tiles at row {batch.row}, columns "
+                f"{min(batch.cols)}…{max(batch.cols)}, expected numbers; pixel values there may be "
+                "no measurements (set the nodata tag), or --precision float32 is needed."
+            )
         for col, tile, observed in zip(batch.cols, values, batch.observed, strict=True):
             self._blend.add(batch.row, col, tile)
             width = min(self.grid.tile_size, self.grid.width - col)
@@ -270,3 +289,4 @@ def _cut(source: Source, plan: TilePlan, tile_rows: Sequence[int]) -> Iterator[_
                     np.stack([window.images[..., part] for part in parts]),
                     np.stack([window.observed[:, part] for part in parts]),
                 )
+            del window  # before the next one is read

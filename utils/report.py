@@ -143,7 +143,7 @@ def _embedded(content: Any) -> str:
 
 
 def _head(summary: Mapping[str, Any], dates: Sequence[date]) -> dict[str, str]:
-    first, last, T = str(dates[0]), str(dates[-1]), len(dates)
+    first, last, T = escaped(dates[0]), escaped(dates[-1]), len(dates)
     remarks = "".join(f"<li>{escaped(remark)}</li>" for remark in summary.get("remarks") or ())
     return {
         "area": escaped(summary.get("area") or "Area without a name"),
@@ -189,9 +189,10 @@ def _map(
     for number, (image, day) in enumerate(zip(images, dates, strict=True), start=1):
         source = _as_data(image, "jpeg", quality=JPEG_QUALITY, subsampling=0)
         hidden = "" if number == len(dates) else " hidden"
-        alt = f"Satellite image of {day}"
+        shown = escaped(day)
         pictures.append(
-            f'<img data-date="{day}" alt="{alt}" decoding="sync" src="{source}"{hidden}>'
+            f'<img data-date="{shown}" alt="Satellite image of {shown}" decoding="sync" '
+            f'src="{source}"{hidden}>'
         )
     kinds = [("moment", "Change area" if len(dates) == 2 else "Change moment")]
     kinds += [("until", "Changes up to the date shown")] if len(dates) > 2 else []
@@ -200,7 +201,8 @@ def _map(
         "shape": f"--shape: {w / h:.6f}",
         "images": "\n".join(pictures),
         "layers": "\n".join(_layers(moment, score, len(dates))),
-        "overlay_label": "Change map: " + "; ".join(text for text, _ in moment_legend(dates)[1:-1]),
+        "overlay_label": "Change map: "
+        + escaped("; ".join(text for text, _ in moment_legend(dates)[1:-1])),
         "kinds": "\n".join(
             f'<label><input type="radio" name="kind" value="{value}"'
             f"{' checked' if value == 'moment' else ''}> {title}</label>"

@@ -47,6 +47,7 @@ PACKAGES = (
     "einops",
 )
 GIT_TIMEOUT_S = 5.0
+WITHOUT_RESULTS = {"settings.json", "environment.json", ".gitignore", ".DS_Store"}
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
@@ -83,7 +84,7 @@ def open_run_folder(
     folder = Path(output_dir)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output-dir {folder}: found a file, expected a folder or nothing.")
-    has_content = folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
+    has_content = folder.is_dir() and not {p.name for p in folder.iterdir()} <= WITHOUT_RESULTS
     if resume and not has_content:
         raise UserError(f"--output-dir {folder}: found no run there, so nothing can be resumed.")
     if has_content and not (overwrite or resume):

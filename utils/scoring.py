@@ -159,7 +159,8 @@ def score_scenes(
     results: list[SceneResult] = []
     canvas: _Canvas | None = None
     open_scene = -1
-    runner = TileRunner(cast(Predicts, network), batches.device, precision)
+    mixes_batch = bool(getattr(network, "mixes_batch", False))
+    runner = TileRunner(cast(Predicts, network), batches.device, precision, mixes_batch)
 
     def close() -> None:
         if canvas is not None:

@@ -1,0 +1,40 @@
+"""Fixtures of the tests that run Predict.py: a small city, small weights, the program itself."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import Predict
+from tests.cities import Outcome, write_city, write_weights
+from utils.errors import run_program
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_city(tmp_path_factory.mktemp("Städte und 都市") / "my city")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_weights(tmp_path_factory.mktemp("weights") / "small.pth")
+
+
+@pytest.fixture
+def predict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Outcome]:
+    """Predict.py's main function in this process: exit code, output, errors."""
+
+    def call(*flags: str | Path | int) -> Outcome:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["Predict.py", *map(str, flags)])
+        with pytest.raises(SystemExit) as left:
+            run_program(Predict.main)
+        shown = capsys.readouterr()
+        return int(left.value.code or 0), shown.out, shown.err
+
+    return call
