@@ -74,6 +74,7 @@ def main() -> None:
             images = Path(scratch) / f"series_{height}"
             _write_series(images, pixels, height, flags.width)
             rows.append(_measured(model, images, Path(scratch) / f"maps_{height}", height, flags))
+    rows.sort(key=lambda row: (row["width"], row["height"]))
     head = ["pixels", "tiles", "program, s", "network alone, s", "ratio", "Mpx/s", "memory, GB"]
     say(table(head, [_line(row) for row in rows]))
     write_results(
