@@ -72,7 +72,7 @@ class MapOptions:
 
 
 def tile_grid(series: RasterSeries, model: Model, overlap: int | None) -> TileGrid:
-    """The tiles of a series, as large as the model was trained with.
+    """The tiles of a series, usually as large as the model was trained with; if not, it remarks.
 
     Raises:
         UserError: The overlap is not smaller than a tile.
@@ -81,6 +81,9 @@ def tile_grid(series: RasterSeries, model: Model, overlap: int | None) -> TileGr
     chosen = side // 4 if overlap is None else overlap
     if not 0 <= chosen < side:
         raise UserError(f"--overlap: found {chosen}, expected 0 … {side - 1}, less than a tile.")
+    trained = model.weights.data.get("patch_size", side)
+    if trained != side:
+        series.remarks.append(f"tiles of {side} pixels; the weights were trained with {trained}")
     return TileGrid(series.height, series.width, side, chosen)
 
 

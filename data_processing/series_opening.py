@@ -85,7 +85,7 @@ def open_raster_series(
     pair = _undated_pair(words, num_dates, options, remarks)
     dated = pair or _dated(files, options.dates, faults, remarks)
     if faults:
-        raise DataError(where, faults, "Rename the files, or give their dates with --dates.")
+        raise DataError(where, faults, _date_advice(num_dates))
     dates = _chosen(dated, num_dates, options.choose_dates, where, remarks)
     paths = [dated[date] for date in dates]
     headers, numbers = _fitting(paths, spec, options, numbers, where, remarks)
@@ -138,6 +138,17 @@ def _undated_pair(
         UnknownDate(n, label): file
         for n, (label, file) in enumerate(zip(labels, files, strict=True))
     }
+
+
+def _date_advice(num_dates: int) -> str:
+    if num_dates == PAIR:
+        return (
+            "Name the two files one after the other, the one before first (before.tif after.tif), "
+            "rename them, or give their dates with --dates."
+        )
+    return (
+        f"Rename the files, or give their dates with --dates; these weights take {num_dates} dates."
+    )
 
 
 def _dated(

@@ -78,3 +78,11 @@ def test_a_full_disk_is_foreseen(
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     code, _, said = predict("--images", city, "--checkpoint", weights, "--output-dir", "out")
     assert (code, "GB are free, expected up to" in said) == (2, True)
+
+
+def test_another_tile_size_than_in_training_is_said(
+    city: Path, weights: Path, predict: Callable[..., Outcome]
+) -> None:
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
+    code, said, _ = predict(*flags, "--tile-size", 32)
+    assert (code, "tiles of 32 pixels; the weights were trained with 16" in said) == (0, True)
