@@ -15,7 +15,7 @@ from typing import Literal
 from data_processing.dataset_spec import SPACENET7 as DATASET
 from data_processing.scene_maps import SceneMapWriter
 from data_processing.series_dataset import cover_split, open_split
-from utils.checkpoint import load_for_scoring
+from utils.chosen_weights import load_for_scoring
 from utils.device import choose_device
 from utils.errors import run_program
 from utils.execution import ready_to_run

@@ -16,7 +16,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.checkpoint import load_checkpoint, save_checkpoint, share_cam
+from utils.checkpoint import load_checkpoint, save_checkpoint
+from utils.chosen_weights import share_cam
 from utils.errors import UserError, run_program
 from utils.files import read_json, sha256, write_json
 from utils.progress import say

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from models import area_prob_bounds, gives_moments
-from utils.checkpoint import Checkpoint, check_windows, load_checkpoint, share_cam
+from utils.checkpoint import Checkpoint, load_checkpoint
+from utils.chosen_weights import check_windows, share_cam
 from utils.device import choose_device
 from utils.errors import UserError
 from utils.execution import ready_to_run
@@ -138,14 +139,7 @@ class Model:
 
     def facts(self) -> dict[str, Any]:
         """What summaries and tags say of it."""
-        return {
-            "file": self.path.name,
-            "sha256": self.checksum,
-            "origin": self.weights.origin,
-            "network": self.weights.network,
-            "arguments": self.weights.arguments,
-            "bands": list(self.bands),
-        }
+        return {**self.weights.facts(self.path), "bands": list(self.bands)}
 
 
 def read_model(

@@ -22,7 +22,7 @@ from utils.checkpoint import Checkpoint
 from utils.codes import IGNORE, NO_DATA
 from utils.device import describe_device
 from utils.errors import UserError
-from utils.files import sha256, write_json
+from utils.files import write_json
 from utils.loading import Batches, to_device
 from utils.metrics import ConfusionMatrix, Matrix, area_scores
 from utils.precision import Precision, autocast
@@ -203,13 +203,7 @@ def write_pair_scores(
         "batch_size": settings.batch_size,
         "precision": settings.precision,
         "averaging": "change class, one matrix over all pairs; 0/0 counts 0; fractions",
-        "checkpoint": {
-            "file": settings.checkpoint.name,
-            "sha256": sha256(settings.checkpoint),
-            "origin": weights.origin,
-            "network": weights.network,
-            "arguments": weights.arguments,
-        },
+        "checkpoint": weights.facts(settings.checkpoint),
         "device": describe_device(device),
         "data_root": str(settings.data_root),
         "dataset": settings.dataset,

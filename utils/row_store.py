@@ -7,7 +7,6 @@ told from the names. Not in the paper.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,10 +78,6 @@ class RowStore:
                 slab, start = slab[:, rows:], start + rows
         if slab.shape[1]:
             yield start, slab
-
-    def remove(self) -> None:
-        """Remove all that is stored."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _blocks(self) -> list[tuple[int, int, Path]]:
         """First row, end and file of every block, by row."""

@@ -26,7 +26,7 @@ from utils.checkpoint import Checkpoint
 from utils.codes import IGNORE, NO_DATA
 from utils.device import describe_device
 from utils.errors import UserError
-from utils.files import sha256, write_json
+from utils.files import write_json
 from utils.loading import Batches
 from utils.metrics import ConfusionMatrix, Matrix, area_scores, moment_errors, moment_scores
 from utils.precision import Precision
@@ -269,13 +269,7 @@ def write_scores(
         "precision": settings.precision,
         "averaging": "area: change class; *_macro_all: plain mean over all classes; "
         "*_macro_change: without class 0; 0/0 counts 0; fractions",
-        "checkpoint": {
-            "file": settings.checkpoint.name,
-            "sha256": sha256(settings.checkpoint),
-            "origin": weights.origin,
-            "network": weights.network,
-            "arguments": weights.arguments,
-        },
+        "checkpoint": weights.facts(settings.checkpoint),
         "device": describe_device(device),
         "data_root": str(settings.data_root),
         "dataset": provenance,
