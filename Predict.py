@@ -5,7 +5,7 @@
 Takes co-registered rasters of any size, one a date, with dates in their names. Writes
 runs/predict/<time>/: change_area.tif, change_moment.tif, change_date.tif, change_score.tif,
 quicklook.png, series.gif, report.html, summary.json; docs/predict.md explains each. A 7000×5000
-series takes minutes on a GPU; the small shipped weights take about half an hour on two CPU cores.
+series took the small shipped weights 22 minutes on a CPU (docs/performance.md); GPUs were not tried.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Settings:
 
     # paths
     images: tuple[str, ...] | None = setting(
-        None, "folder, pattern or files of an area, or a folder of such folders; needs no flag",
+        None, "folder, pattern or files of an area, or a folder of such folders; also without flag",
         "paths", path=True, flagless=True,
     )  # fmt: skip
     checkpoint: Path = setting(

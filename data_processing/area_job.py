@@ -16,11 +16,11 @@ from data_processing.raster_series import RasterSeries
 from utils.errors import UserError
 from utils.files import read_json, sha256, write_json
 from utils.model import Model
+from utils.run_log import UNFINISHED
 from utils.tiling import TileGrid
 
-__all__ = ["UNFINISHED", "begin", "finished", "job_of"]
+__all__ = ["begin", "finished", "job_of"]
 
-UNFINISHED = ".unfinished"
 PICTURES = ("report.html", "quicklook.png", "series.gif")
 MAPS = ("change_area.tif", "change_moment.tif", "change_date.tif", "change_score.tif")
 SHOWN = 60  # characters of a setting in a message

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from data_processing.area_job import UNFINISHED, begin, finished, job_of
+from data_processing.area_job import begin, finished, job_of
 from data_processing.area_pictures import draw_area
 from data_processing.area_summary import AreaSums, grid_facts, result_line, score_tags
 from data_processing.change_polygons import BYTES_PER_PIXEL, write_polygons
@@ -37,7 +37,7 @@ from utils.prediction import MapRows, TilePlan, TileRunner, predict_rows
 from utils.processes import Processes
 from utils.progress import say
 from utils.row_store import RowStore
-from utils.run_log import environment
+from utils.run_log import UNFINISHED, environment
 from utils.tiling import TileGrid
 
 __all__ = ["MapOptions", "map_area", "tile_grid"]

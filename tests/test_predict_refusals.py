@@ -86,3 +86,13 @@ def test_another_tile_size_than_in_training_is_said(
     flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
     code, said, _ = predict(*flags, "--tile-size", 32)
     assert (code, "tiles of 32 pixels; the weights were trained with 16" in said) == (0, True)
+
+
+def test_an_unfinished_run_is_not_begun_anew_unasked(
+    city: Path, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    (tmp_path / "out/.unfinished/rows").mkdir(parents=True)
+    (tmp_path / "out/settings.json").write_text("{}")
+    code, _, said = predict("--images", city, "--checkpoint", weights, "--output-dir", "out")
+    assert (code, "--resume" in said) == (2, True)
+    assert (tmp_path / "out/.unfinished/rows").is_dir()

@@ -27,6 +27,7 @@ from utils.files import atomic_path, write_json
 from utils.settings import REPOSITORY, to_dict
 
 __all__ = [
+    "UNFINISHED",
     "environment",
     "open_run_folder",
     "read_csv_rows",
@@ -47,7 +48,8 @@ PACKAGES = (
     "einops",
 )
 GIT_TIMEOUT_S = 5.0
-WITHOUT_RESULTS = {"settings.json", "environment.json", ".gitignore", ".DS_Store"}
+WITHOUT_RESULTS = {"settings.json", "environment.json"}  # all that a refused run leaves
+UNFINISHED = ".unfinished"  # hidden, but somebody's work
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
@@ -84,7 +86,7 @@ def open_run_folder(
     folder = Path(output_dir)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output-dir {folder}: found a file, expected a folder or nothing.")
-    has_content = folder.is_dir() and not {p.name for p in folder.iterdir()} <= WITHOUT_RESULTS
+    has_content = folder.is_dir() and any(_counts(path.name) for path in folder.iterdir())
     if resume and not has_content:
         raise UserError(f"--output-dir {folder}: found no run there, so nothing can be resumed.")
     if has_content and not (overwrite or resume):
@@ -178,6 +180,11 @@ def read_csv_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file as text by column name."""
     with Path(path).open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def _counts(name: str) -> bool:
+    """Whether a file in a run's folder is part of a result."""
+    return name == UNFINISHED or not (name.startswith(".") or name in WITHOUT_RESULTS)
 
 
 def _dated_folder(parent: Path) -> Path:
