@@ -16,8 +16,8 @@ from data_processing.raster_series import RasterSeries
 from utils.errors import UserError
 from utils.files import read_json, sha256, write_json
 from utils.model import Model
+from utils.prediction import TilePlan
 from utils.run_log import UNFINISHED
-from utils.tiling import TileGrid
 
 __all__ = ["begin", "finished", "job_of"]
 
@@ -28,7 +28,7 @@ SHOWN = 60  # characters of a setting in a message
 Job = Mapping[str, Any]
 
 
-def job_of(series: RasterSeries, model: Model, grid: TileGrid, batch_size: int) -> dict[str, Any]:
+def job_of(series: RasterSeries, model: Model, plan: TilePlan) -> dict[str, Any]:
     """What decides on every pixel of the maps, as it comes back from a JSON file."""
     stamps = {}
     for path in (*series.files, *series.cloud_files):
@@ -42,10 +42,10 @@ def job_of(series: RasterSeries, model: Model, grid: TileGrid, batch_size: int) 
         "cam": model.weights.arguments.get("cam"),
         "precision": model.precision,
         "backend": model.backend,
-        "tile_size": grid.tile_size,
-        "overlap": grid.overlap,
+        "tile_size": plan.grid.tile_size,
+        "overlap": plan.grid.overlap,
         "reading": series.reading,
-        "batch_size": batch_size if model.mixes_batch else "any",
+        "batch_size": plan.batch_size if model.mixes_batch else "any",
     }
     read_back: dict[str, Any] = json.loads(json.dumps(job))
     return read_back

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,9 @@ def map_area(
         CaimError: A tile does not fit into the GPU's memory.
     """
     processes = processes or Processes()
-    batch_size = options.batch_size or model.usual_batch
-    options = replace(options, batch_size=batch_size)
     _check_folder(series, folder)
-    grid = tile_grid(series, model, options.overlap)
-    job = job_of(series, model, grid, batch_size)
+    plan = model.plan(tile_grid(series, model, options.overlap), options.batch_size)
+    job = job_of(series, model, plan)
     asked = {"polygons": options.polygons, "min_area": options.min_area}
     earlier = finished(folder, job, asked) if options.resume else None
     processes.wait_for_all()  # before the first one changes anything there
@@ -133,12 +132,12 @@ def map_area(
     processes.wait_for_all()
     begun = time.perf_counter()
     store = RowStore(unfinished / "rows", series.height, series.width, LAYERS)
-    _store_rows(store, series, model, grid, options, processes)
+    _store_rows(store, series, model, plan, options, processes)
     processes.wait_for_all()
     if not processes.is_first:
         return {}
     seconds = time.perf_counter() - begun
-    summary = _write_results(series, model, grid, options, folder, store, seconds)
+    summary = _write_results(series, model, plan.grid, options, folder, store, seconds)
     write_json(folder / "summary.json", {**summary, "asked": asked, "job": job})
     shutil.rmtree(unfinished, ignore_errors=True)
     say(f"{series.name}: {result_line(summary)}")
@@ -152,21 +151,17 @@ def _store_rows(
     store: RowStore,
     series: RasterSeries,
     model: Model,
-    grid: TileGrid,
+    plan: TilePlan,
     options: MapOptions,
     processes: Processes,
 ) -> None:
     """Compute and store the rows that fall to this process and are not stored yet."""
-    mine = processes.part_of(grid.rows)
-    if not mine:
-        return
-    last_row = grid.rows[-1] == mine[-1]
-    end = series.height if last_row else grid.rows[grid.rows.index(mine[-1]) + 1]
-    gaps = store.gaps(mine[0], end)
+    mine = processes.part_of(list(pairwise((*plan.grid.rows, series.height))))
+    gaps = store.gaps(mine[0][0], mine[-1][1]) if mine else []
     if not gaps:
         return
     runner = model.runner()
-    plan = _planned(runner, series, model, grid, options)
+    plan = _within_memory(runner, series, plan, options.memory)
     note = "" if processes.size == 1 else f", process {processes.rank}"
 
     def put(rows: MapRows) -> None:
@@ -179,22 +174,21 @@ def _store_rows(
     series.close()
 
 
-def _planned(
-    runner: TileRunner, series: RasterSeries, model: Model, grid: TileGrid, options: MapOptions
+def _within_memory(
+    runner: TileRunner, series: RasterSeries, plan: TilePlan, memory: float
 ) -> TilePlan:
-    """How the raster is gone through with the memory given, after a first batch of zeros.
+    """The plan with as much read at a time as memory allows, after a first batch of zeros.
 
     That batch shows what the network takes by itself.
     """
-    batch_size = options.batch_size or model.usual_batch
-    plan = model.plan(grid, batch_size)
+    grid, batch_size = plan.grid, plan.batch_size
     bands, T, side = len(series.spec.bands), len(series.dates), grid.tile_size
     meter = PeakMeter(CPU)
     meter.reset()
     runner.wait(runner.start(torch.zeros(batch_size, T, bands, side, side))[1])
     used = float(meter.peak())
     budget = divide_memory(
-        options.memory, 0.0 if math.isnan(used) else used, grid, batch_size,
+        memory, 0.0 if math.isnan(used) else used, grid, batch_size,
         plan.num_classes, series.bytes_per_pixel, T * bands, series.block_rows,
     )  # fmt: skip
     set_decoded_bytes(budget.cache_bytes)

@@ -38,13 +38,8 @@ class AreaSums:
     def add(self, row: int, moment: NDArray[np.uint8]) -> None:
         """Count rows (h, W) of a change moment that begin at pixel row ``row``."""
         self.pixels += np.bincount(moment.reshape(-1), minlength=VALUES)
-        if self.measured:
+        if self.areas.measured:
             self.ground += self.areas.sums(moment, VALUES, row)
-
-    @property
-    def measured(self) -> bool:
-        """Whether there are areas at all."""
-        return self.areas.known or self.areas.planar
 
     def summary(self, dates: Sequence[datetime.date]) -> dict[str, Any]:
         """``pixels``, ``hectares`` (None where areas are not known) and ``intervals``."""
@@ -57,7 +52,7 @@ class AreaSums:
                 "from": dates[k - 1].isoformat(),
                 "to": dates[k].isoformat(),
                 "pixels": int(self.pixels[k]),
-                "hectares": float(hectares[k]) if self.measured else None,
+                "hectares": float(hectares[k]) if self.areas.measured else None,
                 "share": float(self.pixels[k] / mapped) if mapped else 0.0,
             }
             for k in range(1, self.num_classes)
@@ -74,7 +69,7 @@ class AreaSums:
                 "no_data": float(hectares[NO_DATA]),
                 "changed": float(hectares[changed].sum()),
             }
-            if self.measured
+            if self.areas.measured
             else None,
             "intervals": intervals,
         }
@@ -82,14 +77,13 @@ class AreaSums:
 
 def grid_facts(grid: RasterInfo, areas: PixelAreas) -> dict[str, Any]:
     """Where the maps lie, for a summary."""
-    known = areas.known or areas.planar
     return {
         "height": grid.height,
         "width": grid.width,
         "crs": grid.crs.to_string() if grid.crs is not None else None,
         "transform": list(grid.transform)[:6],
         "pixel_area_m2": {"mean": areas.mean, "min": areas.min, "max": areas.max}
-        if known
+        if areas.measured
         else None,
     }
 

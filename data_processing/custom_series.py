@@ -11,7 +11,7 @@ import glob
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,16 +135,28 @@ def short_names(files: Sequence[Path]) -> dict[Path, str]:
     return {file: file.name if counts[file.name] == 1 else str(file) for file in files}
 
 
-def by_date(files: Sequence[Path], faults: list[str]) -> dict[datetime.date, Path]:
-    """Files by the dates in their names, ascending; what has none, or one twice, is a fault."""
+def by_date(
+    files: Sequence[Path],
+    faults: list[str],
+    otherwise: Callable[[Path, str], datetime.date | None] | None = None,
+    places: str = "in the name",
+) -> dict[datetime.date, Path]:
+    """Files by the dates in their names, ascending; what has none, or one twice, is a fault.
+
+    Args:
+        files: Each once.
+        faults: Gets what has no date, or one twice.
+        otherwise: The date of a file (and what messages call it) whose name has none.
+        places: Where a date is looked for, for messages.
+    """
     dated: dict[datetime.date, Path] = {}
     names = short_names(files)
     for file in files:
         date = date_from_name(file.name)
+        if date is None and otherwise is not None:
+            date = otherwise(file, names[file])
         if date is None:
-            faults.append(
-                f"{names[file]}: found no date in the name, expected one as in 2020-01-15"
-            )
+            faults.append(f"{names[file]}: found no date {places}, expected one as in 2020-01-15")
         else:
             _add(date, file, dated, names, faults)
     return dict(sorted(dated.items()))

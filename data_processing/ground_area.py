@@ -72,6 +72,11 @@ class PixelAreas:
             self._on_plane(transform, crs.axis_info[0].unit_conversion_factor or 1.0)
 
     @property
+    def measured(self) -> bool:
+        """Whether there are areas at all."""
+        return self.known or self.planar
+
+    @property
     def metres_per_pixel(self) -> tuple[float, float] | None:
         """Ground width and height of the pixel in the raster's centre, for scale bars."""
         return self._pixel
@@ -116,7 +121,7 @@ class PixelAreas:
     @cached_property
     def mean(self) -> float | None:
         """Mean area in m² over all pixels; None where there are no areas."""
-        if not (self.known or self.planar):
+        if not self.measured:
             return None
         down = np.zeros(self._nodes.shape[0])
         for start, stop in self._blocks(self.height):
@@ -135,7 +140,7 @@ class PixelAreas:
 
     @cached_property
     def _picked(self) -> Floats | None:
-        if not (self.known or self.planar):
+        if not self.measured:
             return None
         rows, cols = (_positions(0, side - 1, PICKED) for side in (self.height, self.width))
         return self._between(np.round(rows)) @ self._across[np.round(cols).astype(np.intp)].T
@@ -193,7 +198,7 @@ class PixelAreas:
             yield start, min(height, start + step)
 
     def _check(self) -> None:
-        if not (self.known or self.planar):
+        if not self.measured:
             raise UserError(
                 "ground areas: found a raster without a coordinate system, or with pixels that "
                 "lie nowhere on the Earth; expected one that says where it lies. Give it a "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,8 @@ def map_areas(
     """
     areas = area_folders(images)
     if not areas:
-        series = open_raster_series(images, model.bands, model.num_dates, reading)
-        return [map_area(series, model, options, folder, processes)]
+        with closing(open_raster_series(images, model.bands, model.num_dates, reading)) as series:
+            return [map_area(series, model, options, folder, processes)]
     if reading.dates is not None:
         raise UserError(
             f"--dates: found {len(areas)} areas in {images[0]}, expected one; for several areas "

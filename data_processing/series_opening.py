@@ -21,6 +21,7 @@ from rasterio.warp import transform_bounds
 from data_processing.band_order import band_marks, other_colors, other_names, without_alpha
 from data_processing.custom_series import (
     band_numbers,
+    by_date,
     dates_of,
     different,
     find_rasters,
@@ -157,24 +158,15 @@ def _dated(
     """Files by date: given, from the name, or from the file's tags."""
     if given is not None:
         return dates_of(files, given, faults, "--dates")
-    dated: dict[datetime.date, Path] = {}
-    names = short_names(files)
-    for file, name in names.items():
-        date, tag = date_from_name(file.name), None
-        if date is None:
-            tag, date = tagged_date(file) or (None, None)
-        if date is None:
-            faults.append(
-                f"{name}: found no date in the name nor in a tag {', '.join(DATE_TAGS)}, "
-                "expected one as in 2020-01-15"
-            )
-        elif date in dated:
-            faults.append(f"{name}: found the date {date} twice, also in {names[dated[date]]}")
-        else:
-            dated[date] = file
-            if tag is not None:
-                remarks.append(f"{name}: no date in the name, {date} taken from its tag {tag}")
-    return dict(sorted(dated.items()))
+
+    def from_tags(file: Path, name: str) -> datetime.date | None:
+        tag, date = tagged_date(file) or (None, None)
+        if date is not None:
+            remarks.append(f"{name}: no date in the name, {date} taken from its tag {tag}")
+        return date
+
+    places = f"in the name nor in a tag {', '.join(DATE_TAGS)}"
+    return by_date(files, faults, from_tags, places)
 
 
 def _chosen(

@@ -129,7 +129,7 @@ def predict_series(
     grid = tile_grid(series, model, overlap)
     moment = np.empty((series.height, series.width), np.uint8)
     score = np.empty_like(moment)
-    plan = model.plan(grid, batch_size or model.usual_batch)
+    plan = model.plan(grid, batch_size)
     for rows in predict_rows(model.runner(), series, plan, 0, series.height):
         there = slice(rows.row, rows.row + len(rows.moment))
         moment[there], score[there] = rows.moment, rows.score

@@ -26,7 +26,7 @@ from models import (
     is_released_ctma,
 )
 from utils.errors import CheckpointError
-from utils.files import atomic_path, sha256
+from utils.files import atomic_path, is_web_page, sha256
 
 __all__ = [
     "FORMAT",
@@ -98,15 +98,16 @@ class Checkpoint:
         network.load_state_dict(self.state_dict)
         return network.eval()
 
-    def facts(self, path: Path) -> dict[str, Any]:
+    def facts(self, path: Path, checksum: str | None = None) -> dict[str, Any]:
         """What results say of the weights that they were made with.
 
         Args:
             path: The file they were read from.
+            checksum: Its SHA-256, where that is known already.
         """
         return {
             "file": Path(path).name,
-            "sha256": sha256(path),
+            "sha256": checksum or sha256(path),
             "origin": self.origin,
             "network": self.network,
             "arguments": self.arguments,
@@ -257,8 +258,7 @@ def _refuse_what_is_no_torch_file(path: Path) -> None:
         head = stream.read(512)
     if not head:
         raise CheckpointError(f"{path}: the file is empty, expected weights; download it again.")
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script", b"<!--")):
+    if is_web_page(head):
         raise CheckpointError(
             f"{path}: found a web page (HTML), expected weights; the download saved a login or "
             "error page. Open the address in a browser, sign in, and save the file itself."

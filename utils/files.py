@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_path", "read_json", "sha256", "write_json"]
+__all__ = ["atomic_path", "is_web_page", "read_json", "sha256", "write_json"]
 
 
 @contextmanager
@@ -57,6 +57,12 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a UTF-8 JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def is_web_page(head: bytes) -> bool:
+    """Whether a file that begins like this is a web page, as failed downloads leave them."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head", b"<script", b"<!--"))
 
 
 def sha256(path: Path) -> str:

@@ -77,11 +77,6 @@ class Model:
         return gives_moments(self.weights.network)
 
     @property
-    def usual_batch(self) -> int:
-        """Tiles at a time where nobody says how many."""
-        return USUAL_BATCHES[self.weights.network]
-
-    @property
     def mixes_batch(self) -> bool:
         """Whether the map of a tile depends on the tiles that are in its batch."""
         arguments = self.weights.arguments
@@ -91,23 +86,20 @@ class Model:
         """The network for batches of tiles."""
         return TileRunner(self.network, self.device, self.precision, self.mixes_batch)
 
-    def plan(self, grid: TileGrid, batch_size: int, chunk_tiles: int | None = None) -> TilePlan:
-        """How a raster is gone through with this network.
+    def plan(self, grid: TileGrid, batch_size: int | None) -> TilePlan:
+        """How a raster is gone through with this network, a whole row of tiles read at a time.
 
         Args:
             grid: Its tiles.
-            batch_size: Tiles at a time.
-            chunk_tiles: Tiles read at a time, a multiple of the batch size; None = a whole row.
+            batch_size: Tiles at a time; None = as usual for the network.
 
         Raises:
             UserError: Per-window CAM weights have no place for such batches.
         """
+        batch_size = batch_size or USUAL_BATCHES[self.weights.network]
         check_windows(self.weights, self.path, batch_size, self.tile_size)
         whole_row = -(-len(grid.cols) // batch_size) * batch_size
-        return TilePlan(
-            grid, self.num_dates, self.bounds, batch_size, chunk_tiles or whole_row,
-            self.has_moments,
-        )  # fmt: skip
+        return TilePlan(grid, self.num_dates, self.bounds, batch_size, whole_row, self.has_moments)
 
     def export(self, target: Path, overwrite: bool = False) -> None:
         """Write the network as an ONNX file, checked against the network itself.
@@ -139,7 +131,7 @@ class Model:
 
     def facts(self) -> dict[str, Any]:
         """What summaries and tags say of it."""
-        return {**self.weights.facts(self.path), "bands": list(self.bands)}
+        return {**self.weights.facts(self.path, self.checksum), "bands": list(self.bands)}
 
 
 def read_model(
@@ -172,8 +164,8 @@ def read_model(
         UserError: Tile size, device or other arguments do not go with it.
     """
     _check_choices(path, tile_size, precision, compiled, shared_cam, backend)
-    place = choose_device(device)
-    if _is_onnx(path):
+    place, exported = choose_device(device), _is_onnx(path)
+    if exported:
         opened = OnnxNetwork(path, place)
         facts = opened.facts
         weights = Checkpoint(facts.network, facts.arguments, {}, facts.origin, facts.data)
@@ -182,10 +174,10 @@ def read_model(
         weights = share_cam(weights) if shared_cam else weights
     side = tile_size or int(weights.data.get("patch_size", PATCH_SIZES[weights.network]))
     _check_side(side, SIDE_MULTIPLES[weights.network])
-    network: Any = opened if _is_onnx(path) else weights.build()
-    if backend == "onnx" and not _is_onnx(path):
+    network: Any = opened if exported else weights.build()
+    if backend == "onnx" and not exported:
         network = _through_onnx(network, weights, path, side, place)
-    elif not _is_onnx(path):
+    elif not exported:
         network = ready_to_run(network, place, precision, compiled=compiled)
     num_dates = int(weights.arguments.get("num_dates", PAIR))
     scale = weights.data.get("pixel_scale", "auto") if pixel_scale == "checkpoint" else pixel_scale
@@ -193,7 +185,7 @@ def read_model(
         Path(path), sha256(path), weights, cast(Predicts, network),
         bands=_bands(weights, usual_bands.get(num_dates, ())),
         num_dates=num_dates, tile_size=side, pixel_scale=str(scale),
-        device=place, precision=precision, backend="onnx" if _is_onnx(path) else backend,
+        device=place, precision=precision, backend="onnx" if exported else backend,
     )  # fmt: skip
 
 

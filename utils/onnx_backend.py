@@ -21,7 +21,7 @@ from torch import Tensor
 from models import ChangeMaps, check_series
 from utils.checkpoint import Checkpoint
 from utils.errors import CaimError, CheckpointError, UserError
-from utils.files import sha256
+from utils.files import is_web_page, sha256
 from utils.progress import say
 
 __all__ = [
@@ -248,7 +248,7 @@ def _read(path: Path) -> bytes:
             "writes one."
         )
     content = path.read_bytes()
-    if content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html")):
+    if is_web_page(content[:512]):
         raise CheckpointError(
             f"{path}: found a web page (HTML), expected an ONNX file; the download saved a login "
             "or error page. Open the address in a browser, sign in, and save the file itself."
