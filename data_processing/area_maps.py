@@ -26,7 +26,7 @@ from data_processing.change_polygons import BYTES_PER_PIXEL, write_polygons
 from data_processing.change_rasters import BLOCK, write_change_rasters
 from data_processing.ground_area import PixelAreas
 from data_processing.raster_series import RasterSeries
-from data_processing.rasters import read_map, set_decoded_bytes
+from data_processing.rasters.reading import read_map, set_decoded_bytes
 from utils.device import GIB, peak_memory_gib
 from utils.errors import UserError
 from utils.files import sha256, write_json

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from data_processing.area_summary import result_line
 from data_processing.picture_grid import PictureGrid
 from data_processing.raster_series import RasterSeries
-from data_processing.rasters import read_reduced
+from data_processing.rasters.reading import read_reduced
 from utils.codes import NO_DATA
 from utils.quicklook import draw_quicklook, draw_series_gif, visible_series
 from utils.report import write_report

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.ground_area import PixelAreas
-from data_processing.rasters import RasterInfo
+from data_processing.rasters.reading import RasterInfo
 from utils.codes import NO_DATA
 
 __all__ = ["AreaSums", "grid_facts", "result_line", "score_tags"]

@@ -14,7 +14,7 @@ import rasterio
 
 from data_processing.custom_series import RGB
 from data_processing.dataset_spec import DatasetSpec
-from data_processing.rasters import RasterInfo, quiet, reading
+from data_processing.rasters.reading import RasterInfo, quiet, reading
 
 __all__ = ["BandMarks", "band_marks", "other_colors", "other_names", "without_alpha"]
 

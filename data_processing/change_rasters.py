@@ -19,8 +19,8 @@ import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from data_processing.raster_writing import tiled_profile, written_whole
-from data_processing.rasters import RasterInfo, quiet
+from data_processing.rasters.reading import RasterInfo, quiet
+from data_processing.rasters.writing import tiled_profile, written_whole
 from utils.codes import NO_DATA
 from utils.map_colors import moment_colors
 

@@ -21,7 +21,7 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 from rasterio.warp import transform_geom
 
-from data_processing.rasters import RasterInfo
+from data_processing.rasters.reading import RasterInfo
 from utils.errors import DataError
 
 __all__ = ["Footprints", "rasterise_footprints", "read_features"]

@@ -27,7 +27,7 @@ from pyproj.exceptions import ProjError
 from scipy.interpolate import make_interp_spline
 from scipy.ndimage import distance_transform_edt
 
-from data_processing.rasters import RasterInfo
+from data_processing.rasters.reading import RasterInfo
 from utils.errors import UserError
 
 __all__ = ["PixelAreas"]

@@ -27,7 +27,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from data_processing.custom_series import OPAQUE, RGB, grid_faults, whole_date
-from data_processing.rasters import RasterInfo, has_data, quiet, reading
+from data_processing.rasters.reading import RasterInfo, has_data, quiet, reading
 from utils.errors import DataError
 
 __all__ = ["DATE_TAGS", "OpenImage", "tagged_date"]

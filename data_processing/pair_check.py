@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from data_processing.pair_files import PairFiles
 from data_processing.pair_spec import LabelRule
-from data_processing.rasters import RasterInfo, raster_blocks, raster_info, read_window
+from data_processing.rasters.reading import RasterInfo, raster_blocks, raster_info, read_window
 from utils.codes import IGNORE
 from utils.errors import DataError
 from utils.progress import progress, say

@@ -21,7 +21,7 @@ from data_processing.pair_check import TIFF, Pair, PairScale, decode_pair_label,
 from data_processing.pair_files import find_pairs
 from data_processing.pair_spec import LabelRule, PairSpec
 from data_processing.patch_index import PatchOrigin
-from data_processing.rasters import raster_info, read_window
+from data_processing.rasters.reading import raster_info, read_window
 from utils.codes import IGNORE
 from utils.errors import UserError
 from utils.tiling import TileGrid

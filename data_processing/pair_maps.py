@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from data_processing.pair_check import Pair
-from data_processing.png_files import write_png
-from data_processing.raster_writing import write_map
-from data_processing.rasters import read_reduced
+from data_processing.rasters.png_files import write_png
+from data_processing.rasters.reading import read_reduced
+from data_processing.rasters.writing import write_map
 from utils.codes import NO_DATA
 from utils.map_colors import moment_colors, shared_stretch, visible_image
 from utils.metrics import area_scores

@@ -18,7 +18,7 @@ from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 from rasterio.warp import transform
 
-from data_processing.rasters import RasterInfo
+from data_processing.rasters.reading import RasterInfo
 
 __all__ = ["PictureGrid"]
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_processing.dataset_spec import DatasetSpec
-from data_processing.rasters import RasterInfo, raster_blocks, read_window
+from data_processing.rasters.reading import RasterInfo, raster_blocks, read_window
 from data_processing.scene import decode_label
 from utils.codes import IGNORE, NO_DATA
 from utils.errors import DataError

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.dataset_spec import DYNAMIC
-from data_processing.date_choice import DATE_RULES, check_rule, choose_dates
 from data_processing.preparation import Gap, Plan, SceneTask, add_run_flags, prepare
-from data_processing.rasters import RasterInfo
+from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
+from data_processing.rasters.reading import RasterInfo
 from data_processing.raw_dynamic import (
     CLASSES,
     NO_CLASS,

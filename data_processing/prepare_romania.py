@@ -48,7 +48,7 @@ from data_processing.clear_cuts import (
 )
 from data_processing.dataset_spec import DYNAMIC
 from data_processing.preparation import Plan, SceneTask, add_run_flags, prepare
-from data_processing.rasters import RasterInfo
+from data_processing.rasters.reading import RasterInfo
 from data_processing.scene_writer import scene_bytes, write_scene
 from utils.errors import DataError, UserError, run_program
 from utils.settings import program_parser

@@ -24,7 +24,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.dataset_spec import SPACENET7
-from data_processing.date_choice import DATE_RULES, check_rule, choose_dates
 from data_processing.preparation import (
     Gap,
     Plan,
@@ -33,6 +32,7 @@ from data_processing.preparation import (
     is_complete,
     prepare,
 )
+from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
 from data_processing.raw_files import find_files, is_tarball, list_tarball, unpack_tarball
 from data_processing.raw_spacenet7 import (
     FOOTPRINTS,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from data_processing.dataset_spec import DYNAMIC, SPACENET7, DatasetSpec
 from data_processing.open_image import OpenImage
-from data_processing.rasters import RasterInfo
+from data_processing.rasters.reading import RasterInfo
 from data_processing.scene import PixelScale, scale_pixels
 
 __all__ = ["RasterSeries", "SeriesOptions", "Window", "spec_for"]

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.dates import date_from_name
-from data_processing.rasters import RasterInfo, decode_raster
+from data_processing.rasters.dates import date_from_name
+from data_processing.rasters.reading import RasterInfo, decode_raster
 from data_processing.raw_files import RawFile, RawFiles
 from utils.errors import DataError
 

@@ -20,9 +20,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.dates import date_from_name
 from data_processing.footprints import Footprints, rasterise_footprints
-from data_processing.rasters import RasterInfo, decode_raster
+from data_processing.rasters.dates import date_from_name
+from data_processing.rasters.reading import RasterInfo, decode_raster
 from data_processing.raw_files import RawFile, RawFiles
 from utils.errors import DataError
 

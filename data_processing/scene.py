@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from data_processing.dataset_spec import DatasetSpec
-from data_processing.dates import date_from_name
-from data_processing.rasters import RasterInfo, raster_info, read_window
+from data_processing.rasters.dates import date_from_name
+from data_processing.rasters.reading import RasterInfo, raster_info, read_window
 from utils.codes import IGNORE, NO_DATA
 from utils.errors import DataError
 

@@ -9,8 +9,8 @@ import gc
 from pathlib import Path
 
 from data_processing.change_rasters import moment_tags, value_colors
-from data_processing.raster_writing import write_map
-from data_processing.rasters import read_reduced
+from data_processing.rasters.reading import read_reduced
+from data_processing.rasters.writing import write_map
 from data_processing.scene import Scene
 from utils.codes import NO_DATA
 from utils.metrics import area_scores, moment_scores

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.dataset_spec import DatasetSpec
-from data_processing.raster_writing import write_image, write_map
-from data_processing.rasters import RasterInfo
+from data_processing.rasters.reading import RasterInfo
+from data_processing.rasters.writing import write_image, write_map
 from data_processing.transitions import UNKNOWN
 from utils.errors import DataError
 

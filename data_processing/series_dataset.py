@@ -25,7 +25,7 @@ from data_processing.patch_index import (
     read_patch_index,
     require_index,
 )
-from data_processing.rasters import bound_decoded_blocks
+from data_processing.rasters.reading import bound_decoded_blocks
 from data_processing.scene import PixelScale, Scene
 from data_processing.shared_pixels import SharedPixels
 from data_processing.splits import find_scenes, read_scene_list, scene_list_path

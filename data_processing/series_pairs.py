@@ -22,8 +22,8 @@ from data_processing.dataset_spec import SPLITS, spec_by_name
 from data_processing.layout_check import require_sound
 from data_processing.pair_files import FIRST, LAST
 from data_processing.pair_tiling import new_folder
-from data_processing.raster_writing import write_image, write_map
-from data_processing.rasters import read_window
+from data_processing.rasters.reading import read_window
+from data_processing.rasters.writing import write_image, write_map
 from data_processing.scene import Scene
 from data_processing.splits import find_scenes
 from utils.codes import NO_DATA

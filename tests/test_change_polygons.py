@@ -18,7 +18,7 @@ from rasterio.warp import transform_geom
 
 from data_processing.change_polygons import PolygonCounts, write_polygons
 from data_processing.ground_area import PixelAreas
-from data_processing.rasters import RasterInfo
+from data_processing.rasters.reading import RasterInfo
 from utils.errors import UserError
 
 DATES = [datetime.date(2019 + number, 6, 15) for number in range(4)]

@@ -18,7 +18,7 @@ from rasterio.transform import Affine
 
 from data_processing import change_rasters
 from data_processing.change_rasters import BLOCK, write_change_rasters
-from data_processing.rasters import RasterInfo
+from data_processing.rasters.reading import RasterInfo
 
 H, W = 1100, 530
 DATES = [datetime.date(2018, 1, 31), datetime.date(2018, 5, 1), datetime.date(2019, 12, 24)]

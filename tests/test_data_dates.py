@@ -6,7 +6,7 @@ import datetime
 
 import pytest
 
-from data_processing.dates import date_from_name
+from data_processing.rasters.dates import date_from_name
 
 
 @pytest.mark.parametrize(

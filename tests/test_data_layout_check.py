@@ -273,7 +273,7 @@ def test_an_unusual_folder_name_is_remarked_on(tmp_path: Path) -> None:
 def test_sums_do_not_depend_on_how_rasters_are_stored(
     tmp_path: Path, tiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_processing.rasters.BLOCK_VALUES", 5000)
+    monkeypatch.setattr("data_processing.rasters.reading.BLOCK_VALUES", 5000)
     folder = write_spacenet7_scene(tmp_path / "train" / "L15-1", size=(99, 90), tiled=tiled)
     pixels = examine_scene(folder, SPACENET7).pixels
     assert pixels is not None

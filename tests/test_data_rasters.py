@@ -15,8 +15,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from data_processing.raster_writing import write_map
-from data_processing.rasters import (
+from data_processing.rasters.reading import (
     DECODED_MIB,
     _open_rasters,
     _OpenRasters,
@@ -25,6 +24,7 @@ from data_processing.rasters import (
     raster_info,
     read_window,
 )
+from data_processing.rasters.writing import write_map
 from tests.scene_files import write_raster
 from utils.errors import DataError
 from utils.settings import REPOSITORY
@@ -174,7 +174,7 @@ def test_half_of_the_files_that_the_system_allows_are_held_at_most() -> None:
 GROWTH = """
 import sys
 from pathlib import Path
-from data_processing.rasters import bound_decoded_blocks, read_window
+from data_processing.rasters.reading import bound_decoded_blocks, read_window
 
 def resident_mib():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -251,7 +251,7 @@ def test_threads_read_through_files_of_their_own(tmp_path: Path) -> None:
 def test_blocks_cover_every_pixel_once(
     tmp_path: Path, tiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_processing.rasters.BLOCK_VALUES", 2000)
+    monkeypatch.setattr("data_processing.rasters.reading.BLOCK_VALUES", 2000)
     write_raster(tmp_path / "a.tif", np.tile(VALUES, (1, 10, 1)), tiled=tiled)
     covered = np.zeros((400, 30), dtype=int)
     blocks = list(raster_blocks(raster_info(tmp_path / "a.tif")))

@@ -12,7 +12,7 @@ from rasterio.transform import Affine
 from rasterio.warp import transform_geom
 
 from data_processing.footprints import Footprints, rasterise_footprints
-from data_processing.rasters import RasterInfo
+from data_processing.rasters.reading import RasterInfo
 from utils.errors import DataError
 
 PLACE = Affine(4.8, 0, -8_000_000, 0, -4.8, 5_000_000)

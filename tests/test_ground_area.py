@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 
 from data_processing.ground_area import PixelAreas
-from data_processing.rasters import RasterInfo
+from data_processing.rasters.reading import RasterInfo
 from utils.errors import UserError
 
 WGS84 = pyproj.Geod(ellps="WGS84")

@@ -13,7 +13,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 
 from data_processing.picture_grid import PictureGrid
-from data_processing.rasters import RasterInfo, raster_info, read_reduced
+from data_processing.rasters.reading import RasterInfo, raster_info, read_reduced
 from tests.scene_files import write_raster
 
 NORTH_UP = Affine(10.0, 0.0, 500000.0, 0.0, -10.0, 5000000.0)

@@ -18,7 +18,7 @@ from rasterio import Affine
 from data_processing import preparation
 from data_processing.dataset_spec import DYNAMIC
 from data_processing.preparation import Gap, Plan, SceneTask, prepare
-from data_processing.rasters import RasterInfo
+from data_processing.rasters.reading import RasterInfo
 from data_processing.scene_writer import write_scene
 from tests.children import heed_interrupts
 from utils.errors import DataError, UserError

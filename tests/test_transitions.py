@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_processing.date_choice import check_rule, choose_dates
+from data_processing.rasters.date_choice import check_rule, choose_dates
 from data_processing.split_choice import (
     SPLIT_FILES,
     assign_splits,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 
-from data_processing.rasters import quiet
+from data_processing.rasters.reading import quiet
 from utils.files import atomic_path
 
 __all__ = ["write_png"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
-from data_processing.dates import date_from_name
+from data_processing.rasters.dates import date_from_name
 from utils.errors import UserError
 
 __all__ = ["DATE_RULES", "check_rule", "choose_dates"]

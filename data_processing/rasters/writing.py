@@ -19,7 +19,7 @@ import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
-from data_processing.rasters import RasterInfo, quiet
+from data_processing.rasters.reading import RasterInfo, quiet
 from utils.files import atomic_path
 
 __all__ = ["tiled_profile", "write_image", "write_map", "written_whole"]
