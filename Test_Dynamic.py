@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_processing.dataset_spec import DYNAMIC as DATASET
 from data_processing.scene_maps import SceneMapWriter
-from data_processing.series_dataset import cover_split, open_split
+from data_processing.scenes.dataset import cover_split, open_split
+from data_processing.scenes.spec import DYNAMIC as DATASET
 from utils.chosen_weights import load_for_scoring
 from utils.device import choose_device
 from utils.errors import run_program

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_processing.augmentation import FlipRotate
-from data_processing.dataset_spec import SPACENET7 as DATASET
-from data_processing.series_dataset import open_splits
+from data_processing.scenes.augmentation import FlipRotate
+from data_processing.scenes.dataset import open_splits
+from data_processing.scenes.spec import SPACENET7 as DATASET
 from utils.errors import run_program
 from utils.run_settings import run_settings
 from utils.settings import setting

@@ -37,8 +37,8 @@ from matplotlib.ticker import MaxNLocator
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measuring import RESULTS, table, write_results
-from data_processing.dataset_spec import SPLITS, DatasetSpec, spec_by_name
-from data_processing.series_dataset import SeriesDataset, cover_split, open_splits
+from data_processing.scenes.dataset import SeriesDataset, cover_split, open_splits
+from data_processing.scenes.spec import SPLITS, DatasetSpec, spec_by_name
 from models import build_network
 from utils.checkpoint import Checkpoint
 from utils.chosen_weights import load_for_scoring

@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.measuring import RESULTS, in_turns, spread, table, write_results
 from benchmarks.pairs import flop_of_pair
 from benchmarks.throughput import attention_flop_per_patch, flop_per_patch
-from data_processing.dataset_spec import DatasetSpec, spec_by_name
-from data_processing.series_dataset import cover_split
+from data_processing.scenes.dataset import cover_split
+from data_processing.scenes.spec import DatasetSpec, spec_by_name
 from models import CTMA, CAIMNet, ChangeMaps
 from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.device import keep_freed_memory, peak_memory_gib

@@ -39,12 +39,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measuring import RESULTS, spread, table, write_results
-from data_processing.dataset_spec import spec_by_name
-from data_processing.patch_index import PatchOrigin
 from data_processing.rasters.reading import close_rasters
 from data_processing.sample_scene import DATASETS, draw_scene
-from data_processing.scene import Scene
-from data_processing.series_dataset import SeriesDataset
+from data_processing.scenes.dataset import SeriesDataset
+from data_processing.scenes.patch_index import PatchOrigin
+from data_processing.scenes.scene import Scene
+from data_processing.scenes.spec import spec_by_name
 from utils.errors import UserError, run_program
 from utils.files import read_json
 from utils.loading import Batches

@@ -33,7 +33,7 @@ from benchmarks.measuring import (
     table,
     write_results,
 )
-from data_processing.dataset_spec import DYNAMIC
+from data_processing.scenes.spec import DYNAMIC
 from data_processing.series_prediction import load_model
 from utils.device import choose_device
 from utils.errors import run_program

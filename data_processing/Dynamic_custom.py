@@ -25,9 +25,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.dataset_spec import DYNAMIC, Split
-from data_processing.inspection import custom_program
-from data_processing.series_dataset import SeriesDataset, open_split
+from data_processing.scenes.dataset import SeriesDataset, open_split
+from data_processing.scenes.inspection import custom_program
+from data_processing.scenes.spec import DYNAMIC, Split
 from utils.errors import run_program
 
 __all__ = ["dynamic_dataset", "main"]
@@ -39,7 +39,7 @@ def dynamic_dataset(data_root: Path, split: Split, **options: Any) -> SeriesData
     Args:
         data_root: Folder that holds Images_Dynamic/ and the index folders.
         split: train, val or test.
-        **options: As for :func:`data_processing.series_dataset.open_split`.
+        **options: As for :func:`data_processing.scenes.dataset.open_split`.
 
     Raises:
         DataError: When the data is missing or at fault, with all faults.

@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.dataset_spec import SPACENET7
-from data_processing.splits import fsplit_program
+from data_processing.scenes.spec import SPACENET7
+from data_processing.scenes.splits import fsplit_program
 from utils.errors import run_program
 
 __all__ = ["main"]

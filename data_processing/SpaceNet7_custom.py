@@ -25,9 +25,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.dataset_spec import SPACENET7, Split
-from data_processing.inspection import custom_program
-from data_processing.series_dataset import SeriesDataset, open_split
+from data_processing.scenes.dataset import SeriesDataset, open_split
+from data_processing.scenes.inspection import custom_program
+from data_processing.scenes.spec import SPACENET7, Split
 from utils.errors import run_program
 
 __all__ = ["main", "spacenet7_dataset"]
@@ -39,7 +39,7 @@ def spacenet7_dataset(data_root: Path, split: Split, **options: Any) -> SeriesDa
     Args:
         data_root: Folder that holds Images_SpaceNet7/ and the index folders.
         split: train, val or test.
-        **options: As for :func:`data_processing.series_dataset.open_split`.
+        **options: As for :func:`data_processing.scenes.dataset.open_split`.
 
     Raises:
         DataError: When the data is missing or at fault, with all faults.

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import rasterio
 
 from data_processing.custom_series import RGB
-from data_processing.dataset_spec import DatasetSpec
 from data_processing.rasters.reading import RasterInfo, quiet, reading
+from data_processing.scenes.spec import DatasetSpec
 
 __all__ = ["BandMarks", "band_marks", "other_colors", "other_names", "without_alpha"]
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from data_processing.custom_series import by_date, header_of, whole_date
 from data_processing.footprints import rasterise_footprints, read_features
 from data_processing.rasters.reading import RasterInfo, read_window
-from data_processing.scene_writer import same_grid
+from data_processing.scenes.writing import same_grid
 from data_processing.transitions import UNKNOWN, Event, Transitions, change_moment
 from utils.errors import DataError
 

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.dataset_spec import DatasetSpec
 from data_processing.layout_check import PIXEL_TYPES
 from data_processing.rasters.dates import date_from_name
 from data_processing.rasters.reading import RasterInfo, has_data, raster_info, read_window
+from data_processing.scenes.spec import DatasetSpec
 from utils.errors import DataError, UserError
 
 __all__ = [

@@ -21,11 +21,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.dataset_spec import SPLITS, DatasetSpec, Split, spec_by_name
-from data_processing.pixel_check import PixelFindings, read_pixels
 from data_processing.rasters.reading import RasterInfo, raster_info
-from data_processing.scene import SceneFiles, find_scene_files
-from data_processing.splits import REPOSITORY, add_split_flag, chosen_splits, find_scenes
+from data_processing.scenes.pixel_check import PixelFindings, read_pixels
+from data_processing.scenes.scene import SceneFiles, find_scene_files
+from data_processing.scenes.spec import SPLITS, DatasetSpec, Split, spec_by_name
+from data_processing.scenes.splits import REPOSITORY, add_split_flag, chosen_splits, find_scenes
 from utils.errors import DataError, run_program
 from utils.progress import progress, say
 

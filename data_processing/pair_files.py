@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_processing.dataset_spec import SPLITS, Split
 from data_processing.pair_spec import PairSpec
+from data_processing.scenes.spec import SPLITS, Split
 from utils.errors import DataError
 
 __all__ = ["RASTERS", "PairFiles", "find_pairs"]

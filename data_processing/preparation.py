@@ -21,9 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_processing.dataset_spec import SPLITS, DatasetSpec, Split
-from data_processing.patch_index import write_patch_index
-from data_processing.splits import REPOSITORY, write_scene_lists
+from data_processing.scenes.patch_index import write_patch_index
+from data_processing.scenes.spec import SPLITS, DatasetSpec, Split
+from data_processing.scenes.splits import REPOSITORY, write_scene_lists
 from utils.errors import DataError, UserError
 from utils.files import read_json, write_json
 from utils.progress import progress, say

@@ -41,10 +41,10 @@ from data_processing.custom_series import (
     open_series,
     read_image,
 )
-from data_processing.dataset_spec import DYNAMIC, SPACENET7, SPLITS, DatasetSpec, spec_by_name
 from data_processing.preparation import Gap, Plan, SceneTask, add_run_flags, prepare
 from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
-from data_processing.scene_writer import scene_bytes, write_scene
+from data_processing.scenes.spec import DYNAMIC, SPACENET7, SPLITS, DatasetSpec, spec_by_name
+from data_processing.scenes.writing import scene_bytes, write_scene
 from data_processing.transitions import EVENTS, TRANSITIONS
 from utils.errors import DataError, UserError, run_program
 from utils.files import read_json

@@ -16,7 +16,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.dataset_spec import SPLITS
 from data_processing.pair_check import Pair
 from data_processing.pair_dataset import open_pair_split
 from data_processing.pair_spec import LEVIR
@@ -29,6 +28,7 @@ from data_processing.pair_tiling import (
     tiling_flags,
     write_tiles,
 )
+from data_processing.scenes.spec import SPLITS
 from utils.errors import DataError, run_program
 from utils.progress import progress, say
 

@@ -46,10 +46,10 @@ from data_processing.clear_cuts import (
     usable_observations,
     vegetation_index,
 )
-from data_processing.dataset_spec import DYNAMIC
 from data_processing.preparation import Plan, SceneTask, add_run_flags, prepare
 from data_processing.rasters.reading import RasterInfo
-from data_processing.scene_writer import scene_bytes, write_scene
+from data_processing.scenes.spec import DYNAMIC
+from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.errors import DataError, UserError, run_program
 from utils.settings import program_parser
 

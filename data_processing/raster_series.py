@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.dataset_spec import DYNAMIC, SPACENET7, DatasetSpec
 from data_processing.open_image import OpenImage
 from data_processing.rasters.reading import RasterInfo
-from data_processing.scene import PixelScale, scale_pixels
+from data_processing.scenes.scene import PixelScale, scale_pixels
+from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
 
 __all__ = ["RasterSeries", "SeriesOptions", "Window", "spec_for"]
 

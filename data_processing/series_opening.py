@@ -30,12 +30,12 @@ from data_processing.custom_series import (
     short_names,
     unusable,
 )
-from data_processing.dataset_spec import DYNAMIC, SPACENET7, DatasetSpec
 from data_processing.open_image import DATE_TAGS, OpenImage, tagged_date
 from data_processing.raster_series import RasterSeries, SeriesOptions, spec_for
 from data_processing.rasters.date_choice import check_rule, choose_dates
 from data_processing.rasters.dates import UnknownDate, date_from_name
 from data_processing.rasters.reading import RasterInfo
+from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
 from utils.errors import DataError, UserError
 
 __all__ = ["open_raster_series"]

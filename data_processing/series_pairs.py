@@ -18,14 +18,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.dataset_spec import SPLITS, spec_by_name
 from data_processing.layout_check import require_sound
 from data_processing.pair_files import FIRST, LAST
 from data_processing.pair_tiling import new_folder
 from data_processing.rasters.reading import read_window
 from data_processing.rasters.writing import write_image, write_map
-from data_processing.scene import Scene
-from data_processing.splits import find_scenes
+from data_processing.scenes.scene import Scene
+from data_processing.scenes.spec import SPLITS, spec_by_name
+from data_processing.scenes.splits import find_scenes
 from utils.codes import NO_DATA
 from utils.errors import run_program
 from utils.progress import progress, say

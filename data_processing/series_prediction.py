@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from data_processing.area_maps import tile_grid
 from data_processing.change_rasters import date_of_moment
-from data_processing.dataset_spec import DYNAMIC, SPACENET7
 from data_processing.raster_series import SeriesOptions
+from data_processing.scenes.spec import DYNAMIC, SPACENET7
 from data_processing.series_opening import open_raster_series
 from utils.codes import NO_DATA
 from utils.model import Model, read_model

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_processing.dataset_spec import SPLITS, Split
+from data_processing.scenes.spec import SPLITS, Split
 from utils.errors import UserError
 from utils.files import read_json
 

@@ -11,7 +11,7 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 
-from data_processing.dataset_spec import DYNAMIC
+from data_processing.scenes.spec import DYNAMIC
 from models import CAIMNet
 from tests.scene_files import write_raster
 from utils.checkpoint import Checkpoint, save_checkpoint

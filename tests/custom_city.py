@@ -12,7 +12,7 @@ import pytest
 import rasterio
 
 from data_processing import prepare_custom
-from data_processing.dataset_spec import DYNAMIC, DatasetSpec
+from data_processing.scenes.spec import DYNAMIC, DatasetSpec
 from tests.raw_trees import months
 from tests.scene_files import write_raster
 from utils.errors import CaimError

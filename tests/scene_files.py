@@ -17,7 +17,7 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import Affine
 
-from data_processing.dataset_spec import SPLITS, DatasetSpec, spec_by_name
+from data_processing.scenes.spec import SPLITS, DatasetSpec, spec_by_name
 
 __all__ = [
     "DYNAMIC_DATES",
@@ -128,8 +128,8 @@ def write_data_root(
     Returns:
         The data root.
     """
-    from data_processing.patch_index import write_patch_index
-    from data_processing.splits import write_scene_lists
+    from data_processing.scenes.patch_index import write_patch_index
+    from data_processing.scenes.splits import write_scene_lists
 
     spec = spec_by_name(spec_name)
     for split_number, split in enumerate(SPLITS):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import bfloat16
-from data_processing.dataset_spec import DYNAMIC
+from data_processing.scenes.spec import DYNAMIC
 from models import build_network
 from tests.scene_files import write_data_root
 from utils.checkpoint import Checkpoint, save_checkpoint

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from data_processing.dataset_spec import DYNAMIC, SPACENET7
+from data_processing.scenes.spec import DYNAMIC, SPACENET7
 from models import CAIMNet
 from tests.oracle import random_released_state
 from utils.checkpoint import FORMAT, Checkpoint, load_checkpoint, read_state_file, save_checkpoint

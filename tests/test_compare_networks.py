@@ -11,10 +11,10 @@ import torch
 
 from benchmarks.compare_networks import FirstAndLast, main
 from data_processing import series_pairs
-from data_processing.dataset_spec import DYNAMIC
 from data_processing.pair_dataset import PairDataset, open_pair_split, whole
 from data_processing.pair_spec import FOLDER
-from data_processing.series_dataset import cover_split
+from data_processing.scenes.dataset import cover_split
+from data_processing.scenes.spec import DYNAMIC
 from models import CAIMNet
 from tests.scene_files import write_data_root
 from tests.test_ctma import SMALL, small

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from data_processing.augmentation import FlipRotate
+from data_processing.scenes.augmentation import FlipRotate
 
 
 def sample(height: int = 4, width: int = 4) -> dict[str, Any]:

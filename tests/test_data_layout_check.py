@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_processing.dataset_spec import DYNAMIC, SPACENET7
 from data_processing.layout_check import (
     check_data_root,
     check_scene,
     examine_scene,
     require_sound,
 )
+from data_processing.scenes.spec import DYNAMIC, SPACENET7
 from tests.scene_files import (
     DYNAMIC_DATES,
     make_labels,

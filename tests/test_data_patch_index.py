@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from data_processing.dataset_spec import DYNAMIC, SPACENET7
-from data_processing.patch_index import (
+from data_processing.scenes.patch_index import (
     PatchOrigin,
     patch_index_path,
     patch_origins,
     read_patch_index,
     write_patch_index,
 )
-from data_processing.scene import Scene
-from data_processing.splits import find_scenes
+from data_processing.scenes.scene import Scene
+from data_processing.scenes.spec import DYNAMIC, SPACENET7
+from data_processing.scenes.splits import find_scenes
 from tests.scene_files import scene_folder, write_data_root, write_dynamic_scene
 from utils.errors import DataError
 

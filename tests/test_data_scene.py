@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_processing.dataset_spec import DYNAMIC, SPACENET7
-from data_processing.scene import Scene
+from data_processing.scenes.scene import Scene
+from data_processing.scenes.spec import DYNAMIC, SPACENET7
 from tests.scene_files import (
     DYNAMIC_DATES,
     SPACENET7_DATES,

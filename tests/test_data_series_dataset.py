@@ -11,18 +11,18 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from data_processing.augmentation import FlipRotate
-from data_processing.dataset_spec import DYNAMIC, SPACENET7
 from data_processing.Dynamic_custom import dynamic_dataset
-from data_processing.patch_index import PatchOrigin
-from data_processing.scene import Scene
-from data_processing.series_dataset import (
+from data_processing.scenes.augmentation import FlipRotate
+from data_processing.scenes.dataset import (
     SeriesDataset,
     cover_split,
     open_split,
     open_splits,
 )
-from data_processing.shared_pixels import SharedPixels
+from data_processing.scenes.patch_index import PatchOrigin
+from data_processing.scenes.scene import Scene
+from data_processing.scenes.shared_pixels import SharedPixels
+from data_processing.scenes.spec import DYNAMIC, SPACENET7
 from data_processing.SpaceNet7_custom import spacenet7_dataset
 from tests.scene_files import scene_folder, write_data_root, write_dynamic_scene, write_raster
 from utils.errors import DataError, UserError

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_processing.dataset_spec import DYNAMIC, SPACENET7
-from data_processing.splits import find_scenes, read_scene_list, write_scene_lists
+from data_processing.scenes.spec import DYNAMIC, SPACENET7
+from data_processing.scenes.splits import find_scenes, read_scene_list, write_scene_lists
 from tests.scene_files import scene_folder, write_data_root
 from utils.errors import DataError
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
 
-from data_processing.augmentation import FlipRotate
+from data_processing.scenes.augmentation import FlipRotate
 from utils.loading import Batches, to_device
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from data_processing.augmentation import OneOfSeven, _one_of_seven, _shift_of
+from data_processing.scenes.augmentation import OneOfSeven, _one_of_seven, _shift_of
 
 SQUARE = torch.arange(36.0).reshape(6, 6)
 

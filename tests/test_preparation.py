@@ -16,10 +16,10 @@ import pytest
 from rasterio import Affine
 
 from data_processing import preparation
-from data_processing.dataset_spec import DYNAMIC
 from data_processing.preparation import Gap, Plan, SceneTask, prepare
 from data_processing.rasters.reading import RasterInfo
-from data_processing.scene_writer import write_scene
+from data_processing.scenes.spec import DYNAMIC
+from data_processing.scenes.writing import write_scene
 from tests.children import heed_interrupts
 from utils.errors import DataError, UserError
 from utils.files import read_json, write_json

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from data_processing.dataset_spec import DYNAMIC, SPACENET7, DatasetSpec, spec_by_name
 from data_processing.layout_check import check_scene, examine_scene
+from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec, spec_by_name
 from tests.custom_city import (
     DAYS,
     City,
@@ -67,7 +67,7 @@ def test_every_kind_of_label_gives_class_k_for_every_k(
 
 @pytest.mark.parametrize("name", ["dynamic", "spacenet7"])
 def test_a_prepared_scene_can_be_opened_and_trained_on(name: str, tmp_path: Path) -> None:
-    from data_processing.series_dataset import cover_split, open_split
+    from data_processing.scenes.dataset import cover_split, open_split
 
     spec = spec_by_name(name)
     city = City(tmp_path, spec)

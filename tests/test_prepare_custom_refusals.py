@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_processing.dataset_spec import DYNAMIC, SPACENET7
 from data_processing.layout_check import check_data_root
+from data_processing.scenes.spec import DYNAMIC, SPACENET7
 from tests.custom_city import (
     DAYS,
     City,

@@ -13,9 +13,9 @@ import rasterio
 import torch
 
 from data_processing import prepare_dynamic
-from data_processing.dataset_spec import DYNAMIC
 from data_processing.layout_check import check_data_root
-from data_processing.series_dataset import cover_split
+from data_processing.scenes.dataset import cover_split
+from data_processing.scenes.spec import DYNAMIC
 from tests.raw_trees import write_dynamic_area
 from utils.errors import DataError
 from utils.files import read_json

@@ -14,9 +14,9 @@ import pytest
 import rasterio
 
 from data_processing import prepare_spacenet7
-from data_processing.dataset_spec import SPACENET7
 from data_processing.layout_check import check_data_root
-from data_processing.series_dataset import cover_split, open_split
+from data_processing.scenes.dataset import cover_split, open_split
+from data_processing.scenes.spec import SPACENET7
 from models import CAIMNet
 from tests.raw_trees import AOI, SIDE, months, write_footprints, write_spacenet7_month
 from utils.errors import DataError, UserError

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from data_processing.augmentation import FlipRotate
+from data_processing.scenes.augmentation import FlipRotate
 from tests.children import forked, in_child, in_two_ranks
 from tests.easy_patches import EasyPatches, assert_same_weights, run, table, weights
 from tests.test_resume import at_call

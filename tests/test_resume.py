@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from data_processing.augmentation import FlipRotate
+from data_processing.scenes.augmentation import FlipRotate
 from tests.children import forked, in_child
 from tests.easy_patches import assert_same_weights, run, table, weights
 from utils import resume as resume_module

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from data_processing.dataset_spec import DYNAMIC
-from data_processing.series_dataset import cover_split, open_split
+from data_processing.scenes.dataset import cover_split, open_split
+from data_processing.scenes.spec import DYNAMIC
 from models import ChangeMaps
 from tests.scene_files import write_data_root
 from utils.errors import CaimError, UserError

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from data_processing.augmentation import FlipRotate
+from data_processing.scenes.augmentation import FlipRotate
 from models import CAIMNetOutput, area_prob_from_moment
 from tests.easy_patches import (
     ARGUMENTS,

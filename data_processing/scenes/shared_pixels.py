@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from data_processing.scene import Scene
+from data_processing.scenes.scene import Scene
 
 __all__ = ["SharedPixels"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_processing.dataset_spec import SPLITS, DatasetSpec, Split
+from data_processing.scenes.spec import SPLITS, DatasetSpec, Split
 from utils.errors import DataError
 from utils.files import atomic_path
 from utils.progress import say

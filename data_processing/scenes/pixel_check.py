@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_processing.dataset_spec import DatasetSpec
 from data_processing.rasters.reading import RasterInfo, raster_blocks, read_window
-from data_processing.scene import decode_label
+from data_processing.scenes.scene import decode_label
+from data_processing.scenes.spec import DatasetSpec
 from utils.codes import IGNORE, NO_DATA
 from utils.errors import DataError
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.dataset_spec import DatasetSpec
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.writing import write_image, write_map
+from data_processing.scenes.spec import DatasetSpec
 from data_processing.transitions import UNKNOWN
 from utils.errors import DataError
 

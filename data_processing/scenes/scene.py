@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from data_processing.dataset_spec import DatasetSpec
 from data_processing.rasters.dates import date_from_name
 from data_processing.rasters.reading import RasterInfo, raster_info, read_window
+from data_processing.scenes.spec import DatasetSpec
 from utils.codes import IGNORE, NO_DATA
 from utils.errors import DataError
 

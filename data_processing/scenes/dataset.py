@@ -17,18 +17,18 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from data_processing.dataset_spec import DatasetSpec, Split
 from data_processing.layout_check import examine_scene
-from data_processing.patch_index import (
+from data_processing.rasters.reading import bound_decoded_blocks
+from data_processing.scenes.patch_index import (
     PatchOrigin,
     patch_index_path,
     read_patch_index,
     require_index,
 )
-from data_processing.rasters.reading import bound_decoded_blocks
-from data_processing.scene import PixelScale, Scene
-from data_processing.shared_pixels import SharedPixels
-from data_processing.splits import find_scenes, read_scene_list, scene_list_path
+from data_processing.scenes.scene import PixelScale, Scene
+from data_processing.scenes.shared_pixels import SharedPixels
+from data_processing.scenes.spec import DatasetSpec, Split
+from data_processing.scenes.splits import find_scenes, read_scene_list, scene_list_path
 from utils.errors import DataError, UserError
 from utils.progress import progress, say
 from utils.tiling import TileGrid
@@ -51,7 +51,7 @@ class SeriesDataset(Dataset[Sample]):
 
     Windows are read from disk per item, in whichever process asks; no process inherits an open
     file. A cache is in memory once: forked processes see that of their parent, others are handed
-    it as shared memory. See :class:`data_processing.scene.Scene` for scale, no-data and filling.
+    it as shared memory. See :class:`data_processing.scenes.scene.Scene` for scale, no-data and filling.
 
     Args:
         scenes: Scenes in the order that ``origins`` refers to.

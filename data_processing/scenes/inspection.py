@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_processing.dataset_spec import DatasetSpec, Split
 from data_processing.layout_check import Report, SceneReport, check_data_root
-from data_processing.patch_index import patch_index_path, patch_origins, read_patch_index
 from data_processing.rasters.reading import read_window
-from data_processing.scene import Scene, decode_label
-from data_processing.splits import (
+from data_processing.scenes.patch_index import patch_index_path, patch_origins, read_patch_index
+from data_processing.scenes.scene import Scene, decode_label
+from data_processing.scenes.spec import DatasetSpec, Split
+from data_processing.scenes.splits import (
     add_split_flag,
     chosen_splits,
     data_root_parser,

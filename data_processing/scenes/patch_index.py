@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_processing.dataset_spec import SPLITS, DatasetSpec, Split
-from data_processing.scene import Scene
-from data_processing.splits import (
+from data_processing.scenes.scene import Scene
+from data_processing.scenes.spec import SPLITS, DatasetSpec, Split
+from data_processing.scenes.splits import (
     add_split_flag,
     chosen_splits,
     data_root_parser,
