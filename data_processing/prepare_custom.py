@@ -27,13 +27,6 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.custom_labels import (
-    Labels,
-    balance,
-    labels_from_masks,
-    labels_from_polygons,
-    labels_from_raster,
-)
 from data_processing.custom_series import (
     Series,
     band_numbers,
@@ -41,11 +34,18 @@ from data_processing.custom_series import (
     open_series,
     read_image,
 )
+from data_processing.labels.own_labels import (
+    Labels,
+    balance,
+    labels_from_masks,
+    labels_from_polygons,
+    labels_from_raster,
+)
+from data_processing.labels.transitions import EVENTS, TRANSITIONS
 from data_processing.preparation import Gap, Plan, SceneTask, add_run_flags, prepare
 from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, SPLITS, DatasetSpec, spec_by_name
 from data_processing.scenes.writing import scene_bytes, write_scene
-from data_processing.transitions import EVENTS, TRANSITIONS
 from utils.errors import DataError, UserError, run_program
 from utils.files import read_json
 from utils.progress import say

@@ -36,7 +36,7 @@ from rasterio.transform import Affine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.clear_cuts import (
+from data_processing.labels.clear_cuts import (
     Rule,
     clear_pixels,
     cut_observations,
@@ -75,7 +75,7 @@ NOTES = {
     "(European Commission, Joint Research Centre)",
     "licence": "EUPL-1.2; contains modified Copernicus Sentinel data 2017-2020",
     "labels": "DERIVED by a rule on NDVI from more observations than the 6 images "
-    "(data_processing/clear_cuts.py); not observed on the ground",
+    "(data_processing/labels/clear_cuts.py); not observed on the ground",
     "bands": list(DYNAMIC.bands),
     "sentinel2_bands": list(BANDS),
     "pixels": "reflectance · 10000 as stored, 10 m",

@@ -23,6 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from data_processing.labels.transitions import EVENTS, TRANSITIONS, change_moment, without_slivers
 from data_processing.preparation import (
     Gap,
     Plan,
@@ -44,7 +45,6 @@ from data_processing.raw_spacenet7 import (
 from data_processing.scenes.spec import SPACENET7
 from data_processing.scenes.writing import same_grid, scene_bytes, write_scene
 from data_processing.split_choice import assign_splits, read_split_file, split_file_path
-from data_processing.transitions import EVENTS, TRANSITIONS, change_moment, without_slivers
 from utils.errors import UserError, run_program
 from utils.files import sha256
 from utils.progress import say

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.footprints import Footprints, rasterise_footprints
+from data_processing.labels.footprints import Footprints, rasterise_footprints
 from data_processing.rasters.dates import date_from_name
 from data_processing.rasters.reading import RasterInfo, decode_raster
 from data_processing.raw_files import RawFile, RawFiles
@@ -120,7 +120,7 @@ def read_month(files: Mapping[str, Any], source: FootprintSource, all_touched: b
     Args:
         files: ``image``, ``labels`` and ``udm`` (None where there is none), each a RawFile.
         source: Which kind of footprints ``labels`` is.
-        all_touched: See :func:`data_processing.footprints.rasterise_footprints`.
+        all_touched: See :func:`data_processing.labels.footprints.rasterise_footprints`.
 
     Raises:
         DataError: A file is damaged, or the image has other bands or another type.

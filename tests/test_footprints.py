@@ -1,4 +1,4 @@
-"""Footprints of GeoJSON files on the grid of an image (data_processing/footprints.py)."""
+"""Footprints of GeoJSON files on the grid of an image (data_processing/labels/footprints.py)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 from rasterio.warp import transform_geom
 
-from data_processing.footprints import Footprints, rasterise_footprints
+from data_processing.labels.footprints import Footprints, rasterise_footprints
 from data_processing.rasters.reading import RasterInfo
 from utils.errors import DataError
 

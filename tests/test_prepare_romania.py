@@ -20,7 +20,7 @@ from rasterio.crs import CRS
 from scipy.io import netcdf_file
 
 from data_processing import prepare_romania
-from data_processing.clear_cuts import (
+from data_processing.labels.clear_cuts import (
     NEVER,
     Rule,
     cut_observations,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from data_processing.labels.transitions import EVENTS, TRANSITIONS, change_moment, without_slivers
 from data_processing.rasters.date_choice import check_rule, choose_dates
 from data_processing.split_choice import (
     SPLIT_FILES,
@@ -18,7 +19,6 @@ from data_processing.split_choice import (
     read_split_file,
     split_file_path,
 )
-from data_processing.transitions import EVENTS, TRANSITIONS, change_moment, without_slivers
 from utils.errors import UserError
 
 

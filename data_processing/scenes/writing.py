@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_processing.labels.transitions import UNKNOWN
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.writing import write_image, write_map
 from data_processing.scenes.spec import DatasetSpec
-from data_processing.transitions import UNKNOWN
 from utils.errors import DataError
 
 __all__ = ["VALID_FILE", "same_grid", "scene_bytes", "write_scene"]

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.custom_series import by_date, header_of, whole_date
-from data_processing.footprints import rasterise_footprints, read_features
+from data_processing.labels.footprints import rasterise_footprints, read_features
+from data_processing.labels.transitions import UNKNOWN, Event, Transitions, change_moment
 from data_processing.rasters.reading import RasterInfo, read_window
 from data_processing.scenes.writing import same_grid
-from data_processing.transitions import UNKNOWN, Event, Transitions, change_moment
 from utils.errors import DataError
 
 __all__ = ["Labels", "balance", "labels_from_masks", "labels_from_polygons", "labels_from_raster"]
@@ -98,7 +98,7 @@ def labels_from_masks(
         files: With dates in their names; those of other dates are left out.
         dates: Of the series.
         grid: Of its images.
-        event, transitions: See :func:`data_processing.transitions.change_moment`.
+        event, transitions: See :func:`data_processing.labels.transitions.change_moment`.
 
     Raises:
         DataError: With all masks that are missing, lie on another grid or are not binary.
@@ -155,7 +155,7 @@ def labels_from_polygons(
         grid: Of its images; needs a coordinate system.
         date_field: The property that holds the date.
         event: "last" or "first".
-        all_touched: See :func:`data_processing.footprints.rasterise_footprints`.
+        all_touched: See :func:`data_processing.labels.footprints.rasterise_footprints`.
 
     Raises:
         DataError: It is no GeoJSON, cannot be placed, or some features have no readable date.
