@@ -42,8 +42,8 @@ from data_processing.labels.own_labels import (
     labels_from_raster,
 )
 from data_processing.labels.transitions import EVENTS, TRANSITIONS
-from data_processing.preparation import Gap, Plan, SceneTask, add_run_flags, prepare
 from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
+from data_processing.raw.preparation import Gap, Plan, SceneTask, add_run_flags, prepare
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, SPLITS, DatasetSpec, spec_by_name
 from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.errors import DataError, UserError, run_program

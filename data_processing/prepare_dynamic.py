@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.labels.transitions import EVENTS, UNKNOWN, change_moment
-from data_processing.preparation import Gap, Plan, SceneTask, add_run_flags, prepare
 from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
 from data_processing.rasters.reading import RasterInfo
-from data_processing.raw_dynamic import (
+from data_processing.raw.archives import find_files
+from data_processing.raw.dynamic import (
     CLASSES,
     NO_CLASS,
     SNOW,
@@ -37,10 +37,10 @@ from data_processing.raw_dynamic import (
     read_classes,
     read_image,
 )
-from data_processing.raw_files import find_files
+from data_processing.raw.preparation import Gap, Plan, SceneTask, add_run_flags, prepare
+from data_processing.raw.split_choice import assign_splits, read_split_file, split_file_path
 from data_processing.scenes.spec import DYNAMIC
 from data_processing.scenes.writing import same_grid, scene_bytes, write_scene
-from data_processing.split_choice import assign_splits, read_split_file, split_file_path
 from utils.errors import run_program
 from utils.files import sha256
 from utils.progress import say

@@ -46,8 +46,8 @@ from data_processing.labels.clear_cuts import (
     usable_observations,
     vegetation_index,
 )
-from data_processing.preparation import Plan, SceneTask, add_run_flags, prepare
 from data_processing.rasters.reading import RasterInfo
+from data_processing.raw.preparation import Plan, SceneTask, add_run_flags, prepare
 from data_processing.scenes.spec import DYNAMIC
 from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.errors import DataError, UserError, run_program

@@ -24,7 +24,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.labels.transitions import EVENTS, TRANSITIONS, change_moment, without_slivers
-from data_processing.preparation import (
+from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
+from data_processing.raw.archives import find_files, is_tarball, list_tarball, unpack_tarball
+from data_processing.raw.preparation import (
     Gap,
     Plan,
     SceneTask,
@@ -32,9 +34,7 @@ from data_processing.preparation import (
     is_complete,
     prepare,
 )
-from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
-from data_processing.raw_files import find_files, is_tarball, list_tarball, unpack_tarball
-from data_processing.raw_spacenet7 import (
+from data_processing.raw.spacenet7 import (
     FOOTPRINTS,
     Area,
     SeenMonth,
@@ -42,9 +42,9 @@ from data_processing.raw_spacenet7 import (
     is_wanted,
     read_month,
 )
+from data_processing.raw.split_choice import assign_splits, read_split_file, split_file_path
 from data_processing.scenes.spec import SPACENET7
 from data_processing.scenes.writing import same_grid, scene_bytes, write_scene
-from data_processing.split_choice import assign_splits, read_split_file, split_file_path
 from utils.errors import UserError, run_program
 from utils.files import sha256
 from utils.progress import say

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from rasterio import Affine
 
-from data_processing import preparation
-from data_processing.preparation import Gap, Plan, SceneTask, prepare
 from data_processing.rasters.reading import RasterInfo
+from data_processing.raw import preparation
+from data_processing.raw.preparation import Gap, Plan, SceneTask, prepare
 from data_processing.scenes.spec import DYNAMIC
 from data_processing.scenes.writing import write_scene
 from tests.children import heed_interrupts
@@ -187,7 +187,7 @@ SLOW = """
 import sys, time
 from pathlib import Path
 from tests import test_preparation as t
-from data_processing.preparation import prepare
+from data_processing.raw.preparation import prepare
 
 def slow(task, folder):
     facts = t.write(task, folder)

@@ -266,7 +266,7 @@ def test_a_tarball_that_is_damaged_or_dangerous_is_refused(tmp_path: Path, fault
 
 
 def test_the_shipped_split_has_the_sizes_it_names() -> None:
-    from data_processing.split_choice import assign_splits, read_split_file, split_file_path
+    from data_processing.raw.split_choice import assign_splits, read_split_file, split_file_path
 
     content = read_split_file(split_file_path("spacenet7_48_6_6"))
     areas = [area for listed in content["assigned"].values() for area in listed]

@@ -13,7 +13,7 @@ import pytest
 
 from data_processing.labels.transitions import EVENTS, TRANSITIONS, change_moment, without_slivers
 from data_processing.rasters.date_choice import check_rule, choose_dates
-from data_processing.split_choice import (
+from data_processing.raw.split_choice import (
     SPLIT_FILES,
     assign_splits,
     read_split_file,

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from data_processing.labels.footprints import Footprints, rasterise_footprints
 from data_processing.rasters.dates import date_from_name
 from data_processing.rasters.reading import RasterInfo, decode_raster
-from data_processing.raw_files import RawFile, RawFiles
+from data_processing.raw.archives import RawFile, RawFiles
 from utils.errors import DataError
 
 __all__ = [

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from data_processing.rasters.dates import date_from_name
 from data_processing.rasters.reading import RasterInfo, decode_raster
-from data_processing.raw_files import RawFile, RawFiles
+from data_processing.raw.archives import RawFile, RawFiles
 from utils.errors import DataError
 
 __all__ = ["CLASSES", "NO_CLASS", "SNOW", "Area", "find_areas", "read_classes", "read_image"]
