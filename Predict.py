@@ -16,7 +16,7 @@ from typing import Literal
 
 from data_processing.area_maps import MapOptions
 from data_processing.many_areas import map_areas
-from data_processing.raster_series import SeriesOptions
+from data_processing.own_series.series import SeriesOptions
 from data_processing.series_prediction import load_model
 from utils.errors import UserError, run_program
 from utils.interruption import resumable

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data_processing.raster_series import RasterSeries
+from data_processing.own_series.series import RasterSeries
 from utils.errors import UserError
 from utils.files import read_json, sha256, write_json
 from utils.model import Model

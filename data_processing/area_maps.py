@@ -25,7 +25,7 @@ from data_processing.area_summary import AreaSums, grid_facts, result_line, scor
 from data_processing.change_polygons import BYTES_PER_PIXEL, write_polygons
 from data_processing.change_rasters import BLOCK, write_change_rasters
 from data_processing.ground_area import PixelAreas
-from data_processing.raster_series import RasterSeries
+from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.reading import read_map, set_decoded_bytes
 from utils.device import GIB, peak_memory_gib
 from utils.errors import UserError

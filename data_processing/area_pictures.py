@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.area_summary import result_line
+from data_processing.own_series.series import RasterSeries
 from data_processing.picture_grid import PictureGrid
-from data_processing.raster_series import RasterSeries
 from data_processing.rasters.reading import read_reduced
 from utils.codes import NO_DATA
 from utils.quicklook import draw_quicklook, draw_series_gif, visible_series

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from data_processing.area_maps import MapOptions, map_area
-from data_processing.custom_series import SUFFIXES
-from data_processing.raster_series import SeriesOptions
-from data_processing.series_opening import open_raster_series
+from data_processing.own_series.finding import SUFFIXES
+from data_processing.own_series.opening import open_raster_series
+from data_processing.own_series.series import SeriesOptions
 from utils.errors import CaimError, DataError, UserError
 from utils.model import Model
 from utils.processes import Processes

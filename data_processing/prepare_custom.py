@@ -27,13 +27,6 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.custom_series import (
-    Series,
-    band_numbers,
-    find_rasters,
-    open_series,
-    read_image,
-)
 from data_processing.labels.own_labels import (
     Labels,
     balance,
@@ -42,6 +35,13 @@ from data_processing.labels.own_labels import (
     labels_from_raster,
 )
 from data_processing.labels.transitions import EVENTS, TRANSITIONS
+from data_processing.own_series.finding import (
+    Series,
+    band_numbers,
+    find_rasters,
+    open_series,
+    read_image,
+)
 from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
 from data_processing.raw.preparation import Gap, Plan, SceneTask, add_run_flags, prepare
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, SPLITS, DatasetSpec, spec_by_name

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from data_processing.area_maps import tile_grid
 from data_processing.change_rasters import date_of_moment
-from data_processing.raster_series import SeriesOptions
+from data_processing.own_series.opening import open_raster_series
+from data_processing.own_series.series import SeriesOptions
 from data_processing.scenes.spec import DYNAMIC, SPACENET7
-from data_processing.series_opening import open_raster_series
 from utils.codes import NO_DATA
 from utils.model import Model, read_model
 from utils.precision import Precision
@@ -113,7 +113,7 @@ def predict_series(
         model: From :func:`load_model`.
         overlap: Least overlap of tiles in pixels; None = a quarter of a tile.
         batch_size: Tiles at a time; None = as usual for the network.
-        **options: Fields of ``data_processing.raster_series.SeriesOptions``: dates, choose_dates,
+        **options: Fields of ``data_processing.own_series.series.SeriesOptions``: dates, choose_dates,
             bands, align, clouds, min_valid_dates.
 
     Returns:

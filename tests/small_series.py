@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
-from data_processing.raster_series import RasterSeries, SeriesOptions
-from data_processing.series_opening import open_raster_series
+from data_processing.own_series.opening import open_raster_series
+from data_processing.own_series.series import RasterSeries, SeriesOptions
 from tests.scene_files import write_raster
 from utils.errors import CaimError
 

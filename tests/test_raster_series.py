@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from data_processing.raster_series import spec_for
+from data_processing.own_series.series import spec_for
 from tests.scene_files import write_raster
 from tests.small_series import BGRN, RGBA, change_header, noise, open_them, refusal, write_series
 from utils.errors import DataError

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.custom_series import by_date, header_of, whole_date
 from data_processing.labels.footprints import rasterise_footprints, read_features
 from data_processing.labels.transitions import UNKNOWN, Event, Transitions, change_moment
+from data_processing.own_series.finding import by_date, header_of, whole_date
 from data_processing.rasters.reading import RasterInfo, read_window
 from data_processing.scenes.writing import same_grid
 from utils.errors import DataError

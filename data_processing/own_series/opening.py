@@ -18,8 +18,8 @@ from rasterio.errors import RasterioError
 from rasterio.transform import array_bounds
 from rasterio.warp import transform_bounds
 
-from data_processing.band_order import band_marks, other_colors, other_names, without_alpha
-from data_processing.custom_series import (
+from data_processing.own_series.bands import band_marks, other_colors, other_names, without_alpha
+from data_processing.own_series.finding import (
     band_numbers,
     by_date,
     dates_of,
@@ -30,8 +30,8 @@ from data_processing.custom_series import (
     short_names,
     unusable,
 )
-from data_processing.open_image import DATE_TAGS, OpenImage, tagged_date
-from data_processing.raster_series import RasterSeries, SeriesOptions, spec_for
+from data_processing.own_series.image import DATE_TAGS, OpenImage, tagged_date
+from data_processing.own_series.series import RasterSeries, SeriesOptions, spec_for
 from data_processing.rasters.date_choice import check_rule, choose_dates
 from data_processing.rasters.dates import UnknownDate, date_from_name
 from data_processing.rasters.reading import RasterInfo

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.open_image import OpenImage
+from data_processing.own_series.image import OpenImage
 from data_processing.rasters.reading import RasterInfo
 from data_processing.scenes.scene import PixelScale, scale_pixels
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import rasterio
 
-from data_processing.custom_series import RGB
+from data_processing.own_series.finding import RGB
 from data_processing.rasters.reading import RasterInfo, quiet, reading
 from data_processing.scenes.spec import DatasetSpec
 

@@ -26,7 +26,7 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from data_processing.custom_series import OPAQUE, RGB, grid_faults, whole_date
+from data_processing.own_series.finding import OPAQUE, RGB, grid_faults, whole_date
 from data_processing.rasters.reading import RasterInfo, has_data, quiet, reading
 from utils.errors import DataError
 
