@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from data_processing.pair_dataset import PairDataset, open_pair_split, padded_size, tiles, whole
 from data_processing.pair_maps import PairMapWriter
-from data_processing.pair_spec import PairSpec, pair_spec_by_name
+from data_processing.pairs.dataset import PairDataset, open_pair_split, padded_size, tiles, whole
+from data_processing.pairs.spec import PairSpec, pair_spec_by_name
 from data_processing.rasters.reading import bound_decoded_blocks
 from utils.authors_commands import authors_form
 from utils.device import choose_device

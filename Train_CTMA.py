@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from data_processing.pair_dataset import PairDataset, open_pair_split, training_windows
-from data_processing.pair_spec import LabelRule, PairSpec, pair_spec_by_name
+from data_processing.pairs.dataset import PairDataset, open_pair_split, training_windows
+from data_processing.pairs.spec import LabelRule, PairSpec, pair_spec_by_name
 from data_processing.scenes.augmentation import OneOfSeven
 from utils.authors_commands import authors_form
 from utils.backbone import backbone_from

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_processing.pair_check import Pair
+from data_processing.pairs.check import Pair
 from data_processing.rasters.png_files import write_png
 from data_processing.rasters.reading import read_reduced
 from data_processing.rasters.writing import write_map

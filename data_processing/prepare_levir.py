@@ -16,10 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.pair_check import Pair
-from data_processing.pair_dataset import open_pair_split
-from data_processing.pair_spec import LEVIR
-from data_processing.pair_tiling import (
+from data_processing.pairs.check import Pair
+from data_processing.pairs.dataset import open_pair_split
+from data_processing.pairs.spec import LEVIR
+from data_processing.pairs.tiling import (
     PARTS,
     TILE,
     Tile,

@@ -27,10 +27,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.pair_check import Pair, open_pairs
-from data_processing.pair_files import PairFiles
-from data_processing.pair_spec import WHU
-from data_processing.pair_tiling import (
+from data_processing.pairs.check import Pair, open_pairs
+from data_processing.pairs.files import PairFiles
+from data_processing.pairs.spec import WHU
+from data_processing.pairs.tiling import (
     PARTS,
     TILE,
     Tile,

@@ -19,8 +19,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.layout_check import require_sound
-from data_processing.pair_files import FIRST, LAST
-from data_processing.pair_tiling import new_folder
+from data_processing.pairs.files import FIRST, LAST
+from data_processing.pairs.tiling import new_folder
 from data_processing.rasters.reading import read_window
 from data_processing.rasters.writing import write_image, write_map
 from data_processing.scenes.scene import Scene

@@ -8,7 +8,7 @@ import pytest
 
 import Test_CTMA
 import Train_CTMA
-from data_processing.pair_spec import pair_spec_by_name
+from data_processing.pairs.spec import pair_spec_by_name
 from utils.authors_commands import authors_form
 from utils.errors import UserError
 from utils.settings import REPOSITORY, override

@@ -11,8 +11,8 @@ import torch
 
 from benchmarks.compare_networks import FirstAndLast, main
 from data_processing import series_pairs
-from data_processing.pair_dataset import PairDataset, open_pair_split, whole
-from data_processing.pair_spec import FOLDER
+from data_processing.pairs.dataset import PairDataset, open_pair_split, whole
+from data_processing.pairs.spec import FOLDER
 from data_processing.scenes.dataset import cover_split
 from data_processing.scenes.spec import DYNAMIC
 from models import CAIMNet

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from data_processing.pair_check import Pair, decode_pair_label
-from data_processing.pair_dataset import PairDataset, open_pair_split, tiles, whole
-from data_processing.pair_files import find_pairs
-from data_processing.pair_spec import (
+from data_processing.pairs.check import Pair, decode_pair_label
+from data_processing.pairs.dataset import PairDataset, open_pair_split, tiles, whole
+from data_processing.pairs.files import find_pairs
+from data_processing.pairs.spec import (
     FOLDER,
     LEVIR,
     PAIR_NAMES,

@@ -11,8 +11,8 @@ import torch
 from matplotlib.text import Text
 from torch import Tensor, nn
 
-from data_processing.pair_dataset import PairDataset, open_pair_split, tiles, whole
-from data_processing.pair_spec import FOLDER
+from data_processing.pairs.dataset import PairDataset, open_pair_split, tiles, whole
+from data_processing.pairs.spec import FOLDER
 from models import ChangeMaps, CTMAOutput
 from tests.pair_files import change_label, write_pair, write_picture
 from utils.codes import IGNORE, NO_DATA

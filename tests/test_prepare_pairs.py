@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from data_processing import prepare_levir, prepare_whu
-from data_processing.pair_dataset import open_pair_split
-from data_processing.pair_spec import LEVIR, WHU
-from data_processing.pair_tiling import tile_origins
+from data_processing.pairs.dataset import open_pair_split
+from data_processing.pairs.spec import LEVIR, WHU
+from data_processing.pairs.tiling import tile_origins
 from data_processing.prepare_whu import column_tiles, random_tiles
 from tests.pair_files import change_label, pair_images, write_pair
 from tests.scene_files import write_raster

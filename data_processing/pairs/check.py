@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from data_processing.pair_files import PairFiles
-from data_processing.pair_spec import LabelRule
+from data_processing.pairs.files import PairFiles
+from data_processing.pairs.spec import LabelRule
 from data_processing.rasters.reading import RasterInfo, raster_blocks, raster_info, read_window
 from utils.codes import IGNORE
 from utils.errors import DataError

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from data_processing.pair_files import FIRST, LAST
+from data_processing.pairs.files import FIRST, LAST
 from data_processing.rasters.png_files import write_png
 from data_processing.rasters.reading import raster_info, read_window
 from utils.errors import UserError

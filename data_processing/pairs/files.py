@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_processing.pair_spec import PairSpec
+from data_processing.pairs.spec import PairSpec
 from data_processing.scenes.spec import SPLITS, Split
 from utils.errors import DataError
 

@@ -1,0 +1,1 @@
+"""Image pairs A, B, label, for CTMA."""
