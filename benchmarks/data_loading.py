@@ -40,7 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measuring import RESULTS, spread, table, write_results
 from data_processing.rasters.reading import close_rasters
-from data_processing.sample_scene import DATASETS, draw_scene
+from data_processing.sample.scene import DATASETS, draw_scene
 from data_processing.scenes.dataset import SeriesDataset
 from data_processing.scenes.patch_index import PatchOrigin
 from data_processing.scenes.scene import Scene

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.sample_scene import (
+from data_processing.sample.scene import (
     DATASETS,
     SPLITS,
     SampleKind,

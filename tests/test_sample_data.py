@@ -11,8 +11,8 @@ import pytest
 import rasterio
 
 from data_processing import sample_data
-from data_processing.sample_events import moment_label
-from data_processing.sample_scene import DATASETS, draw_scene, scene_name
+from data_processing.sample.events import moment_label
+from data_processing.sample.scene import DATASETS, draw_scene, scene_name
 from utils.errors import UserError
 from utils.files import read_json, write_json
 

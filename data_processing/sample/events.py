@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from data_processing.sample_covers import BUILT, FOREST, Climate, Cover, CropCalendar
-from data_processing.sample_fields import (
+from data_processing.sample.covers import BUILT, FOREST, Climate, Cover, CropCalendar
+from data_processing.sample.fields import (
     grown_blob,
     random_quadrilateral,
     rotated_grid,
     winding_line,
 )
-from data_processing.sample_landscape import (
+from data_processing.sample.landscape import (
     BIOMES,
     Landscape,
     Surface,

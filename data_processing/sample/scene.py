@@ -15,10 +15,10 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.transform import Affine, from_origin
 
-from data_processing.sample_events import draw_history, moment_label
-from data_processing.sample_fields import fractal_noise, rotated_grid, smooth_noise
-from data_processing.sample_landscape import Landscape, draw_landscape
-from data_processing.sample_sensor import (
+from data_processing.sample.events import draw_history, moment_label
+from data_processing.sample.fields import fractal_noise, rotated_grid, smooth_noise
+from data_processing.sample.landscape import Landscape, draw_landscape
+from data_processing.sample.sensor import (
     Sensor,
     Weather,
     draw_weather,

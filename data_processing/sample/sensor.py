@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from data_processing.sample_covers import (
+from data_processing.sample.covers import (
     BUILT,
     TEXTURE,
     Cover,
     day_of_year,
 )
-from data_processing.sample_events import History, base_reflectance
-from data_processing.sample_fields import fractal_noise, smooth_noise, smooth_step
-from data_processing.sample_landscape import Landscape
+from data_processing.sample.events import History, base_reflectance
+from data_processing.sample.fields import fractal_noise, smooth_noise, smooth_step
+from data_processing.sample.landscape import Landscape
 
 __all__ = ["Sensor", "Weather", "draw_weather", "ground_reflectance", "record", "to_basemap"]
 

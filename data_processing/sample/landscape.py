@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.sample_covers import FOREST, ROOFS, Climate, Cover, CropCalendar
-from data_processing.sample_fields import (
+from data_processing.sample.covers import FOREST, ROOFS, Climate, Cover, CropCalendar
+from data_processing.sample.fields import (
     cell_ids,
     fractal_noise,
     rotated_grid,

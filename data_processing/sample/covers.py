@@ -13,7 +13,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.sample_fields import smooth_step
+from data_processing.sample.fields import smooth_step
 
 __all__ = ["BUILT", "FOREST", "ROOFS", "TEXTURE", "Climate", "Cover", "CropCalendar"]
 
