@@ -113,8 +113,8 @@ def predict_series(
         model: From :func:`load_model`.
         overlap: Least overlap of tiles in pixels; None = a quarter of a tile.
         batch_size: Tiles at a time; None = as usual for the network.
-        **options: Fields of ``data_processing.own_series.series.SeriesOptions``: dates, choose_dates,
-            bands, align, clouds, min_valid_dates.
+        **options: Fields of ``data_processing.own_series.series.SeriesOptions``: dates,
+            choose_dates, bands, align, clouds, min_valid_dates.
 
     Returns:
         The same maps, byte for byte, as Predict.py writes.
