@@ -15,7 +15,7 @@ from typing import Literal
 from data_processing.scene_maps import SceneMapWriter
 from data_processing.scenes.dataset import cover_split, open_split
 from data_processing.scenes.spec import DYNAMIC as DATASET
-from utils.chosen_weights import load_for_scoring
+from models.weights.choosing import load_for_scoring
 from utils.device import choose_device
 from utils.errors import run_program
 from utils.execution import ready_to_run

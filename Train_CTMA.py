@@ -18,8 +18,8 @@ from typing import Literal
 from data_processing.pairs.dataset import PairDataset, open_pair_split, training_windows
 from data_processing.pairs.spec import LabelRule, PairSpec, pair_spec_by_name
 from data_processing.scenes.augmentation import OneOfSeven
+from models.weights.backbone import backbone_from
 from utils.authors_commands import authors_form
-from utils.backbone import backbone_from
 from utils.errors import run_program
 from utils.pair_task import PairTask
 from utils.run_settings import run_settings

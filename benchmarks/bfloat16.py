@@ -40,8 +40,8 @@ from benchmarks.measuring import RESULTS, table, write_results
 from data_processing.scenes.dataset import SeriesDataset, cover_split, open_splits
 from data_processing.scenes.spec import SPLITS, DatasetSpec, spec_by_name
 from models import build_network
-from utils.checkpoint import Checkpoint
-from utils.chosen_weights import load_for_scoring
+from models.weights.checkpoint import Checkpoint
+from models.weights.choosing import load_for_scoring
 from utils.codes import NO_DATA
 from utils.device import bfloat16_unit, choose_device, seed_everything
 from utils.errors import UserError, run_program

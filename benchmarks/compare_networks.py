@@ -33,7 +33,7 @@ from benchmarks.throughput import attention_flop_per_patch, flop_per_patch
 from data_processing.scenes.dataset import cover_split
 from data_processing.scenes.spec import DatasetSpec, spec_by_name
 from models import CTMA, CAIMNet, ChangeMaps
-from utils.checkpoint import Checkpoint, load_checkpoint
+from models.weights.checkpoint import Checkpoint, load_checkpoint
 from utils.device import keep_freed_memory, peak_memory_gib
 from utils.errors import UserError, run_program
 from utils.files import sha256

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.measuring import RESULTS, run_program_measured, spread, table, write_results
 from data_processing.scenes.spec import DYNAMIC
 from models import build_network
-from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.device import choose_device, keep_freed_memory
 from utils.errors import run_program
 from utils.files import read_json

@@ -14,9 +14,9 @@ from torch import nn
 from models.caim_net import CAIMNet, CAIMNetOutput, caim_area_prob_bounds
 from models.change_maps import ChangeMaps, area_prob_from_moment, moment_label_from_prob
 from models.ctma import CTMA, CTMAOutput
-from models.ctma_released import from_released_ctma, is_released_ctma
 from models.input_checks import check_pair, check_series
-from models.released_format import (
+from models.resnet34 import load_backbone
+from models.weights.released_caim import (
     RELEASED_KEYS,
     CamSpread,
     Released,
@@ -24,7 +24,7 @@ from models.released_format import (
     is_released,
     share_cam_weights,
 )
-from models.resnet34 import load_backbone
+from models.weights.released_ctma import from_released_ctma, is_released_ctma
 
 __all__ = [
     "CTMA",

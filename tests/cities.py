@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from data_processing.scenes.spec import DYNAMIC
 from models import CAIMNet
+from models.weights.checkpoint import Checkpoint, save_checkpoint
 from tests.scene_files import write_raster
-from utils.checkpoint import Checkpoint, save_checkpoint
 
 __all__ = ["DATES", "TILE", "Outcome", "summary_of", "values", "write_city", "write_weights"]
 

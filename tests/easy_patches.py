@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from models import CAIMNet
-from utils.checkpoint import Checkpoint, load_checkpoint
+from models.weights.checkpoint import Checkpoint, load_checkpoint
 from utils.loading import Batches
 from utils.plan import TrainingPlan
 from utils.ranks import Ranks

@@ -10,8 +10,8 @@ import pytest
 from benchmarks import bfloat16
 from data_processing.scenes.spec import DYNAMIC
 from models import build_network
+from models.weights.checkpoint import Checkpoint, save_checkpoint
 from tests.scene_files import write_data_root
-from utils.checkpoint import Checkpoint, save_checkpoint
 from utils.errors import UserError
 from utils.files import read_json
 

@@ -13,9 +13,15 @@ import torch
 
 from data_processing.scenes.spec import DYNAMIC, SPACENET7
 from models import CAIMNet
+from models.weights.checkpoint import (
+    FORMAT,
+    Checkpoint,
+    load_checkpoint,
+    read_state_file,
+    save_checkpoint,
+)
+from models.weights.choosing import load_for_scoring, network_to_train
 from tests.oracle import random_released_state
-from utils.checkpoint import FORMAT, Checkpoint, load_checkpoint, read_state_file, save_checkpoint
-from utils.chosen_weights import load_for_scoring, network_to_train
 from utils.errors import CheckpointError, UserError
 
 ARGUMENTS = {"in_channels": 4, "num_dates": 6, "width": 8}

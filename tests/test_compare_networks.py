@@ -16,9 +16,9 @@ from data_processing.pairs.spec import FOLDER
 from data_processing.scenes.dataset import cover_split
 from data_processing.scenes.spec import DYNAMIC
 from models import CAIMNet
+from models.weights.checkpoint import Checkpoint, save_checkpoint
 from tests.scene_files import write_data_root
 from tests.test_ctma import SMALL, small
-from utils.checkpoint import Checkpoint, save_checkpoint
 from utils.errors import UserError
 
 

@@ -12,8 +12,8 @@ import torch
 
 from models import CTMA, build_network, load_backbone
 from models.resnet34 import ResNet34
+from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tests.test_ctma import SMALL, pairs, small
-from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.errors import CheckpointError
 
 

@@ -124,7 +124,7 @@ def test_one_window_over_a_pair_gives_the_map_of_the_whole_pair(
 
 def test_wrong_weights_and_missing_ones_are_told(inside: Any, tmp_path: Path) -> None:
     from models import CAIMNet
-    from utils.checkpoint import Checkpoint, save_checkpoint
+    from models.weights.checkpoint import Checkpoint, save_checkpoint
 
     arguments = {"in_channels": 4, "num_dates": 6, "width": 8}
     other = Checkpoint("caim_net", arguments, CAIMNet(**arguments).state_dict())
@@ -182,7 +182,7 @@ def test_training_starts_from_released_weights_and_keeps_their_form(
 
 def test_training_refuses_weights_of_the_other_network(inside: Any, tmp_path: Path) -> None:
     from models import CAIMNet
-    from utils.checkpoint import Checkpoint, save_checkpoint
+    from models.weights.checkpoint import Checkpoint, save_checkpoint
 
     write_pairs(tmp_path / "d", ["train", "val"], size=(16, 16))
     arguments = {"in_channels": 4, "num_dates": 6, "width": 8}

@@ -17,12 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from models import CAIMNet, ChangeMaps
-from utils import onnx_export
-from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from models.weights import onnx_export
+from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from models.weights.onnx_export import TOLERANCE, Agreement, export_onnx
+from models.weights.onnx_network import FORMAT, OnnxFacts, OnnxNetwork, sealed
 from utils.errors import CaimError, CheckpointError, UserError
 from utils.files import sha256
-from utils.onnx_backend import FORMAT, OnnxFacts, OnnxNetwork, sealed
-from utils.onnx_export import TOLERANCE, Agreement, export_onnx
 from utils.settings import REPOSITORY
 
 SHIPPED = REPOSITORY / "best_model" / "Pretrained_model_Dynamic.pth"

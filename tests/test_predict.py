@@ -19,10 +19,10 @@ import rasterio
 
 from data_processing.series_prediction import load_model, predict_series
 from models import CTMA
+from models.weights.checkpoint import Checkpoint, save_checkpoint
 from tests.children import heed_interrupts
 from tests.cities import DATES, Outcome, summary_of, values, write_city
 from tests.scene_files import write_raster
-from utils.checkpoint import Checkpoint, save_checkpoint
 from utils.files import sha256
 from utils.settings import REPOSITORY
 

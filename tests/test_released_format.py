@@ -1,4 +1,4 @@
-"""The authors' checkpoint format and the way from it to ours (models/released_format.py)."""
+"""The authors' checkpoint format and the way from it to ours (models/weights/released_caim.py)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from models import (
     is_released,
     share_cam_weights,
 )
+from models.weights.checkpoint import load_checkpoint
 from tests.oracle import random_released_state, released_shapes
-from utils.checkpoint import load_checkpoint
 from utils.errors import CheckpointError
 
 PUBLISHED = {"dynamic": (6, 96, 2_588_090), "spacenet7": (9, 64, 6_457_181)}

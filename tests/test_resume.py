@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from data_processing.scenes.augmentation import FlipRotate
+from models.weights.checkpoint import load_checkpoint
 from tests.children import forked, in_child
 from tests.easy_patches import assert_same_weights, run, table, weights
 from utils import resume as resume_module
-from utils.checkpoint import load_checkpoint
 from utils.errors import CheckpointError, UserError, run_program
 from utils.journal import Journal
 from utils.learner import Learner

@@ -19,9 +19,9 @@ import rasterio
 import torch
 
 from models import CAIMNet, from_released
+from models.weights.checkpoint import Checkpoint, save_checkpoint
 from tests.oracle import random_released_state
 from tests.scene_files import scene_folder, write_data_root, write_raster
-from utils.checkpoint import Checkpoint, save_checkpoint
 from utils.errors import run_program
 from utils.files import sha256
 from utils.run_log import read_csv_rows

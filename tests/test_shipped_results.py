@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.score_tables import PAGES, TABLES
 from benchmarks.tables import filled
-from utils.checkpoint import load_checkpoint
+from models.weights.checkpoint import load_checkpoint
 from utils.files import sha256
 from utils.settings import REPOSITORY
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from data_processing.scenes.augmentation import FlipRotate
 from models import CAIMNetOutput, area_prob_from_moment
+from models.weights.checkpoint import Checkpoint, load_checkpoint
 from tests.easy_patches import (
     ARGUMENTS,
     FACTS,
@@ -27,7 +28,6 @@ from tests.easy_patches import (
 )
 from tests.one_pass import one_pass
 from utils import training
-from utils.checkpoint import Checkpoint, load_checkpoint
 from utils.errors import CaimError, CheckpointError, UserError
 from utils.journal import Journal
 from utils.losses import caim_loss

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from models import CAIMNet
+from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tests.easy_patches import one_thread
 from tests.scene_files import scene_folder, write_data_root
 from tests.test_scripts import TRAIN
-from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.errors import run_program
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from utils.checkpoint import Checkpoint, save_checkpoint
+from models.weights.checkpoint import Checkpoint, save_checkpoint
 from utils.epoch_maps import EpochMaps
 from utils.errors import CheckpointError, UserError
 from utils.guards import unchanged_everywhere, writing

@@ -15,14 +15,14 @@ import torch
 from torch import nn
 
 from models import area_prob_bounds, gives_moments
-from utils.checkpoint import Checkpoint, load_checkpoint
-from utils.chosen_weights import check_windows, share_cam
+from models.weights.checkpoint import Checkpoint, load_checkpoint
+from models.weights.choosing import check_windows, share_cam
+from models.weights.onnx_export import Agreement, export_onnx
+from models.weights.onnx_network import OnnxFacts, OnnxNetwork
 from utils.device import choose_device
 from utils.errors import UserError
 from utils.execution import ready_to_run
 from utils.files import sha256
-from utils.onnx_backend import OnnxFacts, OnnxNetwork
-from utils.onnx_export import Agreement, export_onnx
 from utils.precision import Precision
 from utils.prediction import Predicts, TilePlan, TileRunner
 from utils.progress import say

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from utils.checkpoint import Checkpoint
+from models.weights.checkpoint import Checkpoint
 from utils.codes import IGNORE, NO_DATA
 from utils.device import describe_device
 from utils.errors import UserError

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from utils.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.errors import CheckpointError, UserError
 from utils.guards import writing
 from utils.progress import say

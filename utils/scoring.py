@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from models import moment_label_from_prob
+from models.weights.checkpoint import Checkpoint
 from utils.blending import Blend, decide
-from utils.checkpoint import Checkpoint
 from utils.codes import IGNORE, NO_DATA
 from utils.device import describe_device
 from utils.errors import UserError

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from utils.checkpoint import Checkpoint
+from models.weights.checkpoint import Checkpoint
 from utils.device import peak_memory_gib
 from utils.epoch_maps import EpochMaps
 from utils.errors import CaimError, Terminated, UserError

@@ -15,8 +15,8 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from models import build_network
-from utils.checkpoint import Checkpoint
-from utils.chosen_weights import network_to_train
+from models.weights.checkpoint import Checkpoint
+from models.weights.choosing import network_to_train
 from utils.device import describe_device, make_deterministic, seed_everything
 from utils.execution import ready_to_run
 from utils.loading import Batches

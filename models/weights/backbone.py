@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from models import load_backbone
-from utils.checkpoint import read_state_file
+from models.weights.checkpoint import read_state_file
 from utils.errors import CheckpointError
 from utils.progress import say
 

@@ -2,7 +2,7 @@
 
 Batch size is free, and so are height and width (multiples of 4) unless CAM weights are kept per
 window. Every file is run by onnxruntime and compared with the network before it gets its name.
-Running such files is utils/onnx_backend.py's. Not in the paper.
+Running such files is models/weights/onnx_network.py's. Not in the paper.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from models import CAIMNet, ChangeMaps
-from utils.errors import CaimError, UserError
-from utils.files import atomic_path
-from utils.onnx_backend import (
+from models.weights.onnx_network import (
     INPUT,
     OUTPUTS,
     OnnxFacts,
@@ -30,6 +28,8 @@ from utils.onnx_backend import (
     onnx_package,
     sealed,
 )
+from utils.errors import CaimError, UserError
+from utils.files import atomic_path
 
 __all__ = ["OPSET", "TOLERANCE", "Agreement", "export_onnx"]
 

@@ -1,6 +1,6 @@
 """Rewrite a weights file: the authors' format to ours, shared CAM weights, 16 bits, for sharing.
 
-    python utils/convert_checkpoint.py --checkpoint CAIMNet_Dynamic.pth --output converted.pth
+    python models/weights/convert.py --checkpoint CAIMNet_Dynamic.pth --output converted.pth
 
 Beside the output a sheet of the same name with .json says what is in it: network, data, settings,
 commit, scores, SHA-256. Not in the paper.
@@ -16,8 +16,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.checkpoint import load_checkpoint, save_checkpoint
-from utils.chosen_weights import share_cam
+from models.weights.checkpoint import load_checkpoint, save_checkpoint
+from models.weights.choosing import share_cam
 from utils.errors import UserError, run_program
 from utils.files import read_json, sha256, write_json
 from utils.progress import say

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from models.ctma import CTMA
-from models.released_format import Released
+from models.weights.released_caim import Released
 
 __all__ = ["from_released_ctma", "is_released_ctma"]
 

@@ -1,7 +1,7 @@
 """Networks in ONNX files: what such a file says about itself, and running it by onnxruntime.
 
-Needs ``requirements-onnx.txt``, which is imported only here and in utils/onnx_export.py, and only
-when used. Writing the files is utils/onnx_export.py's. Not in the paper.
+Needs ``requirements-onnx.txt``, which is imported only here and in models/weights/onnx_export.py, and only
+when used. Writing the files is models/weights/onnx_export.py's. Not in the paper.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from models import ChangeMaps, check_series
-from utils.checkpoint import Checkpoint
+from models.weights.checkpoint import Checkpoint
 from utils.errors import CaimError, CheckpointError, UserError
 from utils.files import is_web_page, sha256
 from utils.progress import say
@@ -114,7 +114,7 @@ class OnnxNetwork:
     It takes as many threads as ``torch.get_num_threads()`` says when it is made.
 
     Args:
-        path: Written by ``utils.onnx_export.export_onnx``.
+        path: Written by ``models.weights.onnx_export.export_onnx``.
         device: Where to run: a CUDA device, if the installed onnxruntime can, else the CPU.
 
     Attributes:
@@ -193,7 +193,7 @@ class OnnxNetwork:
                 f"OnnxNetwork: found a batch of {B} images of {H}×{W}, expected at most "
                 f"{windows[0]} of {windows[1]}×{windows[2]}: per-window CAM weights belong to one "
                 "batch and patch size. Choose these, or export a checkpoint whose weights "
-                "utils/convert_checkpoint.py --share-cam has shared."
+                "models/weights/convert.py --share-cam has shared."
             )
 
 

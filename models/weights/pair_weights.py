@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from utils.checkpoint import Checkpoint, load_checkpoint
+from models.weights.checkpoint import Checkpoint, load_checkpoint
 from utils.errors import CheckpointError, UserError
 from utils.progress import say
 

@@ -1,6 +1,6 @@
 """Which weights a program works with: checked against data and settings, averaged where asked.
 
-Reading the files is in ``utils.checkpoint``. Not in the paper.
+Reading the files is in ``models.weights.checkpoint``. Not in the paper.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from models import build_network, share_cam_weights
-from utils.checkpoint import Checkpoint, load_checkpoint
+from models.weights.checkpoint import Checkpoint, load_checkpoint
 from utils.errors import CheckpointError, UserError
 from utils.progress import say
 
@@ -142,7 +142,7 @@ def check_windows(loaded: Checkpoint, path: Path, batch_size: int, patch_size: i
             f"{windows[1]}×{windows[2]}; found --batch-size {batch_size} --patch-size "
             f"{patch_size}. Use --batch-size {windows[0]} or less and --patch-size {windows[1]}, "
             "or share the weights (--share-cam of Test_*.py, Predict.py and "
-            "utils/convert_checkpoint.py)."
+            "models/weights/convert.py)."
         )
 
 

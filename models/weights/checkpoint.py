@@ -3,7 +3,7 @@
 A file of ours says how its network is built, which data it was trained for and how it scored, so
 that nobody has to remember. Files are read with ``weights_only=True``: code inside never runs.
 
-Not in the paper; the released format is described in models/released_format.py.
+Not in the paper; the released format is described in models/weights/released_caim.py.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def load_checkpoint(path: Path, patch_size: int = 64) -> Checkpoint:
         if "be_conv.weight" in state:
             raise CheckpointError(
                 f"{path}: found a bare state_dict of this project's network, expected a file that "
-                "also says how the network is built; write it with utils.checkpoint."
+                "also says how the network is built; write it with models.weights.checkpoint."
                 "save_checkpoint, or use last.pth or best.pth of a training run."
             )
         shown = ", ".join(f"{k} {tuple(v.shape)}" for k, v in list(state.items())[:3])
