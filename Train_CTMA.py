@@ -19,12 +19,12 @@ from data_processing.pairs.dataset import PairDataset, open_pair_split, training
 from data_processing.pairs.spec import LabelRule, PairSpec, pair_spec_by_name
 from data_processing.scenes.augmentation import OneOfSeven
 from models.weights.backbone import backbone_from
+from training.pair_task import PairTask
+from training.program import Experiment, train
 from utils.authors_commands import authors_form
 from utils.errors import run_program
-from utils.pair_task import PairTask
 from utils.run_settings import run_settings
 from utils.settings import setting
-from utils.training_program import Experiment, train
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 

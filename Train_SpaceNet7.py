@@ -18,11 +18,11 @@ from typing import Literal
 from data_processing.scenes.augmentation import FlipRotate
 from data_processing.scenes.dataset import open_splits
 from data_processing.scenes.spec import SPACENET7 as DATASET
+from training.program import Experiment, train
+from training.tasks import CaimTask
 from utils.errors import run_program
 from utils.run_settings import run_settings
 from utils.settings import setting
-from utils.task import CaimTask
-from utils.training_program import Experiment, train
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 

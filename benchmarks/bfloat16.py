@@ -42,6 +42,9 @@ from data_processing.scenes.spec import SPLITS, DatasetSpec, spec_by_name
 from models import build_network
 from models.weights.checkpoint import Checkpoint
 from models.weights.choosing import load_for_scoring
+from training.loop import fit
+from training.plan import TrainingPlan
+from training.tasks import CaimTask
 from utils.codes import NO_DATA
 from utils.device import bfloat16_unit, choose_device, seed_everything
 from utils.errors import UserError, run_program
@@ -49,13 +52,10 @@ from utils.execution import ready_to_run
 from utils.files import atomic_path, read_json, sha256
 from utils.loading import Batches
 from utils.metrics import area_scores, moment_scores
-from utils.plan import TrainingPlan
 from utils.precision import Precision
 from utils.progress import progress, say
 from utils.run_log import read_csv_rows
 from utils.scoring import SceneResult, score_scenes
-from utils.task import CaimTask
-from utils.training import fit
 
 __all__ = ["agreement", "main", "training", "training_figure"]
 

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training.losses import caim_loss
 from utils.device import describe_processor
 from utils.files import write_json
-from utils.losses import caim_loss
 from utils.precision import Precision, autocast
 from utils.progress import say
 from utils.run_log import environment

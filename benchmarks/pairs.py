@@ -38,9 +38,9 @@ from benchmarks.measuring import (
     write_results,
 )
 from models import CTMA
+from training.losses import ctma_loss
 from utils.device import choose_device, keep_freed_memory, peak_memory_gib
 from utils.errors import run_program
-from utils.losses import ctma_loss
 from utils.precision import Precision, autocast
 from utils.progress import say
 from utils.settings import program_parser

@@ -13,12 +13,12 @@ from torch.utils.data import Dataset
 
 from models import CAIMNet
 from models.weights.checkpoint import Checkpoint, load_checkpoint
+from training.loop import fit
+from training.plan import TrainingPlan
+from training.ranks import Ranks
+from training.tasks import CaimTask
 from utils.loading import Batches
-from utils.plan import TrainingPlan
-from utils.ranks import Ranks
 from utils.run_log import read_csv_rows
-from utils.task import CaimTask
-from utils.training import fit
 
 __all__ = [
     "ARGUMENTS", "CPU", "FACTS", "SIZE", "TASK", "EasyPatches", "T", "assert_same_weights",

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from tests.easy_patches import one_thread
-from utils.learner import Learner
+from training.plan import TrainingPlan, learning_rate
+from training.ranks import Ranks
+from training.step import Learner
+from training.tally import Tally
+from training.tasks import Task
 from utils.loading import Batches
-from utils.plan import TrainingPlan, learning_rate
-from utils.ranks import Ranks
-from utils.tally import Tally
-from utils.task import Task
 
 __all__ = ["Pass", "one_pass"]
 

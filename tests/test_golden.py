@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models import RELEASED_KEYS, CAIMNet, CAIMNetOutput, from_released
 from tests.oracle import golden_numbers
-from utils.losses import LossTerms, caim_loss
+from training.losses import LossTerms, caim_loss
 from utils.metrics import ConfusionMatrix, area_scores, moment_scores
 
 FIXTURES = ["dynamic", "spacenet7"]

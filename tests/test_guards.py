@@ -1,4 +1,4 @@
-"""What goes wrong in mid-run ends in plain words, the last checkpoint whole (utils/guards.py)."""
+"""What goes wrong in mid-run ends in plain words, the last checkpoint whole (training/guards.py)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from tests.children import forked, in_child
 from tests.easy_patches import EasyPatches, assert_same_weights, run, weights
 from tests.test_resume import at_call
-from utils import guards
-from utils.errors import CaimError, DataError, run_program
-from utils.guards import (
+from training import guards
+from training.checkpoints import load_last
+from training.guards import (
     COLLAPSE_EPOCHS,
     clear_memory_errors,
     reading_failure,
@@ -28,10 +28,10 @@ from utils.guards import (
     warn_of_collapse,
     writing,
 )
-from utils.journal import Journal
-from utils.learner import Learner
-from utils.plan import TrainingPlan
-from utils.resume import load_last
+from training.plan import TrainingPlan
+from training.records import Journal
+from training.step import Learner
+from utils.errors import CaimError, DataError, run_program
 
 resource = pytest.importorskip("resource")  # not on Windows
 
@@ -107,7 +107,7 @@ def test_everything_unchanged_for_some_epochs_is_warned_of_once(
 def test_a_run_counts_its_epochs_without_change_also_when_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("utils.keeper.unchanged_everywhere", lambda matrices: True)
+    monkeypatch.setattr("training.run_state.unchanged_everywhere", lambda matrices: True)
     run(tmp_path, TrainingPlan(epochs=3))
     assert "no pixel" not in capsys.readouterr().out
     run(tmp_path, TrainingPlan(epochs=6), resume=True)

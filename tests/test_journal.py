@@ -1,4 +1,4 @@
-"""What a training leaves to look at: tables, pictures, TensorBoard's files (utils/journal.py)."""
+"""What a training leaves to look at: tables, pictures, TensorBoard's files (training/records.py)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from tests.easy_patches import EasyPatches, T, run
+from training.checkpoints import Position
+from training.epoch_maps import MOST_EPOCHS, EpochMaps
+from training.plan import TrainingPlan
+from training.records import Journal
 from utils.confusion_figure import confusion_figure
-from utils.epoch_maps import MOST_EPOCHS, EpochMaps
 from utils.errors import UserError
-from utils.journal import Journal
-from utils.plan import TrainingPlan
-from utils.resume import Position
 
 
 def test_confusion_matrices_are_drawn_with_shares_and_pixels() -> None:

@@ -1,4 +1,4 @@
-"""However a batch is divided, its loss and gradient are those of the whole (utils/learner.py)."""
+"""However a batch is divided, its loss and gradient are those of the whole (training/step.py)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from tests.children import forked, in_two_ranks
 from tests.easy_patches import TASK, EasyPatches, T, batches, network
 from tests.one_pass import one_pass
-from utils.learner import Learner
+from training.losses import balanced_focal_loss, class_counts
+from training.plan import TrainingPlan
+from training.ranks import Ranks
+from training.step import Learner
+from training.tasks import CaimTask
 from utils.loading import Share
-from utils.losses import balanced_focal_loss, class_counts
 from utils.memory import even_parts
-from utils.plan import TrainingPlan
-from utils.ranks import Ranks
-from utils.task import CaimTask
 
 PLAN = TrainingPlan(epochs=1, lr=0.1)
 FACTORS = CaimTask(T, (5.5, 1.0), (5.5, 1.0, 2.0))

@@ -1,4 +1,4 @@
-"""The loss against hand-made tables and a literal float64 version (utils/losses.py)."""
+"""The loss against hand-made tables and a literal float64 version (training/losses.py)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from models import CAIMNetOutput, CTMAOutput
 from tests import oracle
+from training.losses import FINE_WEIGHT, balanced_focal_loss, caim_loss, ctma_loss
 from utils.codes import IGNORE
-from utils.losses import FINE_WEIGHT, balanced_focal_loss, caim_loss, ctma_loss
 
 
 def table(rows: list[list[float]]) -> Tensor:

@@ -10,12 +10,12 @@ import torch
 
 from tests.easy_patches import EasyPatches, batches, network, run
 from tests.test_learner import FACTORS
+from training.checkpoints import load_last
+from training.plan import TrainingPlan
+from training.ranks import Ranks
+from training.step import Learner
 from utils.errors import UserError
-from utils.learner import Learner
 from utils.memory import PeakMeter, memory_limit, most_at_once, parse_size
-from utils.plan import TrainingPlan
-from utils.ranks import Ranks
-from utils.resume import load_last
 
 GIB = 2**30
 

@@ -1,4 +1,4 @@
-"""A training step never waits for the GPU: no value in it is needed on the host (utils/learner.py).
+"""A training step never waits for the GPU: no value in it is needed on the host (training/step.py).
 
 On a GPU this is proved by CUDA's own debug mode; on the CPU by looking at the operators that a step
 calls: those whose result, or its shape, the host has to read.
@@ -17,13 +17,13 @@ from torch.utils.data import Dataset
 
 from models import CAIMNet
 from tests.one_pass import one_pass
-from utils import tally
-from utils.learner import Learner
+from training import tally
+from training.plan import TrainingPlan
+from training.ranks import Ranks
+from training.step import Learner
+from training.tally import Tally
+from training.tasks import CaimTask
 from utils.loading import Batches, Share
-from utils.plan import TrainingPlan
-from utils.ranks import Ranks
-from utils.tally import Tally
-from utils.task import CaimTask
 
 READING = {
     "aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal",

@@ -15,12 +15,12 @@ from data_processing.pairs.dataset import PairDataset, open_pair_split, tiles, w
 from data_processing.pairs.spec import FOLDER
 from models import ChangeMaps, CTMAOutput
 from tests.pair_files import change_label, write_pair, write_picture
+from training.pair_task import PairTask
 from utils.codes import IGNORE, NO_DATA
 from utils.loading import Batches
 from utils.metrics import area_scores
 from utils.pair_figure import pair_figure
 from utils.pair_scoring import PairResult, pair_table, score_pairs
-from utils.pair_task import PairTask
 
 CPU = torch.device("cpu")
 

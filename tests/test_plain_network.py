@@ -9,7 +9,7 @@ from torch import Tensor
 from models import CAIMNet, CAIMNetOutput
 from models.correlation import AttentionAxis
 from tests.plain_network import PlainCAIMNet
-from utils.losses import caim_loss
+from training.losses import caim_loss
 
 BLOCKS = [None, 16, 50, 1000]  # all at once; many blocks; unequal ones; several series in one
 BOTH = pytest.mark.parametrize("attention", ["batch", "spatial"])

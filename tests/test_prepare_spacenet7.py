@@ -19,9 +19,9 @@ from data_processing.scenes.dataset import cover_split, open_split
 from data_processing.scenes.spec import SPACENET7
 from models import CAIMNet
 from tests.raw_trees import AOI, SIDE, months, write_footprints, write_spacenet7_month
+from training.losses import caim_loss
 from utils.errors import DataError, UserError
 from utils.files import read_json
-from utils.losses import caim_loss
 
 T = 9
 HOUSE = {k: (8 * k, 8, 6, 6) for k in range(1, T)}  # building k stands from month k on

@@ -1,4 +1,4 @@
-"""Two processes that train together: one matrix, one writer, one end (utils/ranks.py)."""
+"""Two processes that train together: one matrix, one writer, one end (training/ranks.py)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from data_processing.scenes.augmentation import FlipRotate
 from tests.children import forked, in_child, in_two_ranks
 from tests.easy_patches import EasyPatches, assert_same_weights, run, table, weights
 from tests.test_resume import at_call
+from training.checkpoints import load_last
+from training.plan import TrainingPlan
+from training.ranks import RankError, Ranks, chosen_device
+from training.records import Journal
+from training.step import Learner
 from utils.errors import CaimError, DataError, UserError, run_program
-from utils.journal import Journal
-from utils.learner import Learner
-from utils.plan import TrainingPlan
-from utils.ranks import RankError, Ranks, chosen_device
-from utils.resume import load_last
 
 PLAN = TrainingPlan(epochs=2, lr=1e-3, checkpoint_minutes=None)
 
@@ -181,7 +181,7 @@ def test_an_error_of_the_first_reaches_all_and_one_of_another_too() -> None:
 
 def test_one_gpu_for_several_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr("utils.ranks.choose_device", lambda name: torch.device(name))
+    monkeypatch.setattr("training.ranks.choose_device", lambda name: torch.device(name))
     with pytest.raises(UserError, match="a GPU of its own"):
         chosen_device("cuda:1")
     assert chosen_device("cuda") == torch.device("cuda")

@@ -1,4 +1,4 @@
-"""A run that is killed, stopped or damaged goes on as if nothing had happened (utils/resume.py)."""
+"""A run that is killed, stopped or damaged goes on as if nothing had happened (training/checkpoints.py)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from data_processing.scenes.augmentation import FlipRotate
 from models.weights.checkpoint import load_checkpoint
 from tests.children import forked, in_child
 from tests.easy_patches import assert_same_weights, run, table, weights
-from utils import resume as resume_module
+from training import checkpoints as resume_module
+from training.checkpoints import load_last
+from training.plan import TrainingPlan
+from training.records import Journal
+from training.step import Learner
 from utils.errors import CheckpointError, UserError, run_program
-from utils.journal import Journal
-from utils.learner import Learner
-from utils.plan import TrainingPlan
-from utils.resume import load_last
 
 EPOCHS, STEPS = 3, 3  # five patches in batches of two
 PLAN = TrainingPlan(epochs=EPOCHS, lr=1e-3, lr_milestones=(2,), checkpoint_minutes=0)

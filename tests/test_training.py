@@ -1,4 +1,4 @@
-"""The training loop: it learns, repeats itself, resumes and stops (utils/training.py)."""
+"""The training loop: it learns, repeats itself, resumes and stops (training/loop.py)."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from tests.easy_patches import (
     table,
 )
 from tests.one_pass import one_pass
-from utils import training
+from training import loop as training
+from training.loop import fit
+from training.losses import caim_loss
+from training.plan import TrainingPlan, learning_rate
+from training.records import Journal
+from training.tasks import CaimTask
 from utils.errors import CaimError, CheckpointError, UserError
-from utils.journal import Journal
-from utils.losses import caim_loss
-from utils.plan import TrainingPlan, learning_rate
 from utils.run_log import open_run_folder, read_csv_rows
-from utils.task import CaimTask
-from utils.training import fit
 
 SELECTION = TASK.selection
 

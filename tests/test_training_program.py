@@ -1,4 +1,4 @@
-"""What the training programs share, from the command line (utils/training_program.py)."""
+"""What the training programs share, from the command line (training/program.py)."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_deleted_scene_ends_a_run_with_3(
     def delete(*_: object) -> None:
         image.unlink()
 
-    monkeypatch.setattr("utils.training_program.describe_device", lambda device: str(delete()))
+    monkeypatch.setattr("training.program.describe_device", lambda device: str(delete()))
     code, shown, errors = run("--data-root", root, "--output-dir", "lauf", *TRAIN)
     assert code == 3, errors
     assert "2018_05.tif" in errors

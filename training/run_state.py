@@ -1,6 +1,6 @@
 """What a run keeps to be able to go on: where it stands, its rows, its two checkpoints.
 
-The files themselves are those of ``utils.resume`` (checkpoints) and ``utils.journal`` (tables and
+The files themselves are those of ``training.checkpoints`` (checkpoints) and ``training.records`` (tables and
 pictures). Not in the paper.
 """
 
@@ -12,17 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from models.weights.checkpoint import Checkpoint, save_checkpoint
-from utils.epoch_maps import EpochMaps
+from training.checkpoints import (
+    LAST,
+    PREVIOUS,
+    Position,
+    RunState,
+    check_data,
+    keep_last,
+    load_last,
+)
+from training.epoch_maps import EpochMaps
+from training.guards import unchanged_everywhere, writing
+from training.records import Journal
+from training.step import Learner
+from training.tally import Tally
 from utils.errors import CheckpointError, UserError
-from utils.guards import unchanged_everywhere, writing
-from utils.journal import Journal
-from utils.learner import Learner
 from utils.loading import Batches
 from utils.metrics import Matrix
 from utils.progress import say
 from utils.random_state import random_state, restore_random_state, seed_epoch
-from utils.resume import LAST, PREVIOUS, Position, RunState, check_data, keep_last, load_last
-from utils.tally import Tally
 
 __all__ = ["Keeper"]
 

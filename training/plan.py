@@ -1,7 +1,7 @@
 """What the training loop is asked to do: epochs, learning rate, optimiser, memory, records.
 
 Numbers of the released recipe are the defaults of the scripts; what differs from the released
-program is listed in docs/differences.md#training. The loss is in ``utils.task``.
+program is listed in docs/differences.md#training. The loss is in ``training.tasks``.
 
 Source: the released recipe, as far as it has an effect.
 """

@@ -1,6 +1,6 @@
 """What CTMA learns: the change area of an image pair, the best epoch picked by its F1.
 
-Counts and terms fit the training loop of ``utils.training`` (see ``utils.task.Task``).
+Counts and terms fit the training loop of ``training.loop`` (see ``training.tasks.Task``).
 
 Paper: loss and training of Wang et al., arXiv 2408.08078.
 """
@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from utils.losses import class_counts, ctma_loss
+from training.losses import class_counts, ctma_loss
+from training.tasks import Batch
 from utils.metrics import ConfusionMatrix, Matrix, area_scores
-from utils.task import Batch
 
 __all__ = ["PairTask"]
 

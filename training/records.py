@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.epoch_maps import EpochMaps
+from training.checkpoints import Position
+from training.epoch_maps import EpochMaps
+from training.guards import writing
 from utils.errors import UserError
 from utils.files import atomic_path
-from utils.guards import writing
 from utils.metrics import Matrix
 from utils.plotting import draw_confusion, draw_learning_curve
-from utils.resume import Position
 from utils.run_log import write_csv_rows
 
 __all__ = ["Journal"]

@@ -2,7 +2,7 @@
 
 ``python Train_Dynamic.py`` is one process; ``accelerate launch`` and ``torchrun`` start several
 ("ranks"), each with a share of every batch. This module holds what differs: device, mixed
-precision, the gradients' sum, agreement between hosts. What is computed is in ``utils.training``.
+precision, the gradients' sum, agreement between hosts. What is computed is in ``training.loop``.
 
 Hosts agree over a group of their own (gloo), on numbers that lie on the CPU: a GPU is never waited
 for. Not in the paper.

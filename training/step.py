@@ -16,18 +16,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from training.exchange import GatheredBatch
+from training.plan import TrainingPlan, adam
+from training.ranks import Ranks
+from training.tasks import Task
 from utils.codes import IGNORE
 from utils.device import GIB
 from utils.errors import UserError
-from utils.exchange import GatheredBatch
 from utils.loading import Batches, Share, to_device
 from utils.memory import PeakMeter, even_parts, memory_limit, most_at_once
 from utils.metrics import ConfusionMatrix
-from utils.plan import TrainingPlan, adam
 from utils.progress import say
 from utils.random_state import kept_random_state
-from utils.ranks import Ranks
-from utils.task import Task
 
 __all__ = ["Learner"]
 

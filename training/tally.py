@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from training.ranks import Ranks
+from training.tasks import Task
 from utils.metrics import ConfusionMatrix, Matrix
-from utils.ranks import Ranks
-from utils.task import Task
 
 __all__ = ["CHECK_EVERY", "Tally"]
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from training.guards import writing
 from utils.errors import CheckpointError, UserError
-from utils.guards import writing
 from utils.progress import say
 
 __all__ = ["LAST", "PREVIOUS", "Position", "RunState", "check_data", "keep_last", "load_last"]

@@ -17,18 +17,18 @@ from torch.utils.data import Dataset
 from models import build_network
 from models.weights.checkpoint import Checkpoint
 from models.weights.choosing import network_to_train
+from training.checkpoints import LAST, PREVIOUS, load_last
+from training.loop import fit
+from training.plan import TrainingPlan
+from training.ranks import Ranks, chosen_device
+from training.tasks import Task
 from utils.device import describe_device, make_deterministic, seed_everything
 from utils.execution import ready_to_run
 from utils.loading import Batches
-from utils.plan import TrainingPlan
 from utils.progress import say
-from utils.ranks import Ranks, chosen_device
-from utils.resume import LAST, PREVIOUS, load_last
 from utils.run_log import start_run
 from utils.run_settings import log_resumption
 from utils.settings import to_dict
-from utils.task import Task
-from utils.training import fit
 
 __all__ = ["Experiment", "train"]
 

@@ -1,6 +1,6 @@
 """What is learnt: the loss, the confusion matrices and the score that picks the best weights.
 
-The training loop (``utils.training``) knows batches, optimisers, processes and files, and asks a
+The training loop (``training.loop``) knows batches, optimisers, processes and files, and asks a
 ``Task`` for the rest, so that one loop serves every network. ``CaimTask`` is that of CAIM-Net.
 
 Paper: loss and training of CAIM-Net, for ``CaimTask``; the protocol is not in the paper.
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from models import moment_label_from_prob
+from training.losses import caim_loss, class_counts
 from utils.errors import UserError
-from utils.losses import caim_loss, class_counts
 from utils.metrics import ConfusionMatrix, Matrix, area_scores, moment_scores
 
 __all__ = ["CaimTask", "Task"]

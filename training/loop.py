@@ -1,7 +1,7 @@
 """The training loop: epochs, validation, checkpoints, one line per epoch.
 
-What is learnt is a ``Task``, how a batch is computed is in ``utils.learner``, what is written in
-``utils.journal`` and ``utils.resume``. A run may be killed at any moment and goes on from its last
+What is learnt is a ``Task``, how a batch is computed is in ``training.step``, what is written in
+``training.records`` and ``training.checkpoints``. A run may be killed at any moment and goes on from its last
 checkpoint. Numbers of the released recipe are the defaults of the scripts; what differs from the
 released program is listed in docs/differences.md#training.
 
@@ -19,30 +19,30 @@ import torch
 from torch import nn
 
 from models.weights.checkpoint import Checkpoint
-from utils.device import peak_memory_gib
-from utils.epoch_maps import EpochMaps
-from utils.errors import CaimError, Terminated, UserError
-from utils.guards import (
+from training.checkpoints import LAST
+from training.epoch_maps import EpochMaps
+from training.guards import (
     clear_memory_errors,
     keep_batch,
     not_finite,
     reading_failure,
     warn_of_collapse,
 )
+from training.plan import TrainingPlan, learning_rate
+from training.ranks import RankError, Ranks
+from training.records import Journal
+from training.run_state import Keeper
+from training.step import Batch, Learner
+from training.tally import Tally
+from training.tasks import Task
+from utils.device import peak_memory_gib
+from utils.errors import CaimError, Terminated, UserError
 from utils.interruption import resume_command
-from utils.journal import Journal
-from utils.keeper import Keeper
-from utils.learner import Batch, Learner
 from utils.loading import Batches, Share
 from utils.metrics import Matrix
-from utils.plan import TrainingPlan, learning_rate
 from utils.progress import progress, say
 from utils.random_state import seed_epoch
-from utils.ranks import RankError, Ranks
-from utils.resume import LAST
 from utils.stop import StopWish
-from utils.tally import Tally
-from utils.task import Task
 
 __all__ = ["TrainingPlan", "fit"]
 
@@ -70,7 +70,7 @@ def fit(
         train: Training batches, this process's share of each.
         val: Validation batches, likewise; every patch is counted once.
         plan: What to do.
-        folder: Gets last.pth, previous.pth, best.pth and the files of ``utils.journal``.
+        folder: Gets last.pth, previous.pth, best.pth and the files of ``training.records``.
         template: What a weights file says of network and data; weights are filled in here.
         ranks: The processes that train; None for this one alone.
         resume: Go on from the last checkpoint in the folder.
