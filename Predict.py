@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_processing.area_maps import MapOptions
-from data_processing.many_areas import map_areas
 from data_processing.own_series.series import SeriesOptions
-from data_processing.series_prediction import load_model
+from mapping.area import MapOptions
+from mapping.areas import map_areas
+from mapping.in_memory import load_model
 from utils.errors import UserError, run_program
 from utils.interruption import resumable
 from utils.processes import join_processes

@@ -13,17 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from data_processing.pair_maps import PairMapWriter
 from data_processing.pairs.dataset import PairDataset, open_pair_split, padded_size, tiles, whole
 from data_processing.pairs.spec import PairSpec, pair_spec_by_name
 from data_processing.rasters.reading import bound_decoded_blocks
+from mapping.pair_maps import PairMapWriter
+from mapping.pair_scoring import pair_table, score_pairs, write_pair_scores
 from models.weights.pair_weights import load_pair_weights
 from utils.authors_commands import authors_form
 from utils.device import choose_device
 from utils.errors import run_program
 from utils.execution import ready_to_run
 from utils.loading import Batches
-from utils.pair_scoring import pair_table, score_pairs, write_pair_scores
 from utils.progress import say
 from utils.run_log import start_run
 from utils.settings import override, setting

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_processing.scene_maps import SceneMapWriter
 from data_processing.scenes.dataset import cover_split, open_split
 from data_processing.scenes.spec import DYNAMIC as DATASET
+from mapping.scored_maps import SceneMapWriter
+from mapping.scoring import score_scenes, score_table, write_scores
 from models.weights.choosing import load_for_scoring
 from utils.device import choose_device
 from utils.errors import run_program
@@ -22,7 +23,6 @@ from utils.execution import ready_to_run
 from utils.loading import Batches
 from utils.progress import say
 from utils.run_log import start_run
-from utils.scoring import score_scenes, score_table, write_scores
 from utils.settings import override, setting
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────

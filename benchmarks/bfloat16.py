@@ -39,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.measuring import RESULTS, table, write_results
 from data_processing.scenes.dataset import SeriesDataset, cover_split, open_splits
 from data_processing.scenes.spec import SPLITS, DatasetSpec, spec_by_name
+from mapping.scoring import SceneResult, score_scenes
 from models import build_network
 from models.weights.checkpoint import Checkpoint
 from models.weights.choosing import load_for_scoring
@@ -55,7 +56,6 @@ from utils.metrics import area_scores, moment_scores
 from utils.precision import Precision
 from utils.progress import progress, say
 from utils.run_log import read_csv_rows
-from utils.scoring import SceneResult, score_scenes
 
 __all__ = ["agreement", "main", "training", "training_figure"]
 

@@ -34,11 +34,11 @@ from benchmarks.measuring import (
     write_results,
 )
 from data_processing.scenes.spec import DYNAMIC
-from data_processing.series_prediction import load_model
+from mapping.in_memory import load_model
+from mapping.model import Model
 from utils.device import choose_device
 from utils.errors import run_program
 from utils.files import read_json
-from utils.model import Model
 from utils.progress import progress, say
 from utils.settings import REPOSITORY
 from utils.tiling import TileGrid

@@ -1,4 +1,4 @@
-"""Blending of overlapping tiles (utils/blending.py)."""
+"""Blending of overlapping tiles (mapping/blending.py)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from mapping.blending import PROB_UNIT, Blend, decide, score_percent
 from models import CAIMNet, area_prob_bounds, area_prob_from_moment
-from utils.blending import PROB_UNIT, Blend, decide, score_percent
 from utils.tiling import TileGrid
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_processing import many_areas
-from data_processing.area_maps import MapOptions
-from data_processing.many_areas import area_folders, map_areas
 from data_processing.own_series.series import RasterSeries, SeriesOptions
+from mapping import areas as many_areas
+from mapping.area import MapOptions
+from mapping.areas import area_folders, map_areas
 from tests.scene_files import write_raster
 from tests.small_series import BGRN, DAYS, noise, write_series
 from utils.errors import CaimError, DataError, UserError

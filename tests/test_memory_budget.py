@@ -1,4 +1,4 @@
-"""Dividing memory (utils/memory_budget.py)."""
+"""Dividing memory (mapping/memory_budget.py)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from mapping.memory_budget import divide_memory
 from utils.errors import UserError
-from utils.memory_budget import divide_memory
 from utils.tiling import TileGrid
 
 SERIES = {"num_classes": 6, "bytes_per_pixel": 48, "values_per_pixel": 24, "block_rows": 256}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from data_processing.pairs.dataset import PairDataset, open_pair_split, tiles, whole
 from data_processing.pairs.spec import FOLDER
+from mapping.pair_scoring import PairResult, pair_table, score_pairs
 from models import ChangeMaps, CTMAOutput
 from tests.pair_files import change_label, write_pair, write_picture
 from training.pair_task import PairTask
@@ -20,7 +21,6 @@ from utils.codes import IGNORE, NO_DATA
 from utils.loading import Batches
 from utils.metrics import area_scores
 from utils.pair_figure import pair_figure
-from utils.pair_scoring import PairResult, pair_table, score_pairs
 
 CPU = torch.device("cpu")
 

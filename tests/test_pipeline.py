@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind (utils/pipeline.py)."""
+"""Reading ahead and writing behind (mapping/pipeline.py)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from utils.pipeline import WriteBehind, read_ahead
+from mapping.pipeline import WriteBehind, read_ahead
 
 
 def test_items_come_in_order_and_all_of_them() -> None:

@@ -1,4 +1,4 @@
-"""The stream from a series to rows of its maps (utils/prediction.py)."""
+"""The stream from a series to rows of its maps (mapping/prediction.py)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mapping.blending import PROB_UNIT
+from mapping.prediction import Predicts, TilePlan, TileRunner, predict_rows
 from models import CAIMNet, ChangeMaps, area_prob_bounds
-from utils.blending import PROB_UNIT
 from utils.errors import CaimError
-from utils.prediction import Predicts, TilePlan, TileRunner, predict_rows
 from utils.tiling import TileGrid
 
 CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Finished rows of maps on disk (utils/row_store.py)."""
+"""Finished rows of maps on disk (mapping/row_store.py)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mapping.row_store import RowStore
 from utils.errors import CaimError
-from utils.row_store import RowStore
 
 MAP = np.arange(2 * 50 * 3).reshape(2, 50, 3).astype(np.uint8)
 

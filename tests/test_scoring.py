@@ -1,4 +1,4 @@
-"""From patches to scene maps and scores, with stand-ins for the network (utils/scoring.py)."""
+"""From patches to scene maps and scores, with stand-ins for the network (mapping/scoring.py)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from torch.utils.data import Dataset
 
 from data_processing.scenes.dataset import cover_split, open_split
 from data_processing.scenes.spec import DYNAMIC
+from mapping.scoring import SceneResult, score_scenes, score_table
 from models import ChangeMaps
 from tests.scene_files import write_data_root
 from utils.errors import CaimError, UserError
 from utils.loading import Batches
-from utils.scoring import SceneResult, score_scenes, score_table
 from utils.tiling import TileGrid
 
 T = 3

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mapping.blending import Blend, decide, score_percent
+from mapping.pipeline import read_ahead
 from models import ChangeMaps
-from utils.blending import Blend, decide, score_percent
 from utils.codes import NO_DATA
 from utils.errors import CaimError
-from utils.pipeline import read_ahead
 from utils.precision import Precision, autocast
 from utils.progress import progress, say
 from utils.tiling import TileGrid

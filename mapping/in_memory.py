@@ -1,6 +1,6 @@
 """Change maps of one's own series in a few lines of Python.
 
-    from data_processing.series_prediction import load_model, predict_series
+    from mapping.in_memory import load_model, predict_series
 
     model = load_model("best_model/Pretrained_model_Dynamic.pth")
     maps = predict_series("city/", model)
@@ -20,15 +20,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.area_maps import tile_grid
 from data_processing.change_rasters import date_of_moment
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.series import SeriesOptions
 from data_processing.scenes.spec import DYNAMIC, SPACENET7
+from mapping.area import tile_grid
+from mapping.model import Model, read_model
+from mapping.prediction import predict_rows
 from utils.codes import NO_DATA
-from utils.model import Model, read_model
 from utils.precision import Precision
-from utils.prediction import predict_rows
 
 __all__ = ["USUAL_BANDS", "SeriesMaps", "load_model", "predict_series"]
 
@@ -85,7 +85,7 @@ def load_model(
     compiled: bool = False,
     backend: Literal["torch", "onnx"] = "torch",
 ) -> Model:
-    """Read weights of ours or the authors' and make them ready; see ``utils.model.read_model``.
+    """Read weights of ours or the authors' and make them ready; see ``mapping.model.read_model``.
 
     Raises:
         CheckpointError: The file cannot be used.

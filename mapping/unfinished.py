@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from data_processing.own_series.series import RasterSeries
+from mapping.model import Model
+from mapping.prediction import TilePlan
 from utils.errors import UserError
 from utils.files import read_json, sha256, write_json
-from utils.model import Model
-from utils.prediction import TilePlan
 from utils.run_log import UNFINISHED
 
 __all__ = ["begin", "finished", "job_of"]

@@ -14,11 +14,11 @@ from data_processing.pairs.check import Pair
 from data_processing.rasters.png_files import write_png
 from data_processing.rasters.reading import read_reduced
 from data_processing.rasters.writing import write_map
+from mapping.pair_scoring import PairResult
 from utils.codes import NO_DATA
 from utils.map_colors import moment_colors, shared_stretch, visible_image
 from utils.metrics import area_scores
 from utils.pair_figure import draw_pair
-from utils.pair_scoring import PairResult
 
 __all__ = ["PairMapWriter"]
 

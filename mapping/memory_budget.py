@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mapping.prediction import BATCHES_AHEAD
 from utils.errors import UserError
-from utils.prediction import BATCHES_AHEAD
 from utils.tiling import TileGrid
 
 __all__ = ["MemoryBudget", "divide_memory"]

@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from mapping.prediction import Predicts, TilePlan, TileRunner
 from models import area_prob_bounds, gives_moments
 from models.weights.checkpoint import Checkpoint, load_checkpoint
 from models.weights.choosing import check_windows, share_cam
@@ -24,7 +25,6 @@ from utils.errors import UserError
 from utils.execution import ready_to_run
 from utils.files import sha256
 from utils.precision import Precision
-from utils.prediction import Predicts, TilePlan, TileRunner
 from utils.progress import say
 from utils.tiling import TileGrid
 

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from data_processing.area_job import begin, finished, job_of
 from data_processing.area_pictures import draw_area
 from data_processing.area_summary import AreaSums, grid_facts, result_line, score_tags
 from data_processing.change_polygons import BYTES_PER_PIXEL, write_polygons
@@ -27,17 +26,18 @@ from data_processing.change_rasters import BLOCK, write_change_rasters
 from data_processing.ground_area import PixelAreas
 from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.reading import read_map, set_decoded_bytes
+from mapping.memory_budget import GB, divide_memory
+from mapping.model import Model
+from mapping.pipeline import WriteBehind
+from mapping.prediction import MapRows, TilePlan, TileRunner, predict_rows
+from mapping.row_store import RowStore
+from mapping.unfinished import begin, finished, job_of
 from utils.device import GIB, peak_memory_gib
 from utils.errors import UserError
 from utils.files import sha256, write_json
 from utils.memory import PeakMeter
-from utils.memory_budget import GB, divide_memory
-from utils.model import Model
-from utils.pipeline import WriteBehind
-from utils.prediction import MapRows, TilePlan, TileRunner, predict_rows
 from utils.processes import Processes
 from utils.progress import say
-from utils.row_store import RowStore
 from utils.run_log import UNFINISHED, environment
 from utils.tiling import TileGrid
 

@@ -12,10 +12,10 @@ from data_processing.change_rasters import moment_tags, value_colors
 from data_processing.rasters.reading import read_reduced
 from data_processing.rasters.writing import write_map
 from data_processing.scenes.scene import Scene
+from mapping.scoring import SceneResult
 from utils.codes import NO_DATA
 from utils.metrics import area_scores, moment_scores
 from utils.plotting import draw_overview, shared_stretch, visible_image
-from utils.scoring import SceneResult
 
 __all__ = ["SceneMapWriter"]
 

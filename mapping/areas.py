@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_processing.area_maps import MapOptions, map_area
 from data_processing.own_series.finding import SUFFIXES
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.series import SeriesOptions
+from mapping.area import MapOptions, map_area
+from mapping.model import Model
 from utils.errors import CaimError, DataError, UserError
-from utils.model import Model
 from utils.processes import Processes
 from utils.progress import say
 from utils.run_log import write_csv_rows
