@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.area_summary import result_line
 from data_processing.own_series.series import RasterSeries
 from data_processing.picture_grid import PictureGrid
 from data_processing.rasters.reading import read_reduced
+from mapping.products.summary import result_line
 from utils.codes import NO_DATA
 from utils.quicklook import draw_quicklook, draw_series_gif, visible_series
 from utils.report import write_report

@@ -20,16 +20,16 @@ import numpy as np
 import torch
 
 from data_processing.area_pictures import draw_area
-from data_processing.area_summary import AreaSums, grid_facts, result_line, score_tags
-from data_processing.change_polygons import BYTES_PER_PIXEL, write_polygons
-from data_processing.change_rasters import BLOCK, write_change_rasters
-from data_processing.ground_area import PixelAreas
 from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.reading import read_map, set_decoded_bytes
 from mapping.memory_budget import GB, divide_memory
 from mapping.model import Model
 from mapping.pipeline import WriteBehind
 from mapping.prediction import MapRows, TilePlan, TileRunner, predict_rows
+from mapping.products.ground_area import PixelAreas
+from mapping.products.polygons import BYTES_PER_PIXEL, write_polygons
+from mapping.products.rasters import BLOCK, write_change_rasters
+from mapping.products.summary import AreaSums, grid_facts, result_line, score_tags
 from mapping.row_store import RowStore
 from mapping.unfinished import begin, finished, job_of
 from utils.device import GIB, peak_memory_gib

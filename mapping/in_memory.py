@@ -20,13 +20,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.change_rasters import date_of_moment
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.series import SeriesOptions
 from data_processing.scenes.spec import DYNAMIC, SPACENET7
 from mapping.area import tile_grid
 from mapping.model import Model, read_model
 from mapping.prediction import predict_rows
+from mapping.products.rasters import date_of_moment
 from utils.codes import NO_DATA
 from utils.precision import Precision
 

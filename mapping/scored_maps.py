@@ -8,10 +8,10 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 
-from data_processing.change_rasters import moment_tags, value_colors
 from data_processing.rasters.reading import read_reduced
 from data_processing.rasters.writing import write_map
 from data_processing.scenes.scene import Scene
+from mapping.products.rasters import moment_tags, value_colors
 from mapping.scoring import SceneResult
 from utils.codes import NO_DATA
 from utils.metrics import area_scores, moment_scores

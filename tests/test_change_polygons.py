@@ -16,9 +16,9 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 from rasterio.warp import transform_geom
 
-from data_processing.change_polygons import PolygonCounts, write_polygons
-from data_processing.ground_area import PixelAreas
 from data_processing.rasters.reading import RasterInfo
+from mapping.products.ground_area import PixelAreas
+from mapping.products.polygons import PolygonCounts, write_polygons
 from utils.errors import UserError
 
 DATES = [datetime.date(2019 + number, 6, 15) for number in range(4)]
@@ -174,8 +174,8 @@ def test_regions_taken_in_parts_are_the_same(
     moment = noisy_map()[:, :30]
     info = grid(moment, "EPSG:3857", MERCATOR)
     at_once = write(tmp_path, moment, info)
-    monkeypatch.setattr("data_processing.change_polygons.BATCH", 20)
-    monkeypatch.setattr("data_processing.change_polygons.BLOCK_PIXELS", 7 * 30)
+    monkeypatch.setattr("mapping.products.polygons.BATCH", 20)
+    monkeypatch.setattr("mapping.products.polygons.BLOCK_PIXELS", 7 * 30)
     assert write(tmp_path, moment, info) == at_once
 
 
@@ -262,7 +262,7 @@ def test_an_interrupted_file_leaves_the_old_one(
 
     write(tmp_path, square_map())
     before = (tmp_path / "p.geojson").read_bytes()
-    monkeypatch.setattr("data_processing.change_polygons.transform_geom", interrupted)
+    monkeypatch.setattr("mapping.products.polygons.transform_geom", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, noisy_map())
     assert [path.name for path in tmp_path.iterdir()] == ["p.geojson"]

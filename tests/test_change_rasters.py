@@ -1,4 +1,4 @@
-"""Change maps as GeoTIFFs (data_processing/change_rasters.py)."""
+"""Change maps as GeoTIFFs (mapping/products/rasters.py)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioIOError
 from rasterio.transform import Affine
 
-from data_processing import change_rasters
-from data_processing.change_rasters import BLOCK, write_change_rasters
 from data_processing.rasters.reading import RasterInfo
+from mapping.products import rasters as change_rasters
+from mapping.products.rasters import BLOCK, write_change_rasters
 
 H, W = 1100, 530
 DATES = [datetime.date(2018, 1, 31), datetime.date(2018, 5, 1), datetime.date(2019, 12, 24)]

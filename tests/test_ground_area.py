@@ -10,8 +10,8 @@ import pytest
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
-from data_processing.ground_area import PixelAreas
 from data_processing.rasters.reading import RasterInfo
+from mapping.products.ground_area import PixelAreas
 from utils.errors import UserError
 
 WGS84 = pyproj.Geod(ellps="WGS84")
@@ -212,7 +212,7 @@ def test_blocks_of_rows_are_parts_of_the_whole() -> None:
 
 
 def test_sums_tell_classes_and_rows_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data_processing.ground_area.BLOCK_PIXELS", 64)
+    monkeypatch.setattr("mapping.products.ground_area.BLOCK_PIXELS", 64)
     found = areas(20, 30, "EPSG:3857", Affine(5000, 0, 1e6, 0, -5000, 9e6))
     classes = np.random.default_rng(0).integers(0, 4, (12, 20), dtype=np.uint8)
     sums = found.sums(classes, 5, row=10)

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.ground_area import PixelAreas
 from data_processing.rasters.reading import RasterInfo
+from mapping.products.ground_area import PixelAreas
 from utils.codes import NO_DATA
 
 __all__ = ["AreaSums", "grid_facts", "result_line", "score_tags"]

@@ -23,8 +23,8 @@ from rasterio.features import shapes
 from rasterio.transform import Affine
 from rasterio.warp import transform_geom
 
-from data_processing.ground_area import PixelAreas
 from data_processing.rasters.reading import RasterInfo
+from mapping.products.ground_area import PixelAreas
 from utils.codes import NO_DATA
 from utils.errors import UserError
 from utils.files import atomic_path

@@ -1,0 +1,1 @@
+"""Change maps as files and numbers."""
