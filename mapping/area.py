@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from data_processing.area_pictures import draw_area
 from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.reading import read_map, set_decoded_bytes
 from mapping.memory_budget import GB, divide_memory
@@ -30,6 +29,7 @@ from mapping.products.ground_area import PixelAreas
 from mapping.products.polygons import BYTES_PER_PIXEL, write_polygons
 from mapping.products.rasters import BLOCK, write_change_rasters
 from mapping.products.summary import AreaSums, grid_facts, result_line, score_tags
+from mapping.report.draw import draw_area
 from mapping.row_store import RowStore
 from mapping.unfinished import begin, finished, job_of
 from utils.device import GIB, peak_memory_gib

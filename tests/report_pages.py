@@ -12,7 +12,7 @@ from typing import Any
 import imageio.v3 as imageio
 import numpy as np
 
-from utils.report import write_report
+from mapping.report.page import write_report
 
 __all__ = [
     "DATES",

@@ -1,4 +1,4 @@
-"""The grid of pictures (data_processing/picture_grid.py)."""
+"""The grid of pictures (mapping/report/grid.py)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
-from data_processing.picture_grid import PictureGrid
 from data_processing.rasters.reading import RasterInfo, raster_info, read_reduced
+from mapping.report.grid import PictureGrid
 from tests.scene_files import write_raster
 
 NORTH_UP = Affine(10.0, 0.0, 500000.0, 0.0, -10.0, 5000000.0)

@@ -1,4 +1,4 @@
-"""The quicklook and the film of a series (utils/quicklook.py)."""
+"""The quicklook and the film of a series (mapping/report/quicklook.py)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 from matplotlib.text import Text
 
-from utils.map_colors import moment_colors, moment_legend
-from utils.quicklook import (
+from mapping.report.quicklook import (
     draw_quicklook,
     draw_series_gif,
     north_arrow,
@@ -23,6 +22,7 @@ from utils.quicklook import (
     scale_bar,
     visible_series,
 )
+from utils.map_colors import moment_colors, moment_legend
 
 STRIP = 34  # pixels below the images of a film
 

@@ -1,4 +1,4 @@
-"""The report page as a file (utils/report.py, report_tables.py, report_page.html and .css)."""
+"""The report page as a file (mapping/report/page.py, report_tables.py, report_page.html and .css)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mapping.report.page import STRIPE_COLOR
+from mapping.report.tables import amount, percent
 from tests.report_pages import (
     DATES,
     H,
@@ -27,8 +29,6 @@ from tests.report_pages import (
     write_page,
 )
 from utils.map_colors import UNCHANGED_COLOR, paint_moments
-from utils.report import STRIPE_COLOR
-from utils.report_tables import amount, percent
 from utils.settings import REPOSITORY
 
 
@@ -63,7 +63,7 @@ def test_texts_cannot_end_the_data_of_the_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = [("</script><!--", (1, 2, 3))] * (T + 1)
-    monkeypatch.setattr("utils.report.moment_legend", lambda dates: entries)
+    monkeypatch.setattr("mapping.report.page.moment_legend", lambda dates: entries)
     page = page_of(tmp_path)
     assert len(page.all("script")) == 2
     assert data_of(page)["texts"] == ["</script><!--"] * (T + 1)

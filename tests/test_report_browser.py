@@ -1,4 +1,4 @@
-"""The report page in a browser without a window (utils/report_page.js and .css)."""
+"""The report page in a browser without a window (mapping/report/page.js and .css)."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.own_series.series import RasterSeries
-from data_processing.picture_grid import PictureGrid
 from data_processing.rasters.reading import read_reduced
 from mapping.products.summary import result_line
+from mapping.report.grid import PictureGrid
+from mapping.report.page import write_report
+from mapping.report.quicklook import draw_quicklook, draw_series_gif, visible_series
 from utils.codes import NO_DATA
-from utils.quicklook import draw_quicklook, draw_series_gif, visible_series
-from utils.report import write_report
 
 __all__ = ["draw_area"]
 

@@ -2,7 +2,7 @@
 
 A scale bar and an arrow to the north stand below the images and hide nothing of them. Colours are
 in ``utils.map_colors``, the layout is in ``utils.map_figure``; images come north up, reduced by
-``data_processing.picture_grid``. Not in the paper.
+``mapping.report.grid``. Not in the paper.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Change maps for people: quicklook, film, page."""
