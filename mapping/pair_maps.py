@@ -16,9 +16,9 @@ from data_processing.rasters.reading import read_reduced
 from data_processing.rasters.writing import write_map
 from mapping.pair_scoring import PairResult
 from utils.codes import NO_DATA
-from utils.map_colors import moment_colors, shared_stretch, visible_image
 from utils.metrics import area_scores
-from utils.pair_figure import draw_pair
+from utils.pictures.colors import moment_colors, shared_stretch, visible_image
+from utils.pictures.pair_figure import draw_pair
 
 __all__ = ["PairMapWriter"]
 

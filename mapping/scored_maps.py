@@ -15,7 +15,7 @@ from mapping.products.rasters import moment_tags, value_colors
 from mapping.scoring import SceneResult
 from utils.codes import NO_DATA
 from utils.metrics import area_scores, moment_scores
-from utils.plotting import draw_overview, shared_stretch, visible_image
+from utils.pictures.figures import draw_overview, shared_stretch, visible_image
 
 __all__ = ["SceneMapWriter"]
 

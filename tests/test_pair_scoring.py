@@ -20,7 +20,7 @@ from training.pair_task import PairTask
 from utils.codes import IGNORE, NO_DATA
 from utils.loading import Batches
 from utils.metrics import area_scores
-from utils.pair_figure import pair_figure
+from utils.pictures.pair_figure import pair_figure
 
 CPU = torch.device("cpu")
 

@@ -1,4 +1,4 @@
-"""Pictures and their colours (utils/plotting.py, map_figure.py, map_colors.py)."""
+"""Pictures and their colours (utils/pictures/figures.py, map_figure.py, map_colors.py)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from utils.map_colors import AGREEMENT_LEGEND, moment_legend, paint_agreement, paint_moments
-from utils.plotting import (
+from utils.pictures.colors import AGREEMENT_LEGEND, moment_legend, paint_agreement, paint_moments
+from utils.pictures.figures import (
     draw_learning_curve,
     draw_overview,
     draw_patch,
@@ -248,7 +248,7 @@ def test_a_learning_curve_before_the_first_epoch_says_so(tmp_path: Path) -> None
 
 
 def test_drawing_needs_no_pyplot() -> None:
-    code = "import sys, utils.plotting; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, utils.pictures.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False)
     assert done.returncode == 0
 

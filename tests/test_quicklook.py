@@ -22,7 +22,7 @@ from mapping.report.quicklook import (
     scale_bar,
     visible_series,
 )
-from utils.map_colors import moment_colors, moment_legend
+from utils.pictures.colors import moment_colors, moment_legend
 
 STRIP = 34  # pixels below the images of a film
 

@@ -28,7 +28,7 @@ from tests.report_pages import (
     some_summary,
     write_page,
 )
-from utils.map_colors import UNCHANGED_COLOR, paint_moments
+from utils.pictures.colors import UNCHANGED_COLOR, paint_moments
 from utils.settings import REPOSITORY
 
 

@@ -12,7 +12,7 @@ import imageio.v3 as imageio
 import pytest
 
 from tests.report_pages import DATES, H, Page, T, W, some_moment, write_page
-from utils.map_colors import moment_colors
+from utils.pictures.colors import moment_colors
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
-from utils.map_colors import NO_DATA_COLOR, moment_colors, paint_moments, visible_image
-from utils.map_figure import Legend, Panel, map_figure, save_figure
+from utils.pictures.colors import NO_DATA_COLOR, moment_colors, paint_moments, visible_image
+from utils.pictures.layout import Legend, Panel, map_figure, save_figure
 
 __all__ = ["EpochMaps"]
 

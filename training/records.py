@@ -19,7 +19,7 @@ from training.guards import writing
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.metrics import Matrix
-from utils.plotting import draw_confusion, draw_learning_curve
+from utils.pictures.figures import draw_confusion, draw_learning_curve
 from utils.run_log import write_csv_rows
 
 __all__ = ["Journal"]

@@ -122,7 +122,7 @@ def draw_one_patch(report: Report, patch_size: int, stride: int, picture: Path) 
     Raises:
         OSError: When the picture cannot be written.
     """
-    from utils.plotting import draw_patch  # matplotlib, needed here only
+    from utils.pictures.figures import draw_patch  # matplotlib, needed here only
 
     spec = report.spec
     most = max(report.scenes, key=_changed_share)

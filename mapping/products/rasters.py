@@ -22,7 +22,7 @@ from rasterio.windows import Window
 from data_processing.rasters.reading import RasterInfo, quiet
 from data_processing.rasters.writing import tiled_profile, written_whole
 from utils.codes import NO_DATA
-from utils.map_colors import moment_colors
+from utils.pictures.colors import moment_colors
 
 __all__ = [
     "BLOCK",

@@ -3,7 +3,7 @@
 The page stands alone: pictures are inside it as data, it asks no network for anything, and works
 when opened from a folder. Its frame is ``report_page.html`` with ``.css`` and ``.js`` beside this
 file; here the parts that depend on the prediction are made. Tables are in
-``mapping.report.tables``, colours in ``utils.map_colors``. Nothing is computed anew: every number
+``mapping.report.tables``, colours in ``utils.pictures.colors``. Nothing is computed anew: every number
 comes from the summary. Not in the paper.
 """
 
@@ -28,7 +28,7 @@ import numpy.typing as npt
 from mapping.report.tables import amount, escaped, percent, share, tables
 from utils.codes import NO_DATA
 from utils.files import atomic_path
-from utils.map_colors import NO_DATA_COLOR, Pixels, moment_legend, paint_moments
+from utils.pictures.colors import NO_DATA_COLOR, Pixels, moment_legend, paint_moments
 
 __all__ = ["write_report"]
 

@@ -1,7 +1,7 @@
 """Pictures of a series for people: first, last and change with dates, and the series as a film.
 
 A scale bar and an arrow to the north stand below the images and hide nothing of them. Colours are
-in ``utils.map_colors``, the layout is in ``utils.map_figure``; images come north up, reduced by
+in ``utils.pictures.colors``, the layout is in ``utils.pictures.layout``; images come north up, reduced by
 ``mapping.report.grid``. Not in the paper.
 """
 
@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.spatial import cKDTree
 
 from utils.files import atomic_path
-from utils.map_colors import (
+from utils.pictures.colors import (
     Pixels,
     Stretch,
     moment_legend,
@@ -30,7 +30,7 @@ from utils.map_colors import (
     shared_stretch,
     visible_image,
 )
-from utils.map_figure import FRAME, INK, Panel, map_figure, save_figure
+from utils.pictures.layout import FRAME, INK, Panel, map_figure, save_figure
 
 __all__ = [
     "draw_quicklook",

@@ -10,7 +10,7 @@ import html
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from utils.map_colors import moment_colors
+from utils.pictures.colors import moment_colors
 
 __all__ = ["amount", "escaped", "percent", "share", "tables"]
 

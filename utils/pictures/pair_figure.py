@@ -12,7 +12,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from utils.files import atomic_path
-from utils.map_colors import (
+from utils.pictures.colors import (
     AGREEMENT_LEGEND,
     NO_DATA_COLOR,
     Pixels,
@@ -20,7 +20,7 @@ from utils.map_colors import (
     paint_agreement,
     paint_moments,
 )
-from utils.map_figure import Legend, Panel, map_figure
+from utils.pictures.layout import Legend, Panel, map_figure
 
 __all__ = ["draw_pair", "pair_figure"]
 

@@ -1,7 +1,7 @@
 """Pictures: the overview of a scene, one patch with its dates, the learning curve.
 
 Pictures are built with matplotlib's objects, never through pyplot, and leave no state behind.
-Colours are in ``utils.map_colors``, the layout of maps and legends is in ``utils.map_figure``.
+Colours are in ``utils.pictures.colors``, the layout of maps and legends is in ``utils.pictures.layout``.
 Not in the paper.
 """
 
@@ -18,8 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from utils.confusion_figure import confusion_figure
-from utils.map_colors import (
+from utils.metrics import Matrix
+from utils.pictures.colors import (
     AGREEMENT_LEGEND,
     Pixels,
     Stretch,
@@ -30,7 +30,8 @@ from utils.map_colors import (
     shared_stretch,
     visible_image,
 )
-from utils.map_figure import (
+from utils.pictures.confusion_figure import confusion_figure
+from utils.pictures.layout import (
     CAPTION_POINTS,
     FRAME,
     INK,
@@ -40,7 +41,6 @@ from utils.map_figure import (
     map_figure,
     save_figure,
 )
-from utils.metrics import Matrix
 
 __all__ = [
     "Stretch",

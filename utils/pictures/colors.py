@@ -1,7 +1,7 @@
 """Colours of change maps and satellite images: class colours, legends, stretch to 8 bits.
 
 The moments 1, 2, … take an ordered palette that colour-blind readers can follow (viridis, early
-= dark, late = bright); unchanged is light grey, no-data white. Drawing is in ``utils.plotting``.
+= dark, late = bright); unchanged is light grey, no-data white. Drawing is in ``utils.pictures.figures``.
 Not in the paper.
 """
 

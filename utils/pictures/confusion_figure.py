@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from utils.map_figure import CAPTION_POINTS, INK, TEXT_POINTS
 from utils.metrics import Matrix
+from utils.pictures.layout import CAPTION_POINTS, INK, TEXT_POINTS
 
 __all__ = ["confusion_figure"]
 

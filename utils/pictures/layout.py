@@ -1,7 +1,7 @@
 """The layout of pictures with maps: heading, panels in rows, legends, all placed in inches.
 
 Sizes follow from the shape of the images, so that tall, wide and square scenes come out without
-overlap. What the panels show is decided in ``utils.plotting``. Not in the paper.
+overlap. What the panels show is decided in ``utils.pictures.figures``. Not in the paper.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from utils.files import atomic_path
-from utils.map_colors import Color, Pixels
+from utils.pictures.colors import Color, Pixels
 
 __all__ = [
     "CAPTION_POINTS",

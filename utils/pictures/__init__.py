@@ -1,0 +1,1 @@
+"""Colours, layout and figures of maps; to files only."""
