@@ -22,7 +22,7 @@ from utils.errors import UserError, run_program
 from utils.interruption import resumable
 from utils.processes import join_processes
 from utils.progress import say
-from utils.run_log import start_run
+from utils.run_folder import start_run
 from utils.settings import override, setting, to_dict
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────

@@ -20,12 +20,12 @@ from mapping.pair_maps import PairMapWriter
 from mapping.pair_scoring import pair_table, score_pairs, write_pair_scores
 from models.weights.pair_weights import load_pair_weights
 from utils.authors_commands import authors_form
+from utils.batches import Batches
 from utils.device import choose_device
 from utils.errors import run_program
 from utils.execution import ready_to_run
-from utils.loading import Batches
 from utils.progress import say
-from utils.run_log import start_run
+from utils.run_folder import start_run
 from utils.settings import override, setting
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────

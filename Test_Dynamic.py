@@ -17,12 +17,12 @@ from data_processing.scenes.spec import DYNAMIC as DATASET
 from mapping.scored_maps import SceneMapWriter
 from mapping.scoring import score_scenes, score_table, write_scores
 from models.weights.choosing import load_for_scoring
+from utils.batches import Batches
 from utils.device import choose_device
 from utils.errors import run_program
 from utils.execution import ready_to_run
-from utils.loading import Batches
 from utils.progress import say
-from utils.run_log import start_run
+from utils.run_folder import start_run
 from utils.settings import override, setting
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────

@@ -46,16 +46,16 @@ from models.weights.choosing import load_for_scoring
 from training.loop import fit
 from training.plan import TrainingPlan
 from training.tasks import CaimTask
+from utils.batches import Batches
 from utils.codes import NO_DATA
 from utils.device import bfloat16_unit, choose_device, seed_everything
 from utils.errors import UserError, run_program
 from utils.execution import ready_to_run
 from utils.files import atomic_path, read_json, sha256
-from utils.loading import Batches
 from utils.metrics import area_scores, moment_scores
 from utils.precision import Precision
 from utils.progress import progress, say
-from utils.run_log import read_csv_rows
+from utils.run_folder import read_csv_rows
 
 __all__ = ["agreement", "main", "training", "training_figure"]
 

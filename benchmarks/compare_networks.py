@@ -35,10 +35,10 @@ from data_processing.scenes.spec import DatasetSpec, spec_by_name
 from mapping.pair_scoring import score_pairs
 from models import CTMA, CAIMNet, ChangeMaps
 from models.weights.checkpoint import Checkpoint, load_checkpoint
+from utils.batches import Batches
 from utils.device import keep_freed_memory, peak_memory_gib
 from utils.errors import UserError, run_program
 from utils.files import sha256
-from utils.loading import Batches
 from utils.progress import say
 from utils.settings import program_parser
 

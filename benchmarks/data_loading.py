@@ -3,7 +3,7 @@
     python benchmarks/data_loading.py
 
 Writes scenes into a temporary folder and serves their 64×64 patches in shuffled order through
-utils.loading.Batches, as training does. The scenes are generated: a landscape of data_processing/
+utils.batches.Batches, as training does. The scenes are generated: a landscape of data_processing/
 sample_data.py of 256×256 pixels, mirrored to the scene's size and shifted from scene to scene, as
 float32 with deflate (6 dates, 4 bands) and as 8-bit RGBA with LZW (9 dates), in rows and in tiles
 of 256×256. Four states are told apart:
@@ -45,9 +45,9 @@ from data_processing.scenes.dataset import SeriesDataset
 from data_processing.scenes.patch_index import PatchOrigin
 from data_processing.scenes.scene import Scene
 from data_processing.scenes.spec import spec_by_name
+from utils.batches import Batches
 from utils.errors import UserError, run_program
 from utils.files import read_json
-from utils.loading import Batches
 from utils.progress import progress, say
 from utils.settings import program_parser
 

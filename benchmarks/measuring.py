@@ -24,7 +24,7 @@ from utils.device import describe_processor
 from utils.files import write_json
 from utils.precision import Precision, autocast
 from utils.progress import say
-from utils.run_log import environment
+from utils.run_folder import environment
 from utils.settings import REPOSITORY
 
 __all__ = [

@@ -38,7 +38,7 @@ from utils.files import sha256, write_json
 from utils.memory import PeakMeter
 from utils.processes import Processes
 from utils.progress import say
-from utils.run_log import UNFINISHED, environment
+from utils.run_folder import UNFINISHED, environment
 from utils.tiling import TileGrid
 
 __all__ = ["MapOptions", "map_area", "tile_grid"]

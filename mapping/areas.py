@@ -20,7 +20,7 @@ from mapping.model import Model
 from utils.errors import CaimError, DataError, UserError
 from utils.processes import Processes
 from utils.progress import say
-from utils.run_log import write_csv_rows
+from utils.run_folder import write_csv_rows
 
 __all__ = ["area_folders", "map_areas"]
 

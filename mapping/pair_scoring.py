@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.weights.checkpoint import Checkpoint
+from utils.batches import Batches, to_device
 from utils.codes import IGNORE, NO_DATA
 from utils.device import describe_device
 from utils.errors import UserError
 from utils.files import write_json
-from utils.loading import Batches, to_device
 from utils.metrics import ConfusionMatrix, Matrix, area_scores
 from utils.precision import Precision, autocast
 from utils.progress import progress

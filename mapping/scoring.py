@@ -24,11 +24,11 @@ from mapping.blending import Blend, decide
 from mapping.prediction import Predicts, TileRunner
 from models import moment_label_from_prob
 from models.weights.checkpoint import Checkpoint
+from utils.batches import Batches
 from utils.codes import IGNORE, NO_DATA
 from utils.device import describe_device
 from utils.errors import UserError
 from utils.files import write_json
-from utils.loading import Batches
 from utils.metrics import ConfusionMatrix, Matrix, area_scores, moment_errors, moment_scores
 from utils.precision import Precision
 from utils.progress import progress, say

@@ -17,7 +17,7 @@ from mapping.model import Model
 from mapping.prediction import TilePlan
 from utils.errors import UserError
 from utils.files import read_json, sha256, write_json
-from utils.run_log import UNFINISHED
+from utils.run_folder import UNFINISHED
 
 __all__ = ["begin", "finished", "job_of"]
 

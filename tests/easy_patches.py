@@ -17,8 +17,8 @@ from training.loop import fit
 from training.plan import TrainingPlan
 from training.ranks import Ranks
 from training.tasks import CaimTask
-from utils.loading import Batches
-from utils.run_log import read_csv_rows
+from utils.batches import Batches
+from utils.run_folder import read_csv_rows
 
 __all__ = [
     "ARGUMENTS", "CPU", "FACTS", "SIZE", "TASK", "EasyPatches", "T", "assert_same_weights",

@@ -14,7 +14,7 @@ from training.ranks import Ranks
 from training.step import Learner
 from training.tally import Tally
 from training.tasks import Task
-from utils.loading import Batches
+from utils.batches import Batches
 
 __all__ = ["Pass", "one_pass"]
 

@@ -17,7 +17,7 @@ from training.plan import TrainingPlan
 from training.ranks import Ranks
 from training.step import Learner
 from training.tasks import CaimTask
-from utils.loading import Share
+from utils.batches import Share
 from utils.memory import even_parts
 
 PLAN = TrainingPlan(epochs=1, lr=0.1)

@@ -1,4 +1,4 @@
-"""Batches: the order and the flips of an epoch follow from its number alone (utils/loading.py)."""
+"""Batches: the order and the flips of an epoch follow from its number alone (utils/batches.py)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, RandomSampler, SequentialSampler
 
 from data_processing.scenes.augmentation import FlipRotate
-from utils.loading import Batches, to_device
+from utils.batches import Batches, to_device
 
 CPU = torch.device("cpu")
 SEED = 5

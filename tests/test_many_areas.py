@@ -19,7 +19,7 @@ from tests.scene_files import write_raster
 from tests.small_series import BGRN, DAYS, noise, write_series
 from utils.errors import CaimError, DataError, UserError
 from utils.processes import Processes
-from utils.run_log import read_csv_rows
+from utils.run_folder import read_csv_rows
 
 MODEL: Any = SimpleNamespace(bands=BGRN, num_dates=3)  # of a model, all that opening a series takes
 

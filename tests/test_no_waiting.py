@@ -23,7 +23,7 @@ from training.ranks import Ranks
 from training.step import Learner
 from training.tally import Tally
 from training.tasks import CaimTask
-from utils.loading import Batches, Share
+from utils.batches import Batches, Share
 
 READING = {
     "aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal",

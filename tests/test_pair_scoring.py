@@ -17,8 +17,8 @@ from mapping.pair_scoring import PairResult, pair_table, score_pairs
 from models import ChangeMaps, CTMAOutput
 from tests.pair_files import change_label, write_pair, write_picture
 from training.pair_task import PairTask
+from utils.batches import Batches
 from utils.codes import IGNORE, NO_DATA
-from utils.loading import Batches
 from utils.metrics import area_scores
 from utils.pictures.pair_figure import pair_figure
 

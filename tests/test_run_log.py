@@ -1,4 +1,4 @@
-"""Run folders, the environment record and the table of epochs (utils/run_log.py, progress.py)."""
+"""Run folders, the environment record and the table of epochs (utils/run_folder.py, progress.py)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 from utils.errors import UserError
 from utils.progress import progress, say
-from utils.run_log import (
+from utils.run_folder import (
     environment,
     open_run_folder,
     read_csv_rows,
@@ -27,7 +27,7 @@ from utils.settings import REPOSITORY
 def test_runs_started_in_the_same_second_get_different_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("utils.run_log.REPOSITORY", tmp_path)
+    monkeypatch.setattr("utils.run_folder.REPOSITORY", tmp_path)
     folders = {open_run_folder("Train_Dynamic", None, False, False) for _ in range(4)}
     assert len(folders) == 4
     assert all(f.is_dir() and f.parent == tmp_path / "runs" / "Train_Dynamic" for f in folders)
@@ -95,7 +95,7 @@ def test_environment_does_without_git(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_copy_without_git_names_no_commit_of_a_repository_around_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("utils.run_log.REPOSITORY", REPOSITORY / "utils")
+    monkeypatch.setattr("utils.run_folder.REPOSITORY", REPOSITORY / "utils")
     assert environment(torch.device("cpu"))["git_commit"] is None
 
 
@@ -164,7 +164,7 @@ def test_an_output_folder_that_takes_no_file_is_the_users_mistake(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("utils.run_log.write_json", full)
+    monkeypatch.setattr("utils.run_folder.write_json", full)
     settings = Settings(output_dir=tmp_path / "run")
     with pytest.raises(UserError, match=r"nothing can be written there \(No space left"):
         start_run("train", settings, torch.device("cpu"))

@@ -19,8 +19,8 @@ from data_processing.scenes.spec import DYNAMIC
 from mapping.scoring import SceneResult, score_scenes, score_table
 from models import ChangeMaps
 from tests.scene_files import write_data_root
+from utils.batches import Batches
 from utils.errors import CaimError, UserError
-from utils.loading import Batches
 from utils.tiling import TileGrid
 
 T = 3

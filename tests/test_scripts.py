@@ -24,7 +24,7 @@ from tests.oracle import random_released_state
 from tests.scene_files import scene_folder, write_data_root, write_raster
 from utils.errors import run_program
 from utils.files import sha256
-from utils.run_log import read_csv_rows
+from utils.run_folder import read_csv_rows
 from utils.settings import REPOSITORY
 
 NAMES = ["Dynamic", "SpaceNet7"]

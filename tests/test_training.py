@@ -34,7 +34,7 @@ from training.plan import TrainingPlan, learning_rate
 from training.records import Journal
 from training.tasks import CaimTask
 from utils.errors import CaimError, CheckpointError, UserError
-from utils.run_log import open_run_folder, read_csv_rows
+from utils.run_folder import open_run_folder, read_csv_rows
 
 SELECTION = TASK.selection
 

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from utils.loading import share_of
+from utils.batches import share_of
 
 __all__ = ["GatheredBatch"]
 

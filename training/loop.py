@@ -35,10 +35,10 @@ from training.run_state import Keeper
 from training.step import Batch, Learner
 from training.tally import Tally
 from training.tasks import Task
+from utils.batches import Batches, Share
 from utils.device import peak_memory_gib
 from utils.errors import CaimError, Terminated, UserError
 from utils.interruption import resume_command
-from utils.loading import Batches, Share
 from utils.metrics import Matrix
 from utils.progress import progress, say
 from utils.random_state import seed_epoch

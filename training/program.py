@@ -22,11 +22,11 @@ from training.loop import fit
 from training.plan import TrainingPlan
 from training.ranks import Ranks, chosen_device
 from training.tasks import Task
+from utils.batches import Batches
 from utils.device import describe_device, make_deterministic, seed_everything
 from utils.execution import ready_to_run
-from utils.loading import Batches
 from utils.progress import say
-from utils.run_log import start_run
+from utils.run_folder import start_run
 from utils.run_settings import log_resumption
 from utils.settings import to_dict
 

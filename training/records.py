@@ -20,7 +20,7 @@ from utils.errors import UserError
 from utils.files import atomic_path
 from utils.metrics import Matrix
 from utils.pictures.figures import draw_confusion, draw_learning_curve
-from utils.run_log import write_csv_rows
+from utils.run_folder import write_csv_rows
 
 __all__ = ["Journal"]
 

@@ -26,8 +26,8 @@ from training.guards import unchanged_everywhere, writing
 from training.records import Journal
 from training.step import Learner
 from training.tally import Tally
+from utils.batches import Batches
 from utils.errors import CheckpointError, UserError
-from utils.loading import Batches
 from utils.metrics import Matrix
 from utils.progress import say
 from utils.random_state import random_state, restore_random_state, seed_epoch

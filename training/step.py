@@ -20,10 +20,10 @@ from training.exchange import GatheredBatch
 from training.plan import TrainingPlan, adam
 from training.ranks import Ranks
 from training.tasks import Task
+from utils.batches import Batches, Share, to_device
 from utils.codes import IGNORE
 from utils.device import GIB
 from utils.errors import UserError
-from utils.loading import Batches, Share, to_device
 from utils.memory import PeakMeter, even_parts, memory_limit, most_at_once
 from utils.metrics import ConfusionMatrix
 from utils.progress import say

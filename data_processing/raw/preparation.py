@@ -27,7 +27,7 @@ from data_processing.scenes.splits import REPOSITORY, write_scene_lists
 from utils.errors import DataError, UserError
 from utils.files import read_json, write_json
 from utils.progress import progress, say
-from utils.run_log import write_csv_rows
+from utils.run_folder import write_csv_rows
 
 __all__ = ["Gap", "Plan", "SceneTask", "add_run_flags", "is_complete", "prepare"]
 
