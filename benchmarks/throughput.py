@@ -4,7 +4,7 @@
     python benchmarks/throughput.py --num-dates 6 --attention batch --what forward --rounds 3
 
 Prints a table and writes benchmarks/results/throughput.json with the conditions. Timed in turns,
-round by round: the network of ``models/``, the plain one of tests/plain_network.py with the same
+round by round: the network of ``models/``, the plain one of tests/helpers/plain_network.py with the same
 weights, and a product of two 2048×2048 matrices. Figures are medians over the rounds and ratios
 of medians. A training step is forward, loss, backward, clipping of the gradients and Adam.
 
@@ -46,7 +46,7 @@ from benchmarks.measuring import (
     write_results,
 )
 from models import CAIMNet
-from tests.plain_network import PlainCAIMNet
+from tests.helpers.plain_network import PlainCAIMNet
 from utils.device import bfloat16_unit, choose_device, keep_freed_memory
 from utils.errors import run_program
 from utils.precision import autocast
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "warm_up_rounds": warm_up,
         "matrix_product_side": PRODUCT_SIDE,
         "flop_counted": "2 × multiply-adds of convolutions and linear layers, training step × 3",
-        "plain": "tests/plain_network.py, same weights, compiled where ours is",
+        "plain": "tests/helpers/plain_network.py, same weights, compiled where ours is",
         "freed_memory": "kept, for both networks (keep_freed_memory in utils/device.py)",
     }
     write_results(flags.name, conditions, rows, device, flags.output_dir)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import Predict
-from tests.cities import Outcome, write_city, write_weights
+from tests.helpers.cities import Outcome, write_city, write_weights
 from utils.errors import run_program
 
 

@@ -13,7 +13,7 @@ import rasterio
 import torch
 
 from models import CTMA
-from tests.pair_files import change_label, write_pair, write_pairs
+from tests.helpers.pair_files import change_label, write_pair, write_pairs
 from tests.test_scripts import Outcome, inside
 from utils.run_folder import read_csv_rows
 

@@ -20,8 +20,8 @@ import torch
 
 from models import CAIMNet, from_released
 from models.weights.checkpoint import Checkpoint, save_checkpoint
-from tests.oracle import random_released_state
-from tests.scene_files import scene_folder, write_data_root, write_raster
+from tests.helpers.oracle import random_released_state
+from tests.helpers.scene_files import scene_folder, write_data_root, write_raster
 from utils.errors import run_program
 from utils.files import sha256
 from utils.run_folder import read_csv_rows

@@ -1,0 +1,368 @@
+"""Bands, clouds and odd values of series: what is taken, what is refused, what is remarked on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+from tests.helpers.scene_files import write_raster
+from tests.helpers.small_series import (
+    BGRN,
+    DAYS,
+    RGBA,
+    change_header,
+    noise,
+    open_them,
+    refusal,
+    write_series,
+)
+from utils.errors import DataError, UserError
+
+REVERSED = ("red", "green", "blue", "nir")
+
+
+def whole(series: Any) -> Any:
+    return series.read(0, 0, series.height, series.width)
+
+
+# ─────────────────────────────────────────── bands ───────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("names", "remedy"),
+    [
+        (("red", "green", "blue", "nir"), "--bands 3,2,1,4"),
+        (("Blue", "Green", "NIR", "Red"), "--bands 1,2,4,3"),
+        (("B04", "B03", "B02", "B08"), "--bands 3,2,1,4"),
+        (("B4", "B3", "B2", "B8"), "--bands 3,2,1,4"),
+        (("blue", "red", "green", ""), "correct the names"),
+    ],
+)
+def test_band_names_in_another_order_are_refused_with_the_remedy(
+    tmp_path: Path, names: tuple[str, ...], remedy: str
+) -> None:
+    for path in write_series(tmp_path):
+        change_header(path, names=names)
+
+    message = refusal(DataError, tmp_path)
+
+    assert "3 faults found" in message
+    assert "expected blue, green, red, nir as the network was trained" in message
+    assert remedy in message
+
+
+def test_the_remedy_puts_bands_in_order(tmp_path: Path) -> None:
+    images = noise()
+    for path in write_series(tmp_path, images):
+        change_header(path, names=REVERSED)
+
+    series = open_them(tmp_path, bands="3,2,1,4")
+
+    assert np.array_equal(
+        whole(series).images, images[:, [2, 1, 0, 3]].astype("f4") / np.float32(10000)
+    )
+    assert not any("do not name" in remark for remark in series.remarks)
+
+
+def test_names_of_three_bands_give_a_remedy_of_three(tmp_path: Path) -> None:
+    for path in write_series(tmp_path, noise(bands=3, dtype="uint8")):
+        change_header(path, names=("blue", "green", "red"))
+
+    assert "--bands 3,2,1 takes" in refusal(DataError, tmp_path, RGBA)
+    assert len(open_them(tmp_path, RGBA, bands="3,2,1").dates) == 3
+
+
+def test_bands_unknown_to_us_are_taken_as_they_come(tmp_path: Path) -> None:
+    for path in write_series(tmp_path):
+        change_header(path, names=("swir", "nir", "red", "lidar"))
+
+    assert len(open_them(tmp_path, ("swir", "nir", "red", "lidar")).dates) == 3
+    assert "correct the names" in refusal(DataError, tmp_path, ("swir", "red", "nir", "lidar"))
+
+
+def test_colour_marks_set_on_purpose_count_as_names(tmp_path: Path) -> None:
+    for path in write_series(tmp_path):
+        change_header(path, colors=("red", "green", "blue", "undefined"))
+
+    message = refusal(DataError, tmp_path)
+
+    assert "marked red, green, blue, ?, expected blue, green, red, nir" in message
+    assert "if the marks are wrong, --bands 1,2,3,4" in message
+    assert len(open_them(tmp_path, bands="1,2,3,4").dates) == 3
+
+
+def test_colour_marks_that_writers_set_by_default_are_only_remarked_on(tmp_path: Path) -> None:
+    write_series(tmp_path, noise(dtype="uint8"))
+
+    remarks = " ".join(open_them(tmp_path).remarks)
+
+    assert "marked red, green, blue, alpha" in remarks
+    assert "--bands 3,2,1,4" in remarks
+    assert "marked" not in " ".join(open_them(tmp_path, bands="1,2,3,4").remarks)
+
+
+def test_dark_near_infrared_of_an_8_bit_file_is_no_alpha(tmp_path: Path) -> None:
+    images = noise(dtype="uint8")
+    images[:, 3, 5] = 0  # water; GDAL marks the fourth band as alpha by default
+    write_series(tmp_path, images)
+
+    window = whole(open_them(tmp_path))
+
+    assert window.observed.all()
+    assert np.array_equal(window.images[:, 3], images[:, 3].astype("f4") / np.float32(255))
+
+
+def test_true_alpha_in_the_place_of_near_infrared_is_refused(tmp_path: Path) -> None:
+    images = noise(dtype="uint8")
+    images[:, 3] = 255
+    images[:, 3, 5] = 0
+    write_series(tmp_path, images)
+
+    message = refusal(DataError, tmp_path)
+
+    assert "band 4 is marked alpha and holds 0, 255 only, expected nir" in message
+
+
+def test_more_bands_are_refused_until_some_are_picked(tmp_path: Path) -> None:
+    images = noise(bands=6)
+    write_series(tmp_path, images)
+
+    assert "found 6 bands, expected 4 (blue, green, red, nir)" in refusal(DataError, tmp_path)
+    picked = whole(open_them(tmp_path, bands="2, 3,4,6")).images
+    assert np.array_equal(picked, images[:, [1, 2, 3, 5]].astype("f4") / np.float32(10000))
+
+
+def test_fewer_bands_are_refused_without_a_remedy_that_cannot_help(tmp_path: Path) -> None:
+    write_series(tmp_path, noise(bands=3))
+
+    message = refusal(DataError, tmp_path)
+
+    assert "found 3 bands, expected 4 (blue, green, red, nir)" in message
+    assert "--bands" not in message
+
+
+def test_band_numbers_beyond_the_file_are_refused(tmp_path: Path) -> None:
+    write_series(tmp_path)
+
+    assert "found 4 bands, expected 5, see --bands" in refusal(DataError, tmp_path, bands="1,2,3,5")
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "1,2,3,x", "0,1,2,3", "1,2,3,-4", "", "1 2 3 4"])
+def test_band_numbers_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
+    write_series(tmp_path)
+
+    message = refusal(UserError, tmp_path, bands=text)
+
+    assert message.startswith(f"--bands: found {text!r}, expected 4 numbers")
+
+
+def test_a_fifth_band_marked_alpha_hides_pixels(tmp_path: Path) -> None:
+    images = noise(bands=5)
+    images[:, 4] = 65535
+    images[1, 4, 3, 4] = 0
+    for path in write_series(tmp_path, images):
+        change_header(path, colors=("blue", "green", "red", "undefined", "alpha"))
+
+    for options in ({}, {"bands": "1,2,3,4"}):
+        series = open_them(tmp_path, **options)
+        window = whole(series)
+
+        assert window.images.shape[1] == 4
+        assert np.argwhere(~window.observed).tolist() == [[3, 4]]
+
+
+def test_rgb_gets_the_alpha_band_that_the_network_takes(tmp_path: Path) -> None:
+    images = noise(bands=3, dtype="uint8")
+    images[1, :, 3, 4] = 0
+    write_series(tmp_path, images, nodata=0)
+
+    window = whole(open_them(tmp_path, RGBA, min_valid_dates=1))
+
+    assert window.images.shape == (3, 4, 20, 30)
+    assert (window.images[:, 3] == 1).all()  # carried where not seen
+    assert window.observed.all()
+    assert not whole(open_them(tmp_path, RGBA)).observed[3, 4]
+
+
+def test_rgb_of_16_bits_gets_no_alpha_band(tmp_path: Path) -> None:
+    write_series(tmp_path, noise(bands=3))
+
+    assert "found 3 bands of uint16, expected uint8" in refusal(DataError, tmp_path, RGBA)
+
+
+def test_alpha_of_16_bits_is_remarked_on(tmp_path: Path) -> None:
+    write_series(tmp_path, noise())
+
+    remarks = " ".join(open_them(tmp_path, RGBA).remarks)
+
+    assert "alpha of 16 bits is divided by 10000" in remarks
+    assert "alpha of" not in " ".join(open_them(tmp_path, RGBA, pixel_scale="stored").remarks)
+
+
+# ─────────────────────────────────────────── clouds ───────────────────────────────────────────
+
+
+def write_clouds(folder: Path, days: Any, value: int = 1, **raster: Any) -> Path:
+    """Masks with a cloud in the first five rows."""
+    for day in days:
+        mask = np.zeros((20, 30), np.uint8)
+        mask[:5] = value
+        write_raster(folder / f"mask_{day}.tif", mask, **raster)
+    return folder
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_what_a_cloud_mask_marks_is_not_seen_at_its_date(tmp_path: Path, value: int) -> None:
+    images = noise()
+    write_series(tmp_path / "images", images)
+    clouds = write_clouds(tmp_path / "clouds", [DAYS[1], "2030-01-01"], value)
+
+    series = open_them(tmp_path / "images", clouds=(str(clouds),), min_valid_dates=2)
+    strict = open_them(tmp_path / "images", clouds=(str(clouds),))
+
+    assert np.argwhere(~whole(strict).observed.all(axis=1)).ravel().tolist() == [0, 1, 2, 3, 4]
+    window = whole(series)
+    assert window.observed.all()
+    assert np.array_equal(window.images[1, :, :5], window.images[0, :, :5])
+    assert [path.name for path in series.cloud_files] == [f"mask_{DAYS[1]}.tif"]
+    assert any(f"taken as clear: {DAYS[0]}, {DAYS[2]}" in remark for remark in series.remarks)
+
+
+@pytest.mark.parametrize(("tag", "clear"), [(0, True), (7, False)])
+def test_a_mask_without_a_value_hides_unless_its_nodata_tag_is_clear(
+    tmp_path: Path, tag: int, clear: bool
+) -> None:
+    write_series(tmp_path / "images")
+    mask = np.zeros((20, 30), np.uint8)
+    mask[2:4], mask[10] = 1, tag
+    write_raster(tmp_path / "clouds" / f"mask_{DAYS[1]}.tif", mask, nodata=tag)
+
+    window = whole(open_them(tmp_path / "images", clouds=(str(tmp_path / "clouds"),)))
+
+    hidden = [2, 3] if clear else [2, 3, 10]
+    assert np.flatnonzero(~window.observed.all(axis=1)).tolist() == hidden
+
+
+def bad_clouds(folder: Path, what: str) -> None:
+    path = folder / f"mask_{DAYS[1]}.tif"
+    zeros = np.zeros((20, 30), np.uint8)
+    if what == "classes":
+        write_raster(path, np.arange(600).reshape(20, 30).astype(np.uint8) % 12)
+    elif what == "grid":
+        write_raster(path, zeros, origin=(500003.0, 5000000.0))
+    elif what == "size":
+        write_raster(path, zeros[:10])
+    elif what == "bands":
+        write_raster(path, np.stack([zeros, zeros]))
+    elif what == "float":
+        write_raster(path, zeros.astype("float32"))
+    elif what == "dates":
+        write_raster(folder / "mask_2030-01-01.tif", zeros)
+    else:
+        write_raster(folder / "mask.tif", zeros)
+
+
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ("classes", "found values 0, 1, 2, 3, 4, 5, expected 0 clear and 1 (or 255) cloud"),
+        ("grid", f"mask_{DAYS[1]}.tif: found transform"),
+        ("size", f"mask_{DAYS[1]}.tif: found 10×30 pixels, expected 20×30 as the images"),
+        ("bands", "found 2 bands of uint8, expected one band of whole numbers"),
+        ("float", "found 1 bands of float32, expected one band of whole numbers"),
+        ("dates", "found no mask of the dates 2020-01-15, 2020-03-01, 2020-06-30"),
+        ("names", "mask.tif: found no date in the name"),
+    ],
+)
+def test_masks_that_cannot_be_used_are_refused_before_the_work_begins(
+    tmp_path: Path, what: str, sentence: str
+) -> None:
+    write_series(tmp_path / "images")
+    bad_clouds(tmp_path / "clouds", what)
+
+    message = refusal(DataError, tmp_path / "images", clouds=(str(tmp_path / "clouds"),))
+
+    assert sentence in message
+    assert "--clouds" in message
+
+
+def test_no_masks_at_all_are_refused(tmp_path: Path) -> None:
+    write_series(tmp_path / "images")
+
+    message = refusal(UserError, tmp_path / "images", clouds=(str(tmp_path / "none"),))
+
+    assert "--clouds: found no raster at" in message
+
+
+# ───────────────────────────────────────── odd values ─────────────────────────────────────────
+
+
+def odd(kind: str) -> tuple[Any, dict[str, Any]]:
+    images = noise()
+    if kind == "float":
+        return images.astype("float32"), {}
+    if kind == "8 bits":
+        return (images // 40).astype("uint16"), {}
+    if kind == "bright":
+        return images * 5 + 20000, {}
+    if kind == "constant":
+        images[1] = 7
+    elif kind == "nothing":
+        images[1] = 0
+        return images, {"nodata": 0}
+    elif kind == "empty":
+        images[1, :, :, :6] = 0
+    elif kind == "negative":
+        images = images.astype("int16")
+        images[1, :, 0] = -9999
+    return images, {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("float", "float values up to 4760 are used as stored, expected about 0…1"),
+        ("8 bits", "16-bit values of 119 at most are divided by 10000"),
+        ("bright", "mostly above 10000"),
+        ("constant", "all pixels looked at are 7"),
+        ("nothing", "no data in any pixel looked at"),
+        ("empty", "20% of the pixels looked at are 0 in all bands and count as data"),
+        ("negative", "values down to -9999 count as data"),
+    ],
+)
+def test_odd_values_are_remarked_on(tmp_path: Path, kind: str, sentence: str) -> None:
+    images, options = odd(kind)
+    write_series(tmp_path, images, **options)
+
+    remarks = open_them(tmp_path).remarks
+
+    said = next(remark for remark in remarks if sentence in remark)
+    every = kind in ("float", "8 bits", "bright")
+    names = f"city_{DAYS[0]}.tif and 2 more" if every else f"city_{DAYS[1]}.tif"
+    assert said.startswith(f"warning: {names}: ")
+
+
+def test_usual_values_are_not_remarked_on(tmp_path: Path) -> None:
+    for path in write_series(tmp_path):
+        change_header(path, names=BGRN)
+
+    assert open_them(tmp_path).remarks == []
+
+
+def test_scale_and_offset_of_tags_are_said_not_to_be_applied(tmp_path: Path) -> None:
+    path = write_series(tmp_path)[1]
+    with rasterio.open(path, "r+") as raster:
+        raster.scales, raster.offsets = (0.0001,) * 4, (-0.1,) * 4
+
+    said = f"warning: {path.name}: scale and offset in its tags (0.0001 and -0.1) are not applied"
+    assert said in open_them(tmp_path).remarks
+
+
+def test_values_as_stored_are_not_said_to_be_divided(tmp_path: Path) -> None:
+    write_series(tmp_path, (noise() // 40).astype("uint16"))
+
+    assert "divided" not in " ".join(open_them(tmp_path, pixel_scale="stored").remarks)

@@ -1,0 +1,346 @@
+"""Predict.py from the command line to the files it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import rasterio
+
+from mapping.in_memory import load_model, predict_series
+from models import CTMA
+from models.weights.checkpoint import Checkpoint, save_checkpoint
+from tests.helpers.children import heed_interrupts
+from tests.helpers.cities import DATES, Outcome, summary_of, values, write_city
+from tests.helpers.scene_files import write_raster
+from utils.files import sha256
+from utils.settings import REPOSITORY
+
+MAPS = ("change_area.tif", "change_moment.tif", "change_date.tif", "change_score.tif")
+FILES = {
+    *MAPS, "quicklook.png", "series.gif", "report.html", "summary.json", "settings.json",
+    "environment.json",
+}  # fmt: skip
+QUICK = {**os.environ, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def mapped(city: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The results of a usual run in a process of its own, and what it said."""
+    folder = tmp_path_factory.mktemp("results") / "die Karten"
+    done = run("--images", city, "--checkpoint", weights, "--output-dir", folder, "--polygons")
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def run(*flags: str | Path | int, command: tuple[str, ...] = ()) -> Any:
+    return subprocess.run(
+        [sys.executable, *command, str(REPOSITORY / "Predict.py"), *map(str, flags)],
+        capture_output=True, text=True, encoding="utf-8", env=QUICK, check=False,
+    )  # fmt: skip
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    return {name: sha256(folder / name) for name in MAPS}
+
+
+# ------------------------------------------------------------------ what a run leaves
+
+
+def test_a_run_leaves_maps_pictures_report_and_numbers_and_nothing_half_done(
+    mapped: tuple[Path, str],
+) -> None:
+    folder, said = mapped
+    assert {path.name for path in folder.iterdir()} == FILES | {"changes.geojson"}
+    assert "my city: changed: " in said
+    assert "bands are taken as blue, green, red, nir" in said
+
+
+def test_maps_lie_where_the_images_lie_and_say_what_they_mean(
+    mapped: tuple[Path, str], city: Path
+) -> None:
+    folder, _ = mapped
+    with rasterio.open(sorted(city.iterdir())[0]) as image:
+        crs, transform, shape = image.crs, image.transform, image.shape
+    for name, dtype, nodata in zip(
+        MAPS, ("uint8", "uint8", "int32", "uint8"), (255, 255, -1, 255), strict=True
+    ):
+        with rasterio.open(folder / name) as raster:
+            assert (raster.crs, raster.transform, raster.shape) == (crs, transform, shape)
+            assert (raster.dtypes[0], raster.nodata) == (dtype, nodata)
+            assert raster.profile["tiled"]
+            assert raster.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
+            tags = raster.tags()
+            assert tags["AREA"] == "my city"
+            if name == "change_moment.tif":
+                assert tags["MOMENT_2"] == "changed 2018-05-15 - 2018-09-15"
+            if name == "change_score.tif":
+                assert tags["SCORE_FORMULA"].startswith("round(100 * (p - 0.45186")
+            if name == "change_date.tif":
+                assert tags["CHANGE_DATE_20180915"] == "changed 2018-05-15 - 2018-09-15"
+
+
+def test_area_date_and_score_follow_from_the_moment(mapped: tuple[Path, str]) -> None:
+    folder, _ = mapped
+    area, moment, date, score = (values(folder / name) for name in MAPS)
+    assert len(np.unique(moment)) > 2  # weights at random, but not uniform
+    assert np.array_equal(area, (moment > 0).astype(np.uint8))
+    numbers = np.array([0, *(int(day.replace("-", "")) for day in DATES[1:])])
+    assert np.array_equal(date, numbers[moment])
+    assert (score[moment > 0] >= 50).all()
+    assert (score[moment == 0] <= 50).all()
+
+
+def test_the_summary_counts_the_maps(mapped: tuple[Path, str], weights: Path) -> None:
+    folder, _ = mapped
+    summary, moment = summary_of(folder), values(folder / "change_moment.tif")
+    assert summary["dates"] == list(DATES)
+    assert [row["pixels"] for row in summary["intervals"]] == [
+        int((moment == k).sum()) for k in range(1, 6)
+    ]
+    assert summary["pixels"]["changed"] == int((moment > 0).sum())
+    hectares = sum(row["hectares"] for row in summary["intervals"])
+    assert hectares == pytest.approx(summary["hectares"]["changed"])
+    # pixels of 3 m near UTM's central meridian: the plane is 0.08 % larger than the ground
+    assert hectares == pytest.approx(summary["pixels"]["changed"] * 9 / 0.9996**2 / 1e4, rel=1e-4)
+    assert summary["checkpoint"]["sha256"] == sha256(weights)
+    assert summary["outputs"]["change_moment.tif"]["sha256"] == sha256(folder / MAPS[1])
+    assert summary["score"]["lower"] == pytest.approx(0.45186, abs=1e-5)
+    polygons = json.loads((folder / "changes.geojson").read_text(encoding="utf-8"))["features"]
+    assert sum(f["properties"]["pixels"] for f in polygons) == summary["pixels"]["changed"]
+
+
+def test_pictures_and_report_show_the_series(mapped: tuple[Path, str]) -> None:
+    folder, _ = mapped
+    assert iio.imread(folder / "quicklook.png").shape[1] > 500
+    assert len(iio.imread(folder / "series.gif")) == 6
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "my city" in page
+    assert "2018-09-15" in page
+
+
+def test_python_gives_the_same_maps_byte_for_byte(
+    mapped: tuple[Path, str], city: Path, weights: Path
+) -> None:
+    folder, _ = mapped
+    maps = predict_series(city, load_model(weights, "cpu"))
+    found = (maps.area, maps.moment, maps.date, maps.score)
+    for name, array in zip(MAPS, found, strict=True):
+        assert np.array_equal(array, values(folder / name))
+    with rasterio.open(folder / "change_moment.tif") as raster:
+        assert maps.profile["transform"] == raster.transform
+    assert [date.isoformat() for date in maps.dates] == list(DATES)
+
+
+# ------------------------------------------------------------------ the same maps in other ways
+
+
+def test_little_memory_and_other_batches_give_the_same_maps(
+    mapped: tuple[Path, str],
+    city: Path,
+    weights: Path,
+    predict: Callable[..., Outcome],
+    tmp_path: Path,
+) -> None:
+    folder, _ = mapped
+    flags = ("--images", city, "--checkpoint", weights)
+    code, _, said = predict(*flags, "--output-dir", "low", "--memory", 200)
+    assert (code, checksums(tmp_path / "low")) == (0, checksums(folder)), said
+    code, *_ = predict(*flags, "--output-dir", "one", "--batch-size", 1)
+    same = values(tmp_path / "one/change_moment.tif") == values(folder / "change_moment.tif")
+    assert code == 0
+    assert same.mean() >= 0.9999
+
+
+def test_two_processes_give_the_same_bytes(
+    mapped: tuple[Path, str], city: Path, weights: Path, tmp_path: Path
+) -> None:
+    folder, _ = mapped
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", tmp_path / "two")
+    done = run(*flags, "--polygons", command=launcher)
+    assert done.returncode == 0, done.stderr
+    assert checksums(tmp_path / "two") == checksums(folder)
+    assert sha256(tmp_path / "two/changes.geojson") == sha256(folder / "changes.geojson")
+    assert done.stdout.count("my city: changed:") == 1  # only the first process speaks
+
+
+def test_onnx_gives_the_same_maps(
+    mapped: tuple[Path, str],
+    city: Path,
+    weights: Path,
+    predict: Callable[..., Outcome],
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("onnxruntime")
+    folder, _ = mapped
+    code, said, _ = predict("--checkpoint", weights, "--export-onnx", "city.onnx")
+    assert code == 0
+    assert "largest difference from the network" in said
+    for checkpoint in ("city.onnx", weights):
+        out = tmp_path / Path(checkpoint).suffix
+        flags = ("--images", city, "--checkpoint", checkpoint, "--output-dir", out)
+        code, _, said = predict(*flags, "--backend", "onnx")
+        assert code == 0, said
+        same = values(out / "change_moment.tif") == values(folder / "change_moment.tif")
+        assert same.mean() >= 0.999
+        assert summary_of(out)["checkpoint"]["arguments"]["width"] == 8
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_run_leaves_no_half_file_and_goes_on_to_the_same_bytes(
+    sent: int, weights: Path, tmp_path: Path
+) -> None:
+    large = write_city(tmp_path / "large", (700, 60))
+    flags = ("--images", large, "--checkpoint", weights, "--batch-size", 1)
+    whole = run(*flags, "--output-dir", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    folder = tmp_path / "stopped"
+    with subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "Predict.py"), *map(str, flags), "--output-dir", folder],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUICK,
+        preexec_fn=heed_interrupts,
+    ) as program:  # fmt: skip
+        rows = folder / ".unfinished" / "rows"
+        while program.poll() is None and len(list(rows.glob("rows-*"))) <= 5:
+            time.sleep(0.01)
+        program.send_signal(sent)
+        said, _ = program.communicate(timeout=60)
+    assert program.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[sent]
+    assert not [
+        path.name
+        for path in folder.iterdir()
+        if path.name in FILES - {"settings.json", "environment.json"}
+    ]
+    if sent != signal.SIGKILL:
+        assert f"--output-dir {folder} --resume" in said
+    kept = {path: path.stat().st_mtime_ns for path in rows.glob("rows-*")}
+    assert kept
+    again = run(*flags, "--output-dir", folder, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert checksums(folder) == checksums(tmp_path / "whole")
+    assert not (folder / ".unfinished").exists()
+
+
+def test_resuming_with_other_settings_is_refused_and_a_finished_run_is_left_alone(
+    city: Path, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
+    assert predict(*flags)[0] == 0
+    code, _, said = predict(*flags, "--resume", "--overlap", 8)
+    assert (code, "overlap: 4 there, 8 now" in said) == (2, True)
+    before = (tmp_path / "out/change_moment.tif").stat().st_mtime_ns
+    code, said, _ = predict(*flags, "--resume")
+    assert (code, "complete already" in said) == (0, True)
+    assert (tmp_path / "out/change_moment.tif").stat().st_mtime_ns == before
+    code, _, said = predict(*flags)
+    assert (code, "--overwrite" in said, "--resume" in said) == (2, True, True)
+    (tmp_path / "out/.unfinished").mkdir()
+    job = {**summary_of(tmp_path / "out")["job"], "overlap": 7}
+    (tmp_path / "out/.unfinished/job.json").write_text(json.dumps(job))
+    (tmp_path / "out/summary.json").unlink()
+    code, _, said = predict(*flags, "--resume")
+    assert code == 2
+    assert "overlap: 7 there, 4 now" in said
+
+
+def test_a_pair_without_dates_gives_area_and_score_in_the_order_given(
+    predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    small = {"pair_widths": (4, 4, 8), "video_widths": (4, 4), "decoder_widths": (8, 8, 4, 4)}
+    network = CTMA(**small, resnet_width=4)  # type: ignore[arg-type]
+    arguments = {"in_channels": 3, **small, "resnet_width": 4}
+    data = {"bands": ["red", "green", "blue"], "num_dates": 2, "pixel_scale": "auto"}
+    save_checkpoint(
+        tmp_path / "pair.pth", Checkpoint("ctma", arguments, network.state_dict(), data=data)
+    )
+    rng = np.random.default_rng(0)
+    for name in ("before", "after"):
+        write_raster(tmp_path / f"{name}.tif", rng.integers(0, 255, (3, 70, 90)).astype(np.uint8))
+    flags = ("before.tif", "after.tif", "--checkpoint", "pair.pth", "--tile-size", 64)
+    code, said, errors = predict(*flags, "--output-dir", "pair", "--polygons")
+    assert code == 0, errors
+    assert "before.tif is taken as the image before, after.tif as the one after" in said
+    maps = {"change_area.tif", "change_score.tif", "changes.geojson"}
+    rest = FILES - set(MAPS)
+    assert {path.name for path in (tmp_path / "pair").iterdir()} == maps | rest
+    area, score = (values(tmp_path / "pair" / name) for name in sorted(maps)[:2])
+    assert set(np.unique(area)) <= {0, 1}
+    assert (score[area == 1] >= 50).all()
+    assert (score[area == 0] <= 50).all()
+    maps_in_memory = predict_series(
+        [tmp_path / "before.tif", tmp_path / "after.tif"],
+        load_model(tmp_path / "pair.pth", "cpu", tile_size=64),
+    )
+    assert np.array_equal(maps_in_memory.area, area)
+    assert maps_in_memory.moment is None
+    with pytest.raises(ValueError, match="whether a pixel changed, not when"):
+        _ = maps_in_memory.date
+    code, _, errors = predict("--checkpoint", "pair.pth", "--export-onnx", "pair.onnx")
+    assert (code, "expected a CAIMNet" in errors) == (2, True)
+    (row,) = summary_of(tmp_path / "pair")["intervals"]
+    assert (row["from"], row["to"], row["pixels"]) == ("before.tif", "after.tif", area.sum())
+
+
+def test_resuming_makes_what_is_missing_or_asked_for_anew(
+    city: Path, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out", "--resume")
+    assert predict(*flags[:-1])[0] == 0
+    before = checksums(tmp_path / "out")
+    assert predict(*flags, "--polygons")[0] == 0
+    assert (tmp_path / "out/changes.geojson").is_file()
+    (tmp_path / "out/report.html").unlink()
+    (tmp_path / "out/change_area.tif").write_bytes(b"damaged")
+    assert predict(*flags, "--polygons")[0] == 0
+    assert (tmp_path / "out/report.html").is_file()
+    assert checksums(tmp_path / "out") == before
+
+
+def test_results_of_an_earlier_run_do_not_stay_beside_new_ones(
+    city: Path, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
+    assert predict(*flags, "--polygons")[0] == 0
+    (tmp_path / "out/notes.txt").write_text("mine")
+    assert predict(*flags, "--overwrite")[0] == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES | {"notes.txt"}
+
+
+def test_a_refused_run_leaves_its_folder_free(
+    city: Path, weights: Path, predict: Callable[..., Outcome]
+) -> None:
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
+    assert predict(*flags, "--bands", "9,2,1,4")[0] == 3
+    assert predict(*flags)[0] == 0
+
+
+def test_maps_are_not_laid_among_the_images(
+    weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    write_city(tmp_path / "here", (20, 20))
+    flags = ("--images", "here", "--checkpoint", weights, "--output-dir", "here", "--overwrite")
+    code, _, said = predict(*flags)
+    assert (code, "holds the images themselves" in said) == (2, True)
+
+
+def test_an_export_replaces_nothing_unasked(
+    weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    (tmp_path / "there.onnx").write_bytes(b"mine")
+    for target, said in ((weights, "ends with .onnx"), ("there.onnx", "--overwrite")):
+        code, _, errors = predict("--checkpoint", weights, "--export-onnx", target)
+        assert (code, said in errors) == (2, True)
+    assert (tmp_path / "there.onnx").read_bytes() == b"mine"
