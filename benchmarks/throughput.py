@@ -4,9 +4,9 @@
     python benchmarks/throughput.py --num-dates 6 --attention batch --what forward --rounds 3
 
 Prints a table and writes benchmarks/results/throughput.json with the conditions. Timed in turns,
-round by round: the network of ``models/``, the plain one of tests/helpers/plain_network.py with the same
-weights, and a product of two 2048×2048 matrices. Figures are medians over the rounds and ratios
-of medians. A training step is forward, loss, backward, clipping of the gradients and Adam.
+round by round: the network of ``models/``, the plain one of tests/helpers/plain_network.py with
+the same weights, and a product of two 2048×2048 matrices. Figures are medians over the rounds and
+ratios of medians. A training step is forward, loss, backward, clipping of the gradients and Adam.
 
 Arithmetic is counted from the shapes, as 2 × multiply-adds of convolutions and linear layers; a
 training step counts three forward passes. The share of the matrix product divides the rate by

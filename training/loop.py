@@ -1,9 +1,9 @@
 """The training loop: epochs, validation, checkpoints, one line per epoch.
 
 What is learnt is a ``Task``, how a batch is computed is in ``training.step``, what is written in
-``training.records`` and ``training.checkpoints``. A run may be killed at any moment and goes on from its last
-checkpoint. Numbers of the released recipe are the defaults of the scripts; what differs from the
-released program is listed in docs/differences.md#training.
+``training.records`` and ``training.checkpoints``. A run may be killed at any moment and goes on
+from its last checkpoint. Numbers of the released recipe are the defaults of the scripts; what
+differs from the released program is listed in docs/differences.md#training.
 
 Source: the released recipe, as far as it has an effect.
 """

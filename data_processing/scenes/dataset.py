@@ -51,7 +51,7 @@ class SeriesDataset(Dataset[Sample]):
 
     Windows are read from disk per item, in whichever process asks; no process inherits an open
     file. A cache is in memory once: forked processes see that of their parent, others are handed
-    it as shared memory. See :class:`data_processing.scenes.scene.Scene` for scale, no-data, filling.
+    it as shared memory. For scale, no-data and filling see ``data_processing.scenes.scene.Scene``.
 
     Args:
         scenes: Scenes in the order that ``origins`` refers to.

@@ -1,10 +1,10 @@
 """The report of a prediction as one web page: pictures, the change map over them, tables.
 
 The page stands alone: pictures are inside it as data, it asks no network for anything, and works
-when opened from a folder. Its frame is ``report_page.html`` with ``.css`` and ``.js`` beside this
+when opened from a folder. Its frame is ``page.html`` with ``.css`` and ``.js`` beside this
 file; here the parts that depend on the prediction are made. Tables are in
-``mapping.report.tables``, colours in ``utils.pictures.colors``. Nothing is computed anew: every number
-comes from the summary. Not in the paper.
+``mapping.report.tables``, colours in ``utils.pictures.colors``. Nothing is computed anew: every
+number comes from the summary. Not in the paper.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def _check_numbers(
 
 def _filled(parts: Mapping[str, str]) -> str:
     """The page: each ``{{name}}`` of the frame is replaced; what is put in is not searched."""
-    frame = Path(__file__).with_name("report_page.html")
+    frame = Path(__file__).with_name("page.html")
     texts = dict(parts)
     for name, suffix in (("style", ".css"), ("script", ".js")):
         texts[name] = frame.with_suffix(suffix).read_text(encoding="utf-8").strip()

@@ -1,8 +1,8 @@
 """Pictures of a series for people: first, last and change with dates, and the series as a film.
 
 A scale bar and an arrow to the north stand below the images and hide nothing of them. Colours are
-in ``utils.pictures.colors``, the layout is in ``utils.pictures.layout``; images come north up, reduced by
-``mapping.report.grid``. Not in the paper.
+in ``utils.pictures.colors``, the layout is in ``utils.pictures.layout``; images come north up,
+reduced by ``mapping.report.grid``. Not in the paper.
 """
 
 from __future__ import annotations

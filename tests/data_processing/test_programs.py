@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.scene_files import scene_folder, write_data_root, write_raster
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[2]
 INDEX = {"Dynamic": "Dynamic_xys_64_64", "SpaceNet7": "SpaceNet7_xys_64_63"}
 
 

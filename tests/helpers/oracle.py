@@ -26,7 +26,7 @@ __all__ = [
     "released_shapes",
 ]
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 HEADS = 4
 LAYER = "Spatial_Attention.transformer.layers.0."
 LSTM = "Temporal_Attention.LSTM_diff."

@@ -1,4 +1,4 @@
-"""A run that is killed, stopped or damaged goes on as if nothing had happened (training/checkpoints.py)."""
+"""A run that is killed, stopped or damaged goes on as if nothing had happened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong in mid-run ends in plain words, the last checkpoint whole (training/guards.py)."""
+"""Faults in mid-run end in plain words, the last checkpoint whole (training/guards.py)."""
 
 from __future__ import annotations
 

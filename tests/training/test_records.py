@@ -1,4 +1,4 @@
-"""What a training leaves to look at: tables, pictures, TensorBoard's files (training/records.py)."""
+"""What a training leaves to look at: tables, pictures, TensorBoard's files."""
 
 from __future__ import annotations
 

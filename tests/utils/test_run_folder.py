@@ -1,4 +1,4 @@
-"""Run folders, the environment record and the table of epochs (utils/run_folder.py, progress.py)."""
+"""Run folders, the environment record and the table of epochs."""
 
 from __future__ import annotations
 

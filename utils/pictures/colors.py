@@ -1,8 +1,8 @@
 """Colours of change maps and satellite images: class colours, legends, stretch to 8 bits.
 
 The moments 1, 2, … take an ordered palette that colour-blind readers can follow (viridis, early
-= dark, late = bright); unchanged is light grey, no-data white. Drawing is in ``utils.pictures.figures``.
-Not in the paper.
+= dark, late = bright); unchanged is light grey, no-data white. Drawing is in
+``utils.pictures.figures``. Not in the paper.
 """
 
 from __future__ import annotations

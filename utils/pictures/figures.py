@@ -1,7 +1,7 @@
 """Pictures: the overview of a scene, one patch with its dates, the learning curve.
 
 Pictures are built with matplotlib's objects, never through pyplot, and leave no state behind.
-Colours are in ``utils.pictures.colors``, the layout of maps and legends is in ``utils.pictures.layout``.
+Colours are in ``utils.pictures.colors``, the layout of maps in ``utils.pictures.layout``.
 Not in the paper.
 """
 

@@ -1,4 +1,4 @@
-"""The report page as a file (mapping/report/page.py, report_tables.py, report_page.html and .css)."""
+"""The report page as a file (mapping/report/page.py, tables.py, page.html and .css)."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_places_without_data_are_hatched_and_only_they(tmp_path: Path) -> None:
 
 
 def test_style_sheet_and_pictures_use_the_same_colors() -> None:
-    style = (REPOSITORY / "utils" / "report_page.css").read_text(encoding="utf-8")
+    style = (REPOSITORY / "mapping/report/page.css").read_text(encoding="utf-8")
     assert f".see-through {{ background: rgb{UNCHANGED_COLOR};" in style
     assert f"rgb{STRIPE_COLOR} 4px" in style
 
