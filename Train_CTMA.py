@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from data_processing.pairs.dataset import PairDataset, open_pair_split, training_windows
-from data_processing.pairs.spec import LabelRule, PairSpec, pair_spec_by_name
+from data_processing.pairs.spec import PairSpec, pair_spec_by_name
+from data_processing.rasters.values import LabelRule
 from data_processing.scenes.augmentation import OneOfSeven
 from models.weights.backbone import backbone_from
 from training.pair_task import PairTask

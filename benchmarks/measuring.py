@@ -20,9 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from training.losses import caim_loss
-from utils.device import describe_processor
+from utils.device import Precision, autocast, describe_processor
 from utils.files import write_json
-from utils.precision import Precision, autocast
 from utils.progress import say
 from utils.run_folder import environment
 from utils.settings import REPOSITORY

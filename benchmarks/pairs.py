@@ -39,9 +39,8 @@ from benchmarks.measuring import (
 )
 from models import CTMA
 from training.losses import ctma_loss
-from utils.device import choose_device, keep_freed_memory, peak_memory_gib
+from utils.device import Precision, autocast, choose_device, keep_freed_memory, peak_memory_gib
 from utils.errors import run_program
-from utils.precision import Precision, autocast
 from utils.progress import say
 from utils.settings import program_parser
 
@@ -206,7 +205,7 @@ def _peak_in_a_process(what: str, flags: argparse.Namespace, dtype: str) -> floa
 
 def _arguments(network: CTMA) -> dict[str, Any]:
     """Constructor arguments that give a network of the same shapes."""
-    from models import from_released_ctma
+    from models.weights.released_ctma import from_released_ctma
 
     return {**from_released_ctma(network.state_dict()).arguments, "video_len": network.video_len}
 

@@ -47,9 +47,8 @@ from benchmarks.measuring import (
 )
 from models import CAIMNet
 from tests.helpers.plain_network import PlainCAIMNet
-from utils.device import bfloat16_unit, choose_device, keep_freed_memory
+from utils.device import autocast, bfloat16_unit, choose_device, keep_freed_memory
 from utils.errors import run_program
-from utils.precision import autocast
 from utils.progress import progress, say
 from utils.settings import program_parser
 

@@ -8,7 +8,7 @@
 Images are co-registered GeoTIFFs, one per date, with the date in the name; dynamic takes 6 of
 them, spacenet7 takes 9. Labels are one of three kinds: a raster of the change moment, a binary
 mask per date, or polygons with the date of their change. Further calls add scenes to the same data
-root. docs/data.md says more. Not in the paper.
+root. docs/data.md says more.
 """
 
 from __future__ import annotations

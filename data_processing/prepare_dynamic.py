@@ -6,7 +6,7 @@
 Takes the folder of the zone zips and labels.zip, unpacked, not unpacked or mixed; zips are read in
 place. Of 24 months 6 are chosen by a rule; the land cover classes of each give the change moment.
 docs/data.md says where to get the data, how long this takes and what is not known about the
-authors' choice. Not in the paper.
+authors' choice.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.labels.transitions import EVENTS, UNKNOWN, change_moment
 from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
+from data_processing.rasters.grids import same_grid
 from data_processing.rasters.reading import RasterInfo
 from data_processing.raw.archives import find_files
 from data_processing.raw.dynamic import (
@@ -40,7 +41,7 @@ from data_processing.raw.dynamic import (
 from data_processing.raw.preparation import Gap, Plan, SceneTask, add_run_flags, prepare
 from data_processing.raw.split_choice import assign_splits, read_split_file, split_file_path
 from data_processing.scenes.spec import DYNAMIC
-from data_processing.scenes.writing import same_grid, scene_bytes, write_scene
+from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.errors import run_program
 from utils.files import sha256
 from utils.progress import say

@@ -8,7 +8,7 @@ The Python package nrt (EUPL-1.2) carries a cube of 140 Sentinel-2 observations 
 of forest. Six of them become the images (blue, green, red, near infrared at 10 m, values as
 stored), and a rule on the observations of four summers gives the change moment: the labels are
 derived, not observed on the ground (``clear_cuts.py``). The package's file is read as a zip;
-nothing is installed and none of its code is run. Takes seconds. Not in the paper.
+nothing is installed and none of its code is run. Takes seconds.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 Takes the tarball, a zip or an unpacked folder. Of each area 9 months are chosen by a rule, the
 building footprints of each are drawn on the image's grid, and their transitions give the change
 moment. Masked pixels (alpha, UDM) are no data. docs/data.md says where to get the data, how long
-this takes and what is not known about the authors' choice. Not in the paper.
+this takes and what is not known about the authors' choice.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.labels.transitions import EVENTS, TRANSITIONS, change_moment, without_slivers
 from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
+from data_processing.rasters.grids import same_grid
 from data_processing.raw.archives import find_files, is_tarball, list_tarball, unpack_tarball
 from data_processing.raw.preparation import (
     Gap,
@@ -44,7 +45,7 @@ from data_processing.raw.spacenet7 import (
 )
 from data_processing.raw.split_choice import assign_splits, read_split_file, split_file_path
 from data_processing.scenes.spec import SPACENET7
-from data_processing.scenes.writing import same_grid, scene_bytes, write_scene
+from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.errors import UserError, run_program
 from utils.files import sha256
 from utils.progress import say

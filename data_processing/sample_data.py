@@ -6,7 +6,7 @@ The scenes are drawn from random numbers: landscapes with seasons, clouds and se
 which lasting events of known date happen. They are no observations and no results on them say
 anything about real places. With the defaults (12 scenes of 256 × 256 pixels per data set) it takes
 under a minute on two cores. Writes Images_Dynamic/ and Images_SpaceNet7/ under the data root, each
-with a dataset.json. Not in the paper.
+with a dataset.json.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 Reads the processed layout of DynamicEarthNet or SpaceNet7 and writes, per scene,
 <output>/<split>/{A,B,label}/<scene>.tif: the visible bands of the first date, those of the last
 date, and the change area (255 = not known). Then CTMA can be trained on the scenes that CAIM-Net is
-trained on: Train_CTMA.py --dataset folder. Not in the paper.
+trained on: Train_CTMA.py --dataset folder.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.layout_check import require_sound
 from data_processing.pairs.files import FIRST, LAST
 from data_processing.pairs.tiling import new_folder
 from data_processing.rasters.reading import read_window
 from data_processing.rasters.writing import write_image, write_map
+from data_processing.scenes.check import require_sound
 from data_processing.scenes.scene import Scene
 from data_processing.scenes.spec import SPLITS, spec_by_name
 from data_processing.scenes.splits import find_scenes

@@ -2,7 +2,6 @@
 
 Rows of the maps are stored as they are finished, so that an interrupted run can go on and several
 processes can share an area; when all rows are there, the first process writes everything else.
-Not in the paper.
 """
 
 from __future__ import annotations

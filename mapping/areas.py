@@ -1,7 +1,4 @@
-"""Several areas in one run: a folder of folders, mapped one by one, with a table of them all.
-
-Not in the paper.
-"""
+"""Several areas in one run: a folder of folders, mapped one by one, with a table of them all."""
 
 from __future__ import annotations
 

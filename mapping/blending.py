@@ -3,7 +3,6 @@
 Probabilities are weighted and added as whole numbers. Sums of whole numbers do not depend on their
 order, so that a map is the same to the last byte whichever tile came first and whichever process
 computed it. Area and moment follow from the sum, so *area = (moment > 0)* holds at every pixel.
-Not in the paper.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
     maps = predict_series("city/", model)
     maps.moment, maps.profile  # (H, W) uint8, and what rasterio needs to write it
 
-Everything is held in memory; Predict.py does the same for rasters of any size. Not in the paper.
+Everything is held in memory; Predict.py does the same for rasters of any size.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mapping.model import Model, read_model
 from mapping.prediction import predict_rows
 from mapping.products.rasters import date_of_moment
 from utils.codes import NO_DATA
-from utils.precision import Precision
+from utils.device import Precision
 
 __all__ = ["USUAL_BANDS", "SeriesMaps", "load_model", "predict_series"]
 

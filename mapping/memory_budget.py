@@ -1,7 +1,7 @@
 """Dividing a given amount of memory: what is read at a time, and what stays decoded.
 
 What a process takes before it maps anything is measured, the rest follows from sizes: none of it
-from the raster's height. Not in the paper.
+from the raster's height.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Weights ready to map with: the network on its device, and what images have to be like for it.
-
-Not in the paper.
-"""
+"""Weights ready to map with: the network on its device, and what images have to be like for it."""
 
 from __future__ import annotations
 
@@ -20,11 +17,10 @@ from models.weights.checkpoint import Checkpoint, load_checkpoint
 from models.weights.choosing import check_windows, share_cam
 from models.weights.onnx_export import Agreement, export_onnx
 from models.weights.onnx_network import OnnxFacts, OnnxNetwork
-from utils.device import choose_device
+from utils.device import Precision, choose_device
 from utils.errors import UserError
 from utils.execution import ready_to_run
 from utils.files import sha256
-from utils.precision import Precision
 from utils.progress import say
 from utils.tiling import TileGrid
 

@@ -1,6 +1,6 @@
 """Writing what CTMA says about a pair: its map as PNG and GeoTIFF, and an overview picture.
 
-Not in the paper; the released program writes the PNG.
+The released program writes the PNG.
 """
 
 from __future__ import annotations

@@ -21,11 +21,10 @@ from torch import Tensor, nn
 from models.weights.checkpoint import Checkpoint
 from utils.batches import Batches, to_device
 from utils.codes import IGNORE, NO_DATA
-from utils.device import describe_device
+from utils.device import Precision, autocast, describe_device
 from utils.errors import UserError
 from utils.files import write_json
 from utils.metrics import ConfusionMatrix, Matrix, area_scores
-from utils.precision import Precision, autocast
 from utils.progress import progress
 
 __all__ = ["PairLike", "PairResult", "pair_table", "score_pairs", "write_pair_scores"]

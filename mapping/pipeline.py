@@ -1,7 +1,6 @@
 """Work that goes on in the background while the program computes: reading ahead, writing behind.
 
 Threads, not processes: what they do (decoding, compressing, disk) runs outside Python's lock.
-Not in the paper.
 """
 
 from __future__ import annotations

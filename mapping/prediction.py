@@ -3,7 +3,7 @@
 Tiles go row by row from top to bottom: one thread reads ahead and cuts them, the network runs on
 batches of them, their probabilities are blended, and rows that no further tile touches are decided
 and handed on. Memory follows from the raster's width and the tile's height, not from the raster's
-height. Not in the paper; protocols: docs/predict.md.
+height. Protocols: docs/predict.md.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from mapping.blending import Blend, decide, score_percent
 from mapping.pipeline import read_ahead
 from models import ChangeMaps
 from utils.codes import NO_DATA
+from utils.device import Precision, autocast
 from utils.errors import CaimError
-from utils.precision import Precision, autocast
 from utils.progress import progress, say
 from utils.tiling import TileGrid
 

@@ -1,7 +1,7 @@
 """Finished rows of maps on disk, so that a long run can go on later and several processes share it.
 
 Each block of rows is a file of its own that appears whole or not at all; what is missing can be
-told from the names. Not in the paper.
+told from the names.
 """
 
 from __future__ import annotations

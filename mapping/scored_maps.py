@@ -1,7 +1,4 @@
-"""Writing what a network says about a scene: georeferenced maps and an overview picture.
-
-Not in the paper.
-"""
+"""Writing what a network says about a scene: georeferenced maps and an overview picture."""
 
 from __future__ import annotations
 

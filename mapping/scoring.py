@@ -4,7 +4,7 @@ Patches come in the data set's order, scene after scene. In the full protocol th
 probabilities of overlapping patches are blended, and every pixel is decided and counted once;
 in the released protocol each patch is decided and counted as it is served.
 
-Protocols: docs/data.md. Not in the paper.
+Protocols: docs/data.md.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ from models import moment_label_from_prob
 from models.weights.checkpoint import Checkpoint
 from utils.batches import Batches
 from utils.codes import IGNORE, NO_DATA
-from utils.device import describe_device
+from utils.device import Precision, describe_device
 from utils.errors import UserError
 from utils.files import write_json
 from utils.metrics import ConfusionMatrix, Matrix, area_scores, moment_errors, moment_scores
-from utils.precision import Precision
 from utils.progress import progress, say
 from utils.tiling import TileGrid
 

@@ -1,7 +1,7 @@
 """What decides on the maps of an area, so that a run can be gone on with and never mixes two.
 
 A job is written down before the first tile and again in summary.json. Whether a finished or an
-unfinished area belongs to the job at hand is decided here. Not in the paper.
+unfinished area belongs to the job at hand is decided here.
 """
 
 from __future__ import annotations

@@ -16,39 +16,22 @@ from models.change_maps import ChangeMaps, area_prob_from_moment, moment_label_f
 from models.ctma import CTMA, CTMAOutput
 from models.input_checks import check_pair, check_series
 from models.resnet34 import load_backbone
-from models.weights.released_caim import (
-    RELEASED_KEYS,
-    CamSpread,
-    Released,
-    from_released,
-    is_released,
-    share_cam_weights,
-)
-from models.weights.released_ctma import from_released_ctma, is_released_ctma
 
 __all__ = [
     "CTMA",
     "NETWORKS",
-    "RELEASED_KEYS",
     "CAIMNet",
     "CAIMNetOutput",
     "CTMAOutput",
-    "CamSpread",
     "ChangeMaps",
-    "Released",
     "area_prob_bounds",
     "area_prob_from_moment",
     "build_network",
     "check_pair",
     "check_series",
-    "from_released",
-    "from_released_ctma",
     "gives_moments",
-    "is_released",
-    "is_released_ctma",
     "load_backbone",
     "moment_label_from_prob",
-    "share_cam_weights",
 ]
 
 NETWORKS: Mapping[str, type[nn.Module]] = {"caim_net": CAIMNet, "ctma": CTMA}

@@ -2,7 +2,7 @@
 
 A CPU works on one block of series or pixels at a time: what a stage makes in between then stays
 in the processor's cache, and the memory it lies in is used again for the next block. The result is
-the same to rounding. Not in the paper; measured in docs/performance.md.
+the same to rounding. Measured in docs/performance.md.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 PyTorch draws one number of its generator per value, which took an eighth of a training step on a
 CPU; here 64 drawn bits decide four values. Same distribution to 2⁻¹⁷ in the probability, which the
-scale takes into account. Not in the paper; measured in docs/performance.md.
+scale takes into account. Measured in docs/performance.md.
 """
 
 from __future__ import annotations

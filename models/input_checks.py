@@ -1,7 +1,4 @@
-"""The check at every network's door: is this tensor the series, or pair, it was built for?
-
-Not in the paper.
-"""
+"""The check at every network's door: is this tensor the series, or pair, it was built for?"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """ReLU that stores less for the backward pass than PyTorch's own.
 
-Not in the paper: it is for memory only, measured in docs/performance.md.
+It is for memory only, measured in docs/performance.md.
 """
 
 from __future__ import annotations

@@ -22,9 +22,12 @@ from utils.settings import REPOSITORY, override
 
 README = REPOSITORY / "README.md"
 PAGES = sorted([README, *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("best_model/*.md")])
-PACKAGES = ("models", "utils", "data_processing")
+PACKAGES = ("data_processing", "models", "training", "mapping", "utils")
 CODE = sorted(
-    [*REPOSITORY.glob("*.py"), *(p for name in PACKAGES for p in REPOSITORY.glob(f"{name}/*.py"))]
+    [
+        *REPOSITORY.glob("*.py"),
+        *(p for name in PACKAGES for p in REPOSITORY.glob(f"{name}/**/*.py")),
+    ]
 )
 OTHER_PROGRAMS_FLAGS = {"--help", "--extra-index-url", "--index-url"}  # of every program, of pip
 PACKAGE_OF_MODULE = {

@@ -18,8 +18,9 @@ import pytest
 import rasterio
 import torch
 
-from models import CAIMNet, from_released
+from models import CAIMNet
 from models.weights.checkpoint import Checkpoint, save_checkpoint
+from models.weights.released_caim import from_released
 from tests.helpers.oracle import random_released_state
 from tests.helpers.scene_files import scene_folder, write_data_root, write_raster
 from utils.errors import run_program

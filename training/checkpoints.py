@@ -2,7 +2,7 @@
 
 last.pth is written whole or not at all; the one before stays as previous.pth. Whenever a run is
 killed, one of them is whole, and going on from it gives the weights and the table of a run that was
-never interrupted (bit for bit on a CPU). Not in the paper.
+never interrupted (bit for bit on a CPU).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A few validation patches and what was predicted for them through the epochs, as one picture.
 
 The patches with the most changed pixels are chosen during the first validation; their predictions
-are kept for at most eight epochs, evenly spread over those done so far. Not in the paper.
+are kept for at most eight epochs, evenly spread over those done so far.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Attention over a batch whose patches lie in several processes: the parts are gathered.
 
 Needed for ``attention="batch"`` only, as released; it costs sending keys and values of every pixel
-to every process. Not in the paper; see docs/differences.md#several-processes.
+to every process. See docs/differences.md#several-processes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What ends a training in plain words: numbers that are not finite, lost data, memory, a full disk.
 
 Each error says what to do, and the files of the run stay as they were after the last checkpoint.
-Not in the paper.
 """
 
 from __future__ import annotations

@@ -38,11 +38,10 @@ from training.tasks import Task
 from utils.batches import Batches, Share
 from utils.device import peak_memory_gib
 from utils.errors import CaimError, Terminated, UserError
-from utils.interruption import resume_command
+from utils.interruption import StopWish, resume_command
 from utils.metrics import Matrix
 from utils.progress import progress, say
 from utils.random_state import seed_epoch
-from utils.stop import StopWish
 
 __all__ = ["TrainingPlan", "fit"]
 

@@ -56,7 +56,7 @@ def class_counts(label: Tensor, num_classes: int) -> Tensor:
     Returns:
         (K,) int64 on the label's device; nothing waits for it.
 
-    Not in the paper.
+
     """
     # Ignored pixels go to a class of their own, K, so that no data-dependent shape arises
     # (picking them out by a mask would wait for the GPU).

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from utils.device import Precision
 from utils.memory import parse_size
-from utils.precision import Precision
 
 __all__ = ["TrainingPlan", "adam", "learning_rate"]
 

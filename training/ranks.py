@@ -5,7 +5,7 @@
 precision, the gradients' sum, agreement between hosts. What is computed is in ``training.loop``.
 
 Hosts agree over a group of their own (gloo), on numbers that lie on the CPU: a GPU is never waited
-for. Not in the paper.
+for.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
-from utils.device import choose_device
+from utils.device import Precision, choose_device
 from utils.errors import CaimError, UserError
-from utils.precision import Precision
 
 __all__ = ["Agreement", "RankError", "Ranks", "chosen_device"]
 

@@ -2,7 +2,7 @@
 
 metrics.csv has a row per epoch and steps.jsonl a line per step; both hold nothing but what follows
 from data, settings and seed. Times are apart, in timing.csv. A resumed run cuts the files back to
-its checkpoint and goes on. Only the first process writes. Not in the paper.
+its checkpoint and goes on. Only the first process writes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a run keeps to be able to go on: where it stands, its rows, its two checkpoints.
 
 The files themselves are those of ``training.checkpoints`` (checkpoints) and ``training.records``
-(tables and pictures). Not in the paper.
+(tables and pictures).
 """
 
 from __future__ import annotations

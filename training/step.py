@@ -3,7 +3,6 @@
 However a batch is divided, gradient and loss terms are those of the whole: every part knows the
 class counts of the whole batch, and parts are added. Only what mixes the patches of a batch
 (``attention="batch"``, batch normalisation) and the random numbers of dropout differ.
-Not in the paper.
 """
 
 from __future__ import annotations

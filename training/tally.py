@@ -1,7 +1,7 @@
 """What one pass over a split adds up to: losses by step, confusion matrices, patches.
 
 Numbers stay on the device until they are looked at, every ten steps, because looking waits for
-the GPU. Of several processes each counts its own part, and the parts are added. Not in the paper.
+the GPU. Of several processes each counts its own part, and the parts are added.
 """
 
 from __future__ import annotations

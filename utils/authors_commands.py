@@ -5,7 +5,7 @@
 
 A first word, a YAML file with settings, and ``--resume`` with a file. Everything else is a flag of
 ours. YAML files may use the authors' names for what has another name here; a file ``a_b_c.yaml``
-inherits from ``a.yaml`` and ``a_b.yaml`` beside it, as there. Not in the paper.
+inherits from ``a.yaml`` and ``a_b.yaml`` beside it, as there.
 """
 
 from __future__ import annotations

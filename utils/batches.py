@@ -3,7 +3,7 @@
 The order of an epoch and what is drawn for each patch (flips) follow from seed and epoch alone, not
 from the number of reading processes or of training processes, nor from where a run was taken up
 again. Reading processes stay from epoch to epoch: starting them takes seconds on some systems, and
-they hold files open and decoded. Not in the paper.
+they hold files open and decoded.
 """
 
 from __future__ import annotations

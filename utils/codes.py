@@ -1,4 +1,4 @@
-"""Codes of labels and maps that every part of the project shares. Not in the paper."""
+"""Codes of labels and maps that every part of the project shares."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The device a program computes on: choosing it, naming it, its memory peak, and the seeds.
-
-Not in the paper.
-"""
+"""The device a program computes on: choosing it, naming it, its memory peak, and the seeds."""
 
 from __future__ import annotations
 
@@ -11,6 +8,7 @@ import platform
 import random
 import sys
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,6 +16,8 @@ import torch
 from utils.errors import UserError
 
 __all__ = [
+    "Precision",
+    "autocast",
     "bfloat16_unit",
     "choose_device",
     "describe_device",
@@ -210,3 +210,17 @@ def _windows_peak_bytes() -> float:
     if not query(current(), ctypes.byref(counters), counters.cb):
         return float("nan")
     return float(counters.PeakWorkingSetSize)
+
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """A context in which the network computes with the chosen precision.
+
+    Args:
+        device: Where the network lives.
+        precision: "float32" leaves everything as it is; "bfloat16" lets matrix products and
+            convolutions run in 16 bits, weights and the head from the softmax on stay float32.
+    """
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")

@@ -2,7 +2,6 @@
 
 0 done · 1 failed inside · 2 the user's mistake · 3 data incomplete or at fault ·
 130/143 interrupted. Every message says where, what was found, what was expected and what to do.
-Not in the paper.
 """
 
 from __future__ import annotations

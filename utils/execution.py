@@ -1,6 +1,6 @@
 """Getting a network ready to run: device, number format, memory against time, compilation.
 
-None of this changes what is computed, but for the rounding of bfloat16. Not in the paper.
+None of this changes what is computed, but for the rounding of bfloat16.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from utils.device import bfloat16_unit, keep_freed_memory
+from utils.device import Precision, bfloat16_unit, keep_freed_memory
 from utils.errors import UserError
-from utils.precision import Precision
 from utils.progress import say
 
 __all__ = ["ready_to_run"]

@@ -1,7 +1,4 @@
-"""Writing files so that a reader never sees half of one, and fingerprints of files.
-
-Not in the paper.
-"""
+"""Writing files so that a reader never sees half of one, and fingerprints of files."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Several processes that share one job, as torchrun or accelerate launch start them.
 
 Each knows its number and how many there are; they meet at barriers. Without such a launcher there
-is one process and nothing to wait for. Not in the paper.
+is one process and nothing to wait for.
 """
 
 from __future__ import annotations

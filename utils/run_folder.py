@@ -1,7 +1,4 @@
-"""What a run leaves behind beside its results: its folder, its environment, its table of epochs.
-
-Not in the paper.
-"""
+"""What a run leaves behind beside its results: its folder, its environment, its table of epochs."""
 
 from __future__ import annotations
 

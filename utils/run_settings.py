@@ -1,7 +1,4 @@
-"""The settings of a training run: from the script and its flags, or from the run that goes on.
-
-Not in the paper.
-"""
+"""The settings of a training run: from the script and its flags, or from the run that goes on."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ A script writes ``batch_size: int = setting(96, "patches per step")`` and calls
 ``settings = override(Settings())``; ``--batch-size 8`` then changes the value for one run.
 Fields hold ``int``, ``float``, ``str``, ``bool``, ``Path``, ``Literal[...]``, ``X | None`` or
 ``tuple[X, ...]``. Whether values go together is for the program to judge, not for this module.
-Not in the paper.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Building footprints of GeoJSON files as rasters on the grid of an image.
 
 Coordinates are understood in three systems: lon/lat, the system that the file names in its ``crs``
-member, and pixels. Not in the paper.
+member, and pixels.
 """
 
 from __future__ import annotations

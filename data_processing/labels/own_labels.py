@@ -1,7 +1,7 @@
 """Labels of one's own as the change moment: a moment raster, masks per date, dated polygons.
 
 Whatever they come as, the result is (H, W): 0 unchanged, k changed between date k−1 and date k,
-255 unknown. Values are counted and checked before anything is written. Not in the paper.
+255 unknown. Values are counted and checked before anything is written.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from data_processing.labels.footprints import rasterise_footprints, read_features
 from data_processing.labels.transitions import UNKNOWN, Event, Transitions, change_moment
-from data_processing.own_series.finding import by_date, header_of, whole_date
-from data_processing.rasters.reading import RasterInfo, read_window
-from data_processing.scenes.writing import same_grid
+from data_processing.rasters.dates import by_date, whole_date
+from data_processing.rasters.grids import same_grid
+from data_processing.rasters.reading import RasterInfo, header_of, read_window
 from utils.errors import DataError
 
 __all__ = ["Labels", "balance", "labels_from_masks", "labels_from_polygons", "labels_from_raster"]

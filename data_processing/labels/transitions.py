@@ -2,7 +2,7 @@
 
 One definition for the whole project: a pixel changes in interval k when its state at date k is
 another than the last one known before. Where that happens more than once, ``event`` says which
-counts. The change area is where the moment is above 0, always. Not in the paper.
+counts. The change area is where the moment is above 0, always.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether the bands of images come in the order that a network expects, as far as files tell.
 
 Band descriptions are taken at their word. Colour marks are not where writers set them unasked:
-8-bit files of three or four bands become RGB or RGBA by default. Not in the paper.
+8-bit files of three or four bands become RGB or RGBA by default.
 """
 
 from __future__ import annotations

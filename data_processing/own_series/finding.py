@@ -1,7 +1,7 @@
 """One's own GeoTIFFs of one place as a series: which files, of which dates, all on one grid.
 
 Dates come from file names or are given; headers are compared before any pixel is read. What is
-labelled there is read in ``custom_labels``. Not in the paper.
+labelled there is read in ``custom_labels``.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ from __future__ import annotations
 import datetime
 import glob
 import math
-import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.layout_check import PIXEL_TYPES
-from data_processing.rasters.dates import date_from_name
-from data_processing.rasters.reading import RasterInfo, has_data, raster_info, read_window
+from data_processing.rasters.dates import dates_of, short_names
+from data_processing.rasters.grids import grid_faults
+from data_processing.rasters.reading import RasterInfo, header_of, read_window
+from data_processing.rasters.values import PIXEL_TYPES, has_data
 from data_processing.scenes.spec import DatasetSpec
 from utils.errors import DataError, UserError
 
@@ -29,28 +28,19 @@ __all__ = [
     "Image",
     "Series",
     "band_numbers",
-    "by_date",
-    "dates_of",
     "different",
     "find_rasters",
-    "grid_faults",
-    "header_of",
     "headers_of",
     "open_series",
     "read_image",
-    "short_names",
     "unusable",
-    "whole_date",
 ]
 
 SUFFIXES = (".tif", ".tiff")  # looked for in folders; a pattern may name others
 BESIDE = (".aux.xml", ".msk", ".ovr", ".tfw", ".prj")  # what lies beside rasters and is none
-FARTHEST = 0.01  # pixels that two grids may be apart at any corner and still be one
 RGB = 3  # bands that an alpha band can be added to
 OPAQUE = 255
 ADVICE = "Bring all images to one grid, type and number of bands, or name only those that fit."
-
-_DATE = re.compile(r"(\d{4})([-/]?)(\d{2})(?:\2(\d{2}))?(?:[T ].*)?")
 
 
 @dataclass(frozen=True)
@@ -121,47 +111,6 @@ def find_rasters(given: Sequence[str], flag: str) -> list[Path]:
     return sorted(unique.values(), key=lambda file: (file.name, str(file)))
 
 
-def whole_date(text: str) -> datetime.date | None:
-    """The date that a whole text is: YYYY-MM-DD, YYYY-MM, YYYYMMDD or YYYYMM, a time after it."""
-    found = _DATE.fullmatch(text.strip())
-    return (
-        date_from_name("-".join(part for part in found.group(1, 3, 4) if part)) if found else None
-    )
-
-
-def short_names(files: Sequence[Path]) -> dict[Path, str]:
-    """How messages name files: by their names, or with their folders where names are the same."""
-    counts = Counter(file.name for file in files)
-    return {file: file.name if counts[file.name] == 1 else str(file) for file in files}
-
-
-def by_date(
-    files: Sequence[Path],
-    faults: list[str],
-    otherwise: Callable[[Path, str], datetime.date | None] | None = None,
-    places: str = "in the name",
-) -> dict[datetime.date, Path]:
-    """Files by the dates in their names, ascending; what has none, or one twice, is a fault.
-
-    Args:
-        files: Each once.
-        faults: Gets what has no date, or one twice.
-        otherwise: The date of a file (and what messages call it) whose name has none.
-        places: Where a date is looked for, for messages.
-    """
-    dated: dict[datetime.date, Path] = {}
-    names = short_names(files)
-    for file in files:
-        date = date_from_name(file.name)
-        if date is None and otherwise is not None:
-            date = otherwise(file, names[file])
-        if date is None:
-            faults.append(f"{names[file]}: found no date {places}, expected one as in 2020-01-15")
-        else:
-            _add(date, file, dated, names, faults)
-    return dict(sorted(dated.items()))
-
-
 def band_numbers(text: str | None, spec: DatasetSpec) -> tuple[int, ...] | None:
     """The value of ``--bands``.
 
@@ -180,23 +129,6 @@ def band_numbers(text: str | None, spec: DatasetSpec) -> tuple[int, ...] | None:
             f"in the order {', '.join(spec.bands)}."
         )
     return numbers
-
-
-def dates_of(
-    files: Sequence[Path], given: str | None, faults: list[str], flag: str = "--image-dates"
-) -> dict[datetime.date, Path]:
-    """Files by date, ascending.
-
-    Args:
-        files: Sorted by name.
-        given: Their dates in that order, separated by commas; from their names if None.
-        faults: Gets what has no date, or one twice.
-        flag: Where the dates are given, for messages.
-
-    Raises:
-        UserError: The given dates are none, are not as many, or contradict the names.
-    """
-    return by_date(files, faults) if given is None else _given_dates(files, given, faults, flag)
 
 
 def headers_of(files: Sequence[Path], faults: list[str]) -> list[tuple[str, RasterInfo]]:
@@ -236,19 +168,6 @@ def open_series(
     if faults:
         raise DataError(str(files[0].parent), faults, ADVICE)
     return Series(dated, headers[0][1], bands)
-
-
-def header_of(path: Path) -> RasterInfo:
-    """Header of a raster that has one page.
-
-    Raises:
-        DataError: It cannot be read, or has several pages.
-    """
-    info = raster_info(path)
-    if info.pages > 1:
-        found = f"found {info.pages} pages, expected one raster with bands"
-        raise DataError(str(path), [found], "Write it again as one raster.")
-    return info
 
 
 def read_image(path: Path, series: Series, spec: DatasetSpec) -> Image:
@@ -291,60 +210,6 @@ def read_image(path: Path, series: Series, spec: DatasetSpec) -> Image:
 # ─────────────────────────────────────────── dates ───────────────────────────────────────────
 
 
-def _add(
-    date: datetime.date,
-    file: Path,
-    dated: dict[datetime.date, Path],
-    names: Mapping[Path, str],
-    faults: list[str],
-) -> None:
-    if date in dated:
-        faults.append(f"{names[file]}: found the date {date} twice, also in {names[dated[date]]}")
-    else:
-        dated[date] = file
-
-
-def _month_alone(text: str, date: datetime.date) -> bool:
-    """Whether a text that gives this date gives no day."""
-    day = rf"{date:%Y}(?P<between>[-/_. ]?){date:%m}(?P=between){date:%d}(?!\d)"
-    return date.day == 1 and re.search(day, text) is None
-
-
-def _given_dates(
-    files: Sequence[Path], given: str, faults: list[str], flag: str
-) -> dict[datetime.date, Path]:
-    """Files by given dates; a month alone agrees with any day of it, which is then kept."""
-    words = given.split(",")
-    dates = [whole_date(word) for word in words]
-    if None in dates or len(dates) != len(files):
-        raise UserError(
-            f"{flag}: found {given!r} ({len(words)} dates) for {len(files)} images, "
-            "expected a date for each, YYYY-MM-DD or YYYY-MM separated by commas, in the order "
-            f"of the names: {', '.join(short_names(files).values())}."
-        )
-    dated: dict[datetime.date, Path] = {}
-    names = short_names(files)
-    contradictions = []
-    for file, word, date in zip(files, words, dates, strict=True):
-        assert date is not None
-        named = date_from_name(file.name) or date
-        if named != date and not (
-            named.replace(day=1) == date.replace(day=1)
-            and (_month_alone(file.name, named) or _month_alone(word, date))
-        ):
-            contradictions.append(f"  - {names[file]}: found {date} given, {named} in the name")
-        _add(max(named, date), file, dated, names, faults)
-    if contradictions:
-        raise UserError(
-            "\n".join(
-                [f"{flag}: dates and names contradict each other.", *contradictions,
-                 f"Dates belong to the images in the order of their names; leave {flag} out if "
-                 "the names are right, else rename the files."]
-            )
-        )  # fmt: skip
-    return dict(sorted(dated.items()))
-
-
 # ────────────────────────────────────────── headers ──────────────────────────────────────────
 
 
@@ -380,29 +245,6 @@ def unusable(
     return faults
 
 
-def grid_faults(headers: Sequence[tuple[str, RasterInfo]]) -> list[str]:
-    """Differences of size and place from the first image."""
-    faults = []
-    (first_name, first), *others = headers
-    for name, info in others:
-        if (info.height, info.width) != (first.height, first.width):
-            faults.append(
-                f"{name}: found {info.height}×{info.width} pixels, expected "
-                f"{first.height}×{first.width} as {first_name}"
-            )
-        if info.crs != first.crs:
-            faults.append(
-                f"{name}: found CRS {_crs_text(info)}, expected {_crs_text(first)} as {first_name}"
-            )
-        elif _pixels_apart(info, first) > FARTHEST:
-            faults.append(
-                f"{name}: found transform {tuple(info.transform)[:6]}, expected "
-                f"{tuple(first.transform)[:6]} as {first_name}, up to "
-                f"{_pixels_apart(info, first):.4g} pixels apart"
-            )
-    return faults
-
-
 def different(
     headers: Sequence[tuple[str, RasterInfo]], *, grid: bool = True, nodata: bool = True
 ) -> list[str]:
@@ -417,26 +259,3 @@ def different(
             if found != expected:
                 faults.append(f"{name}: found {what} {found}, expected {expected} as {first_name}")
     return faults
-
-
-def _pixels_apart(info: RasterInfo, first: RasterInfo) -> float:
-    """How far corners lie from those of the first image, in its pixels."""
-    there, here = info.transform, first.transform
-    if there == here:
-        return 0.0
-    if here.is_degenerate:
-        return math.inf
-    height, width = min(info.height, first.height), min(info.width, first.width)
-    apart: list[float] = []
-    for col, row in ((0, 0), (width, 0), (0, height), (width, height)):
-        x = (there.a - here.a) * col + (there.b - here.b) * row + there.c - here.c
-        y = (there.d - here.d) * col + (there.e - here.e) * row + there.f - here.f
-        cols, rows = here.e * x - here.b * y, here.a * y - here.d * x  # times the determinant
-        apart.append(math.hypot(cols, rows) / abs(float(here.determinant)))
-    return max(apart)
-
-
-def _crs_text(info: RasterInfo) -> str:
-    """A CRS for a message: short, where it has a code or a name."""
-    text = str(info.crs)
-    return text if len(text) < 80 else text[:80] + "…"

@@ -2,13 +2,11 @@
 
 All that can say "no data" is heeded: the nodata tag, NaN, a mask inside or beside the file, and an
 alpha band, whether the network takes it or not. An image of another grid is resampled while it is
-read, window by window. Not in the paper.
+read, window by window.
 """
 
 from __future__ import annotations
 
-import contextlib
-import datetime
 import itertools
 import math
 from collections.abc import Mapping
@@ -26,16 +24,14 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from data_processing.own_series.finding import OPAQUE, RGB, grid_faults, whole_date
-from data_processing.rasters.reading import RasterInfo, has_data, quiet, reading
+from data_processing.own_series.finding import OPAQUE, RGB
+from data_processing.rasters.grids import grid_faults
+from data_processing.rasters.reading import RasterInfo, quiet, reading
+from data_processing.rasters.values import has_data
 from utils.errors import DataError
 
-__all__ = ["DATE_TAGS", "OpenImage", "tagged_date"]
+__all__ = ["OpenImage"]
 
-DATE_TAGS = (
-    "ACQUISITION_DATE", "ACQUISITIONDATE", "ACQUISITIONDATETIME", "DATE_ACQUIRED", "DATE",
-    "TIFFTAG_DATETIME",
-)  # fmt: skip
 RESAMPLED_ROWS = 128  # of a block in which GDAL resamples
 FARTHEST_OFF = 0.01  # pixels by which it may take a place wrong, for speed
 LOOKED_AT = (3, 64)  # windows along each side and their pixels, where values are only looked at
@@ -298,15 +294,3 @@ def _bands(raster: Any, numbers: list[int], where: Mapping[str, Any]) -> NDArray
     given = where if shape is None else {"out_shape": (len(numbers), *shape)}
     values: NDArray[Any] = raster.read(numbers, **given)
     return values
-
-
-def tagged_date(path: Path) -> tuple[str, datetime.date] | None:
-    """Tag and date of a file, None without one; of several the first of DATE_TAGS."""
-    with contextlib.suppress(DataError), reading(str(path)), quiet(), rasterio.open(path) as raster:
-        tags = {**raster.tags(ns="IMAGERY"), **raster.tags()}
-        named = {key.upper(): text for key, text in tags.items()}
-        for key in DATE_TAGS:
-            date = whole_date(named.get(key, "").replace(":", "-", 2))
-            if date is not None:
-                return key, date
-    return None

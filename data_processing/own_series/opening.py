@@ -1,7 +1,7 @@
 """Which rasters of a place make up its series, and whether they fit each other and the network.
 
 Dates come from flags, names or tags; headers are compared before any pixel is read, and all faults
-are told at once. Reading is in ``raster_series``. Not in the paper.
+are told at once. Reading is in ``raster_series``.
 """
 
 from __future__ import annotations
@@ -21,19 +21,24 @@ from rasterio.warp import transform_bounds
 from data_processing.own_series.bands import band_marks, other_colors, other_names, without_alpha
 from data_processing.own_series.finding import (
     band_numbers,
-    by_date,
-    dates_of,
     different,
     find_rasters,
-    grid_faults,
     headers_of,
-    short_names,
     unusable,
 )
-from data_processing.own_series.image import DATE_TAGS, OpenImage, tagged_date
+from data_processing.own_series.image import OpenImage
 from data_processing.own_series.series import RasterSeries, SeriesOptions, spec_for
 from data_processing.rasters.date_choice import check_rule, choose_dates
-from data_processing.rasters.dates import UnknownDate, date_from_name
+from data_processing.rasters.dates import (
+    DATE_TAGS,
+    UnknownDate,
+    by_date,
+    date_from_name,
+    dates_of,
+    short_names,
+    tagged_date,
+)
+from data_processing.rasters.grids import grid_faults
 from data_processing.rasters.reading import RasterInfo
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
 from utils.errors import DataError, UserError

@@ -2,7 +2,7 @@
 
 Where a date is not seen (nodata tag, NaN, alpha, mask, cloud mask) the pixel keeps its last seen
 value, so that a gap makes no change of its own. Which rasters make a series and whether they fit
-together is decided in ``series_opening``. Not in the paper.
+together is decided in ``series_opening``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from data_processing.own_series.image import OpenImage
 from data_processing.rasters.reading import RasterInfo
-from data_processing.scenes.scene import PixelScale, scale_pixels
+from data_processing.rasters.values import PixelScale, scale_pixels
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
 
 __all__ = ["RasterSeries", "SeriesOptions", "Window", "spec_for"]

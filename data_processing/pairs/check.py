@@ -1,7 +1,7 @@
 """Opening pairs: their headers and labels are looked at before anything is computed.
 
 Every fault is told, each with the pair it belongs to. Labels are read once for that. Pixels of the
-images are read later, by ``pair_dataset``. Not in the paper.
+images are read later, by ``pair_dataset``.
 """
 
 from __future__ import annotations
@@ -9,19 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from data_processing.pairs.files import PairFiles
-from data_processing.pairs.spec import LabelRule
 from data_processing.rasters.reading import RasterInfo, raster_blocks, raster_info, read_window
-from utils.codes import IGNORE
+from data_processing.rasters.values import LabelRule
 from utils.errors import DataError
 from utils.progress import progress, say
 
-__all__ = ["Pair", "PairScale", "decode_pair_label", "open_pairs"]
+__all__ = ["Pair", "PairScale", "open_pairs"]
 
 PairScale = Literal["auto", "reflectance", "stored"]
 """auto: 8 bits / 255; reflectance: 16 bits / 10000; stored: float as it is, 0…1."""
@@ -115,27 +113,6 @@ def open_pairs(
     if len(unusual) > SHOWN_VALUES:
         say(f"warning: the same of {len(unusual) - SHOWN_VALUES} more labels")
     return pairs
-
-
-def decode_pair_label(
-    stored: npt.NDArray[Any], nodata: float | None, rule: LabelRule
-) -> npt.NDArray[np.int64]:
-    """Labels as used in memory from labels as stored.
-
-    Args:
-        stored: (C, h, w) values on disk, all bands alike.
-        nodata: The file's nodata tag; a tag other than 0 means "ignore".
-        rule: How values become 0 and 1.
-
-    Returns:
-        (h, w) int64: 0, 1, −1 = ignore.
-    """
-    values = stored[0]
-    changed = values > 127 if rule == "above_127" else values != 0
-    label: npt.NDArray[np.int64] = changed.astype(np.int64)
-    if nodata:
-        label[values == nodata] = IGNORE
-    return label
 
 
 def _pair(

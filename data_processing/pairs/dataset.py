@@ -16,10 +16,11 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from data_processing.pairs.check import TIFF, Pair, PairScale, decode_pair_label, open_pairs
+from data_processing.pairs.check import TIFF, Pair, PairScale, open_pairs
 from data_processing.pairs.files import find_pairs
-from data_processing.pairs.spec import LabelRule, PairSpec
+from data_processing.pairs.spec import PairSpec
 from data_processing.rasters.reading import raster_info, read_window
+from data_processing.rasters.values import LabelRule, decode_pair_label
 from data_processing.scenes.patch_index import PatchOrigin
 from data_processing.scenes.spec import Split
 from utils.codes import IGNORE

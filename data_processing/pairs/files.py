@@ -1,7 +1,7 @@
 """Finding the pairs of a split: which image before, image after and label belong together.
 
 Three files belong together when their names, without suffix, are the same below ``A``, ``B`` and
-the label folder. What the files hold is looked at in ``pair_check``. Not in the paper.
+the label folder. What the files hold is looked at in ``pair_check``.
 """
 
 from __future__ import annotations

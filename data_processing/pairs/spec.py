@@ -11,13 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from data_processing.rasters.values import LabelRule
+
 __all__ = [
     "FOLDER",
     "LEVIR",
     "PAIR_NAMES",
     "SVCD",
     "WHU",
-    "LabelRule",
     "PairName",
     "PairSpec",
     "pair_spec_by_name",
@@ -26,7 +27,6 @@ __all__ = [
 PairName = Literal["svcd", "levir", "whu", "folder"]
 PAIR_NAMES: tuple[PairName, ...] = get_args(PairName)
 
-LabelRule = Literal["exact", "nonzero", "above_127"]
 """How a label's values become 0 and 1.
 
 exact: the file holds 0 and 1, or 0 and 255, and nothing else; nonzero: whatever is not 0 is

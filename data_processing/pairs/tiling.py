@@ -1,7 +1,7 @@
 """Cutting large image pairs into tiles of 256×256 pixels, in the layout of a data set of pairs.
 
 What the two programs share: windows, writing, and a folder that appears under its name only when
-it is whole. Counts are those of the released program's preprocessing. Not in the paper.
+it is whole. Counts are those of the released program's preprocessing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Which of the dates at hand make up a series, by a rule that can be written down.
 
-Neither paper nor released program says which months the authors took. Not in the paper.
+Neither paper nor released program says which months the authors took.
 """
 
 from __future__ import annotations

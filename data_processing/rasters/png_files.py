@@ -1,7 +1,4 @@
-"""Writing PNG files: tiles and maps of image pairs, as the released CTMA program stores them.
-
-Not in the paper.
-"""
+"""Writing PNG files: tiles and maps of image pairs, as the released CTMA program stores them."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Everything goes through rasterio, so every GeoTIFF compression works, and so do files without a
 georeference (as tifffile, imageio or skimage write them). What bands and values mean is not known
-here. Not in the paper.
+here.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from rasterio.env import set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
+from data_processing.rasters.values import has_data
 from utils.errors import DataError
 
 __all__ = [
@@ -33,7 +34,7 @@ __all__ = [
     "bound_decoded_blocks",
     "close_rasters",
     "decode_raster",
-    "has_data",
+    "header_of",
     "quiet",
     "raster_blocks",
     "raster_info",
@@ -335,12 +336,14 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def has_data(stored: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
-    """Where (h, w) values (C, h, w) are measurements; the rule of :func:`read_window`."""
-    there = np.ones(stored.shape[1:], dtype=np.bool_)
-    if stored.dtype.kind == "f":
-        there &= ~np.isnan(stored).any(axis=0)
-    if nodata is not None and not np.isnan(nodata):
-        missing = stored == float(nodata)
-        there &= ~(missing.any(axis=0) if nodata < 0 else missing.all(axis=0))
-    return there
+def header_of(path: Path) -> RasterInfo:
+    """Header of a raster that has one page.
+
+    Raises:
+        DataError: It cannot be read, or has several pages.
+    """
+    info = raster_info(path)
+    if info.pages > 1:
+        found = f"found {info.pages} pages, expected one raster with bands"
+        raise DataError(str(path), [found], "Write it again as one raster.")
+    return info

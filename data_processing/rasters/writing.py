@@ -1,7 +1,7 @@
 """Rasters that are written: images and maps on the grid of another one, whole or not at all.
 
 GDAL closes a file without a word when the disk is full, so every file is read back before it gets
-its name. Not in the paper.
+its name.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Archives are looked through before anything is taken from them: members that point outside, links
 and encrypted members are refused. Zips are read in place. A compressed tarball cannot be, so the
-files wanted are unpacked from it once. Not in the paper.
+files wanted are unpacked from it once.
 """
 
 from __future__ import annotations

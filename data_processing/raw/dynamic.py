@@ -4,7 +4,7 @@
     labels/<cube>_<zone>/Labels/Raster/<scene>/<scene>-YYYY_MM_01.tif      7 bands 0/255, monthly
 
 The parts ``planet.<zone>/`` of an unpacked zip, ``-`` for ``_`` in label folders and dates, and a
-missing ``Labels/`` level occur and are understood. Not in the paper.
+missing ``Labels/`` level occur and are understood.
 """
 
 from __future__ import annotations

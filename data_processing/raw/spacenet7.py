@@ -6,7 +6,7 @@
     train/<AOI>/labels_match_pix/…_Buildings.geojson                         pixels
     train/<AOI>/UDM_masks/…_UDM.tif                                          255 = unusable
 
-UDM files are there for months with unusable data only. Not in the paper.
+UDM files are there for months with unusable data only.
 """
 
 from __future__ import annotations

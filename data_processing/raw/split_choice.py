@@ -1,4 +1,4 @@
-"""Which area goes into which split, from a file that anyone can change. Not in the paper.
+"""Which area goes into which split, from a file that anyone can change.
 
 A split file is JSON: ``assigned`` lists areas by split; ``others`` says what happens to the rest:
 they are put in an order that follows from ``salt`` and their names alone, and dealt out by

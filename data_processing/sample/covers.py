@@ -1,7 +1,7 @@
 """Land covers of the generated landscapes: what each reflects, and how that goes with the season.
 
 Numbers are typical surface reflectances of blue, green, red and near infrared from the general
-remote-sensing literature, rounded; they belong to no data set. Not in the paper.
+remote-sensing literature, rounded; they belong to no data set.
 """
 
 from __future__ import annotations

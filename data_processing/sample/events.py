@@ -1,7 +1,7 @@
 """Lasting events of known date on a landscape: felling, building, digging, flooding, burning.
 
 Each event replaces part of the surface from one date on; label class k means that the new state
-is first visible at date index k. Events too faint to see are not made. Not in the paper.
+is first visible at date index k. Events too faint to see are not made.
 """
 
 from __future__ import annotations

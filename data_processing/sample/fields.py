@@ -1,6 +1,6 @@
 """Random fields and shapes on a pixel grid, the raw material of generated landscapes.
 
-Not in the paper: it serves the generated sample data only. Nothing here knows land cover.
+It serves the generated sample data only. Nothing here knows land cover.
 """
 
 from __future__ import annotations

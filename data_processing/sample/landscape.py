@@ -1,6 +1,6 @@
 """Landscapes as they stand before anything happens: forests, fields, towns, water, roads.
 
-A landscape is a map of covers with parcels and brightness, drawn from a biome. Not in the paper.
+A landscape is a map of covers with parcels and brightness, drawn from a biome.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One generated scene: its images, dates, label and place on the map.
 
-Everything of a scene follows from (seed, data set, split, index) alone. Not in the paper.
+Everything of a scene follows from (seed, data set, split, index) alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """From the ground to the recorded image: light, season's texture, air, clouds, optics, noise.
 
-What differs here from date to date is not change. Not in the paper.
+What differs here from date to date is not change.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Patches of image series with their change labels, as training and scoring take them.
 
 Holds the dataset and the one way to open a split with everything verified at once. Labels and
-pixels are read in ``scene``; flips in ``augmentation``. Not in the paper.
+pixels are read in ``scene``; flips in ``augmentation``.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from data_processing.layout_check import examine_scene
 from data_processing.rasters.reading import bound_decoded_blocks
+from data_processing.rasters.values import PixelScale
+from data_processing.scenes.check import examine_scene
 from data_processing.scenes.patch_index import (
     PatchOrigin,
     patch_index_path,
     read_patch_index,
     require_index,
 )
-from data_processing.scenes.scene import PixelScale, Scene
+from data_processing.scenes.scene import Scene
 from data_processing.scenes.shared_pixels import SharedPixels
 from data_processing.scenes.spec import DatasetSpec, Split
 from data_processing.scenes.splits import find_scenes, read_scene_list, scene_list_path

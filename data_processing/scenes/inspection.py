@@ -1,7 +1,7 @@
 """What is in a data root, as a table and a picture of one patch.
 
 Holds what stands behind ``Dynamic_custom.py`` and ``SpaceNet7_custom.py``. Nothing is changed in
-the data itself. Not in the paper.
+the data itself.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_processing.layout_check import Report, SceneReport, check_data_root
 from data_processing.rasters.reading import read_window
+from data_processing.rasters.values import decode_label
+from data_processing.scenes.check import Report, SceneReport, check_data_root
 from data_processing.scenes.patch_index import patch_index_path, patch_origins, read_patch_index
-from data_processing.scenes.scene import Scene, decode_label
+from data_processing.scenes.scene import Scene
 from data_processing.scenes.spec import DatasetSpec, Split
 from data_processing.scenes.splits import (
     add_split_flag,

@@ -3,7 +3,7 @@
 X is the top **row**, Y the left **column** of a patch and image_ID the position of its scene in
 the scene list; rows are ordered by image_ID, X, Y. Border strips that no whole step reaches are
 left out, as in the released program. Also holds what stands behind ``Dynamic_create_xys.py`` and
-``SpaceNet7_create_xys.py``. Not in the paper.
+``SpaceNet7_create_xys.py``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the pixels of a scene hold: value ranges, classes, and what must not be in them.
 
 Every raster is read once, block by block, so a scene larger than the memory passes and a truncated
-file is noticed. Headers are checked in ``layout_check``. Not in the paper.
+file is noticed. Headers are checked in ``layout_check``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_processing.rasters.reading import RasterInfo, raster_blocks, read_window
-from data_processing.scenes.scene import decode_label
+from data_processing.rasters.values import decode_label
 from data_processing.scenes.spec import DatasetSpec
 from utils.codes import IGNORE, NO_DATA
 from utils.errors import DataError

@@ -2,7 +2,6 @@
 
 Holds how files become arrays: order by date, pixel scale, no-data, label codes. What is wrong with
 a folder is found in ``layout_check``; here only what makes reading impossible is an error.
-Not in the paper.
 """
 
 from __future__ import annotations
@@ -11,20 +10,20 @@ import datetime
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from data_processing.rasters.dates import date_from_name
 from data_processing.rasters.reading import RasterInfo, raster_info, read_window
+from data_processing.rasters.values import PixelScale, decode_label, scale_pixels
 from data_processing.scenes.spec import DatasetSpec
-from utils.codes import IGNORE, NO_DATA
+from utils.codes import IGNORE
 from utils.errors import DataError
 
-__all__ = ["PixelScale", "Scene", "SceneFiles", "decode_label", "find_scene_files", "scale_pixels"]
+__all__ = ["Scene", "SceneFiles", "find_scene_files"]
 
-PixelScale = Literal["auto", "stored"]
 
 STRIP_BYTES = 64 << 20  # of rows kept at most
 _IGNORED_NAMES = {"thumbs.db", "desktop.ini"}
@@ -288,43 +287,6 @@ def _padded(
         else np.pad(array, ((0, 0), (0, 0), *beyond), mode="edge")
         for name, array in part.items()
     }
-
-
-def scale_pixels(stored: npt.NDArray[Any], pixel_scale: PixelScale) -> npt.NDArray[np.float32]:
-    """Bring stored values to the range the networks take.
-
-    Args:
-        stored: Any shape; 8-bit, 16-bit or float.
-        pixel_scale: ``auto`` (8-bit / 255, 16-bit / 10000, float as stored) or ``stored``.
-
-    Returns:
-        The same shape, float32; the very array where there is nothing to convert.
-    """
-    images = stored.astype(np.float32, copy=False)
-    if pixel_scale == "auto" and stored.dtype.kind in "ui":
-        images /= np.float32(255 if stored.dtype.itemsize == 1 else 10000)
-    return images
-
-
-def decode_label(
-    stored: npt.NDArray[Any], nodata: float | None, binary: bool = False
-) -> npt.NDArray[np.int64]:
-    """Labels as used in memory from labels as stored.
-
-    Args:
-        stored: (h, w), values on disk.
-        nodata: The file's nodata tag; 255 makes the value 255 mean "ignore".
-        binary: A change area, in which 255 without that tag means 1.
-
-    Returns:
-        (h, w) int64, −1 = ignore.
-    """
-    label = stored.astype(np.int64)
-    if nodata == NO_DATA:
-        label[stored == NO_DATA] = IGNORE
-    elif binary:
-        label[stored == NO_DATA] = 1
-    return label
 
 
 def _sort_images(names: list[Path], label: str, spec: DatasetSpec, files: SceneFiles) -> None:

@@ -1,6 +1,6 @@
 """Pixels of scenes in one block of memory that several processes see.
 
-Where processes are not forked, each would otherwise be sent a cache of its own. Not in the paper.
+Where processes are not forked, each would otherwise be sent a cache of its own.
 """
 
 from __future__ import annotations

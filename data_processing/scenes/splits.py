@@ -2,7 +2,7 @@
 
 A list is a numpy array of str, sorted, with paths as the authors' programs write them
 (``../Images_Dynamic/train/Scene07``); their lists are read too. Also holds what stands behind
-``Dynamic_Fsplit.py`` and ``SpaceNet7_Fsplit.py``. Not in the paper.
+``Dynamic_Fsplit.py`` and ``SpaceNet7_Fsplit.py``.
 """
 
 from __future__ import annotations

@@ -1,21 +1,20 @@
-"""Writing one scene in the processed layout. Not in the paper."""
+"""Writing one scene in the processed layout."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.labels.transitions import UNKNOWN
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.writing import write_image, write_map
 from data_processing.scenes.spec import DatasetSpec
-from utils.errors import DataError
+from utils.codes import NO_DATA
 
-__all__ = ["VALID_FILE", "same_grid", "scene_bytes", "write_scene"]
+__all__ = ["VALID_FILE", "scene_bytes", "write_scene"]
 
 VALID_FILE = "change/valid.tif"  # for users to look at; programs take it from the images
 
@@ -47,51 +46,21 @@ def write_scene(
     for name, bands in images:
         write_image(folder / spec.image_folder / name, bands, grid, nodata, spec.bands)
         names.append(name)
-    area = np.where(moment == UNKNOWN, UNKNOWN, moment > 0).astype(np.uint8)
-    write_map(folder / spec.area_file, area, grid, nodata=UNKNOWN)
-    write_map(folder / spec.moment_file, moment, grid, nodata=UNKNOWN)
+    area = np.where(moment == NO_DATA, NO_DATA, moment > 0).astype(np.uint8)
+    write_map(folder / spec.area_file, area, grid, nodata=NO_DATA)
+    write_map(folder / spec.moment_file, moment, grid, nodata=NO_DATA)
     everywhere = np.ones(moment.shape, dtype=np.bool_)
     valid = everywhere if valid is None else valid
     write_map(folder / VALID_FILE, valid.astype(np.uint8), grid)
-    counts = np.bincount(moment[moment != UNKNOWN], minlength=spec.num_classes)
+    counts = np.bincount(moment[moment != NO_DATA], minlength=spec.num_classes)
     return {
         "height": grid.height,
         "width": grid.width,
         "images": names,
         "pixels_per_class": [int(count) for count in counts],
-        "pixels_without_label": int((moment == UNKNOWN).sum()),
+        "pixels_without_label": int((moment == NO_DATA).sum()),
         "pixels_without_data_at_some_date": int((~valid).sum()),
     }
-
-
-def same_grid(area: str, grids: Sequence[tuple[str, RasterInfo]], *, sizes: bool = False) -> None:
-    """Make sure that rasters of an area have the same origin, pixel size and coordinate system.
-
-    Args:
-        area: How messages name it.
-        grids: File name and header of each.
-        sizes: Whether the numbers of rows and columns must be the same, too.
-
-    Raises:
-        DataError: Some lie elsewhere than the first one, all of them told.
-    """
-    (first_name, first), *others = grids
-    faults = []
-    for name, grid in others:
-        if sizes and (grid.height, grid.width) != (first.height, first.width):
-            faults.append(
-                f"{name}: found {grid.height}×{grid.width} pixels, expected "
-                f"{first.height}×{first.width} as {first_name}"
-            )
-        elif grid.crs != first.crs:
-            faults.append(f"{name}: found CRS {grid.crs}, expected {first.crs} as {first_name}")
-        elif not grid.transform.almost_equals(first.transform, 1e-3 * abs(first.transform.a)):
-            faults.append(
-                f"{name}: found transform {tuple(grid.transform)[:6]}, expected "
-                f"{tuple(first.transform)[:6]} as {first_name}"
-            )
-    if faults:
-        raise DataError(area, faults, "Bring all images of the area to one grid.")
 
 
 def scene_bytes(spec: DatasetSpec, height: int, width: int, itemsize: int) -> int:

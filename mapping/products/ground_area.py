@@ -2,7 +2,7 @@
 
 The plane of a map stretches the ground: by up to 0.1 % in UTM, four times at 60° in Web Mercator,
 and degrees are no lengths at all. Here pixels are carried to the ellipsoid of their own coordinate
-system and measured there. What is counted by these areas is not known here. Not in the paper.
+system and measured there. What is counted by these areas is not known here.
 
 Method: at few positions of the raster (some 50 km apart), the outline of a pixel, or of a block
 of pixels of some 200 m, is carried to longitude and latitude and measured as a geodesic polygon;

@@ -2,7 +2,7 @@
 
 A region is a group of pixels of one moment that share sides, or corners too if asked for. Small
 ones are left out by the ground they cover, not by their size on the map's plane. What a moment
-means (which dates) is given, not known here. Not in the paper.
+means (which dates) is given, not known here.
 """
 
 from __future__ import annotations

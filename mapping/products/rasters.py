@@ -1,7 +1,7 @@
 """Change maps as georeferenced rasters: cloud-optimised GeoTIFFs on the grid of the images.
 
 Maps come in slabs of rows and are written slab by slab, so that they may be larger than the memory.
-Each file appears whole or not at all, with tags that say what its values mean. Not in the paper.
+Each file appears whole or not at all, with tags that say what its values mean.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a change map says in numbers: pixels and hectares per interval, for summary.json.
 
-Areas are true ones on the ground, whatever the coordinate system. Not in the paper.
+Areas are true ones on the ground, whatever the coordinate system.
 """
 
 from __future__ import annotations

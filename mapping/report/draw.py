@@ -1,7 +1,6 @@
 """Pictures of a mapped area: quicklook.png, series.gif and report.html.
 
 All show the same reduced grid, north up, so that memory does not depend on the raster's size.
-Not in the paper.
 """
 
 from __future__ import annotations

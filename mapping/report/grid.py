@@ -1,7 +1,7 @@
 """The grid of a picture of a raster: north up, square pixels on the ground, few enough to look at.
 
 Networks and maps stay on the raster's own grid; only what people look at comes onto this one, by
-nearest neighbour. Drawing is in ``mapping.report.quicklook``. Not in the paper.
+nearest neighbour. Drawing is in ``mapping.report.quicklook``.
 """
 
 from __future__ import annotations

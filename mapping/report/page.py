@@ -4,7 +4,7 @@ The page stands alone: pictures are inside it as data, it asks no network for an
 when opened from a folder. Its frame is ``page.html`` with ``.css`` and ``.js`` beside this
 file; here the parts that depend on the prediction are made. Tables are in
 ``mapping.report.tables``, colours in ``utils.pictures.colors``. Nothing is computed anew: every
-number comes from the summary. Not in the paper.
+number comes from the summary.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A scale bar and an arrow to the north stand below the images and hide nothing of them. Colours are
 in ``utils.pictures.colors``, the layout is in ``utils.pictures.layout``; images come north up,
-reduced by ``mapping.report.grid``. Not in the paper.
+reduced by ``mapping.report.grid``.
 """
 
 from __future__ import annotations

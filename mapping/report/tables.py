@@ -1,7 +1,7 @@
 """The tables of the report page: areas per interval, files, network, settings, versions.
 
 Every number and text comes from summary.json and is escaped here; the page around the tables is
-made in ``mapping.report.page``. Not in the paper.
+made in ``mapping.report.page``.
 """
 
 from __future__ import annotations

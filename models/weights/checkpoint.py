@@ -3,7 +3,7 @@
 A file of ours says how its network is built, which data it was trained for and how it scored, so
 that nobody has to remember. Files are read with ``weights_only=True``: code inside never runs.
 
-Not in the paper; the released format is described in models/weights/released_caim.py.
+The released format is described in models/weights/released_caim.py.
 """
 
 from __future__ import annotations
@@ -18,13 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models import (
-    build_network,
-    from_released,
-    from_released_ctma,
-    is_released,
-    is_released_ctma,
-)
+from models import build_network
+from models.weights.released_caim import from_released, is_released
+from models.weights.released_ctma import from_released_ctma, is_released_ctma
 from utils.errors import CheckpointError
 from utils.files import atomic_path, is_web_page, sha256
 

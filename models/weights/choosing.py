@@ -1,6 +1,6 @@
 """Which weights a program works with: checked against data and settings, averaged where asked.
 
-Reading the files is in ``models.weights.checkpoint``. Not in the paper.
+Reading the files is in ``models.weights.checkpoint``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import nn
 
-from models import build_network, share_cam_weights
+from models import build_network
 from models.weights.checkpoint import Checkpoint, load_checkpoint
+from models.weights.released_caim import share_cam_weights
 from utils.errors import CheckpointError, UserError
 from utils.progress import say
 

@@ -3,7 +3,7 @@
     python models/weights/convert.py --checkpoint CAIMNet_Dynamic.pth --output converted.pth
 
 Beside the output a sheet of the same name with .json says what is in it: network, data, settings,
-commit, scores, SHA-256. Not in the paper.
+commit, scores, SHA-256.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Batch size is free, and so are height and width (multiples of 4) unless CAM weights are kept per
 window. Every file is run by onnxruntime and compared with the network before it gets its name.
-Running such files is models/weights/onnx_network.py's. Not in the paper.
+Running such files is models/weights/onnx_network.py's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Networks in ONNX files: what such a file says about itself, and running it by onnxruntime.
 
 Needs ``requirements-onnx.txt``, which is imported only here and in onnx_export.py, and only when
-used. Writing the files is onnx_export.py's. Not in the paper.
+used. Writing the files is onnx_export.py's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The weights that Test_CTMA.py was asked for, with what a weights file does not hold.
 
 Fusion weights, mask threshold and length of the video are numbers of the program, not of the
-file, in released checkpoints. Not in the paper.
+file, in released checkpoints.
 """
 
 from __future__ import annotations

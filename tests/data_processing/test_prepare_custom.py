@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from data_processing.layout_check import check_scene, examine_scene
+from data_processing.scenes.check import check_scene, examine_scene
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec, spec_by_name
 from tests.helpers.custom_city import (
     DAYS,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_processing.layout_check import check_data_root
+from data_processing.scenes.check import check_data_root
 from data_processing.scenes.spec import DYNAMIC, SPACENET7
 from tests.helpers.custom_city import (
     DAYS,

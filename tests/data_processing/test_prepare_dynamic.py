@@ -13,7 +13,7 @@ import rasterio
 import torch
 
 from data_processing import prepare_dynamic
-from data_processing.layout_check import check_data_root
+from data_processing.scenes.check import check_data_root
 from data_processing.scenes.dataset import cover_split
 from data_processing.scenes.spec import DYNAMIC
 from tests.helpers.raw_trees import write_dynamic_area

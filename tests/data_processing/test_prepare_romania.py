@@ -29,8 +29,8 @@ from data_processing.labels.clear_cuts import (
     moment_of_cuts,
     usable_observations,
 )
-from data_processing.layout_check import check_data_root
 from data_processing.prepare_romania import DATES
+from data_processing.scenes.check import check_data_root
 from data_processing.scenes.spec import DYNAMIC
 from utils.errors import DataError, UserError
 from utils.files import read_json, sha256

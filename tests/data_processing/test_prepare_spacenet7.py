@@ -14,7 +14,7 @@ import pytest
 import rasterio
 
 from data_processing import prepare_spacenet7
-from data_processing.layout_check import check_data_root
+from data_processing.scenes.check import check_data_root
 from data_processing.scenes.dataset import cover_split, open_split
 from data_processing.scenes.spec import SPACENET7
 from models import CAIMNet

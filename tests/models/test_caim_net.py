@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from models import CAIMNet, CAIMNetOutput, ChangeMaps, build_network, from_released
+from models import CAIMNet, CAIMNetOutput, ChangeMaps, build_network
 from models.caim_net import BEConv
 from models.correlation import Correlation
 from models.temporal_cam import TemporalCAM
+from models.weights.released_caim import from_released
 from tests.helpers import oracle
 
 BOUNDS = {6: (0.328, 0.452, 0.548), 9: (0.192, 0.477, 0.523)}

@@ -11,7 +11,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from models import RELEASED_KEYS, CAIMNet, CAIMNetOutput, from_released
+from models import CAIMNet, CAIMNetOutput
+from models.weights.released_caim import RELEASED_KEYS, from_released
 from tests.helpers.oracle import golden_numbers
 from training.losses import LossTerms, caim_loss
 from utils.metrics import ConfusionMatrix, area_scores, moment_scores

@@ -1,4 +1,4 @@
-"""The first Ctrl-C or SIGTERM is a wish, a later Ctrl-C an order (utils/stop.py)."""
+"""The first Ctrl-C or SIGTERM is a wish, a later Ctrl-C an order (utils/interruption.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from utils.stop import StopWish
+from utils.interruption import StopWish
 
 
 def test_a_signal_is_noted_and_breaks_into_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -23,7 +23,7 @@ def test_a_signal_is_noted_and_breaks_into_nothing(capsys: pytest.CaptureFixture
 
 def test_a_second_ctrl_c_later_breaks_in(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([100.0, 103.0])
-    monkeypatch.setattr("utils.stop.time.monotonic", lambda: next(times))
+    monkeypatch.setattr("utils.interruption.time.monotonic", lambda: next(times))
     with StopWish():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):

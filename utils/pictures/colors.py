@@ -2,7 +2,7 @@
 
 The moments 1, 2, … take an ordered palette that colour-blind readers can follow (viridis, early
 = dark, late = bright); unchanged is light grey, no-data white. Drawing is in
-``utils.pictures.figures``. Not in the paper.
+``utils.pictures.figures``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The picture of confusion matrices: counts and shares of each true class.
-
-Not in the paper.
-"""
+"""The picture of confusion matrices: counts and shares of each true class."""
 
 from __future__ import annotations
 

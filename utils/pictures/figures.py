@@ -2,7 +2,6 @@
 
 Pictures are built with matplotlib's objects, never through pyplot, and leave no state behind.
 Colours are in ``utils.pictures.colors``, the layout of maps in ``utils.pictures.layout``.
-Not in the paper.
 """
 
 from __future__ import annotations

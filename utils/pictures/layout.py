@@ -1,7 +1,7 @@
 """The layout of pictures with maps: heading, panels in rows, legends, all placed in inches.
 
 Sizes follow from the shape of the images, so that tall, wide and square scenes come out without
-overlap. What the panels show is decided in ``utils.pictures.figures``. Not in the paper.
+overlap. What the panels show is decided in ``utils.pictures.figures``.
 """
 
 from __future__ import annotations

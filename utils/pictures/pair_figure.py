@@ -1,7 +1,4 @@
-"""The overview picture of an image pair: both images, true and predicted change, agreement.
-
-Not in the paper.
-"""
+"""The overview picture of an image pair: both images, true and predicted change, agreement."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_processing.pairs.check import Pair, decode_pair_label
+from data_processing.pairs.check import Pair
 from data_processing.pairs.dataset import PairDataset, open_pair_split, tiles, whole
 from data_processing.pairs.files import find_pairs
 from data_processing.pairs.spec import (
@@ -21,6 +21,7 @@ from data_processing.pairs.spec import (
     PairSpec,
     pair_spec_by_name,
 )
+from data_processing.rasters.values import decode_pair_label
 from tests.helpers.pair_files import (
     change_label,
     pair_images,

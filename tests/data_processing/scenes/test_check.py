@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_processing.layout_check import (
+from data_processing.scenes.check import (
     check_data_root,
     check_scene,
     examine_scene,

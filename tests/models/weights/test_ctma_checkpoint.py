@@ -96,7 +96,7 @@ def test_a_related_network_of_the_same_program_is_refused(tmp_path: Path) -> Non
 
 
 def test_the_file_of_full_size_has_the_arguments_of_the_paper() -> None:
-    from models import from_released_ctma
+    from models.weights.released_ctma import from_released_ctma
 
     with torch.device("meta"):
         arguments = from_released_ctma(CTMA().state_dict()).arguments

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from models import (
+from models import CAIMNet
+from models.weights.checkpoint import load_checkpoint
+from models.weights.released_caim import (
     RELEASED_KEYS,
-    CAIMNet,
     from_released,
     is_released,
     share_cam_weights,
 )
-from models.weights.checkpoint import load_checkpoint
 from tests.helpers.oracle import random_released_state, released_shapes
 from utils.errors import CheckpointError
 
