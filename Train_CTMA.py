@@ -24,7 +24,7 @@ from training.pair_task import PairTask
 from training.program import Experiment, train
 from utils.authors_commands import authors_form
 from utils.errors import run_program
-from utils.run_settings import run_settings
+from utils.run_folder import run_settings
 from utils.settings import setting
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────

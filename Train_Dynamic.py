@@ -21,7 +21,7 @@ from data_processing.scenes.spec import DYNAMIC as DATASET
 from training.program import Experiment, train
 from training.tasks import CaimTask
 from utils.errors import run_program
-from utils.run_settings import run_settings
+from utils.run_folder import run_settings
 from utils.settings import setting
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────

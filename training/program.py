@@ -26,8 +26,7 @@ from utils.batches import Batches
 from utils.device import describe_device, make_deterministic, seed_everything
 from utils.execution import ready_to_run
 from utils.progress import say
-from utils.run_folder import start_run
-from utils.run_settings import log_resumption
+from utils.run_folder import log_resumption, start_run
 from utils.settings import to_dict
 
 __all__ = ["Experiment", "train"]

@@ -1,8 +1,10 @@
-"""What a run leaves behind beside its results: its folder, its environment, its table of epochs."""
+"""The folder of a run and what lies in it beside results: settings, environment, tables."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
+import json
 import os
 import platform
 import re
@@ -14,20 +16,23 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 
 from utils.device import choose_device, describe_device
 from utils.errors import UserError
-from utils.files import atomic_path, write_json
-from utils.settings import REPOSITORY, to_dict
+from utils.files import atomic_path, read_json, write_json
+from utils.progress import say
+from utils.settings import REPOSITORY, from_dict, override, to_dict
 
 __all__ = [
     "UNFINISHED",
     "environment",
+    "log_resumption",
     "open_run_folder",
     "read_csv_rows",
+    "run_settings",
     "start_run",
     "write_csv_rows",
 ]
@@ -48,6 +53,35 @@ GIT_TIMEOUT_S = 5.0
 WITHOUT_RESULTS = {"settings.json", "environment.json"}  # all that a refused run leaves
 UNFINISHED = ".unfinished"  # hidden, but somebody's work
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
+OF_ONE_START = ("resume", "overwrite", "output_dir")  # how a program is started, not how it trains
+
+Settings = TypeVar("Settings")
+
+
+def run_settings(
+    settings: Settings, released: Mapping[str, Any] | None = None, argv: Sequence[str] | None = None
+) -> Settings:
+    """What a training program is to do.
+
+    With ``--resume`` the settings are those that the run in ``--output-dir`` began with; a flag
+    given beside it wins, and is said aloud.
+
+    Args:
+        settings: The script's block; its fields must include resume and output_dir.
+        released: Values that ``protocol="released"`` sets.
+        argv: Arguments without the program's name; those of the process if left out.
+
+    Raises:
+        UserError: As ``override``; or there is no run to go on with.
+    """
+    asked: Any = override(settings, argv, quiet=True)
+    if asked.resume and asked.output_dir is not None:
+        settings = _stored(settings, asked.output_dir)
+    chosen: Any = override(settings, argv)
+    if released is not None and chosen.protocol == "released":
+        chosen = dataclasses.replace(chosen, **released)
+        say(f"protocol released: {dict(released)}")
+    return cast(Settings, chosen)
 
 
 def open_run_folder(
@@ -133,6 +167,31 @@ def start_run(name: str, settings: Any, device: torch.device) -> Path:
     return folder
 
 
+def log_resumption(folder: Path, settings: Any) -> None:
+    """Add a line to resumed.jsonl: when, by which command, and which settings are new.
+
+    Args:
+        folder: Of the run.
+        settings: The settings that it goes on with.
+    """
+    first, now = read_json(folder / "settings.json"), to_dict(settings)
+    changed = {
+        key: [first.get(key), value]
+        for key, value in now.items()
+        if key not in OF_ONE_START and value != first.get(key)
+    }
+    line = {
+        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "changed": changed,
+    }
+    with (folder / "resumed.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+    if changed:
+        told = ", ".join(f"{key} {old} → {new}" for key, (old, new) in changed.items())
+        say(f"other settings than at first: {told}")
+
+
 def environment(device: torch.device | None = None) -> dict[str, Any]:
     """Where and from what a run was made, for ``environment.json``.
 
@@ -177,6 +236,24 @@ def read_csv_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file as text by column name."""
     with Path(path).open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
+
+
+def _stored(settings: Settings, folder: Path) -> Settings:
+    """The settings that a run began with; how it was started is left out."""
+    path = folder / "settings.json"
+    if not path.is_file():
+        raise UserError(
+            f"--resume: {folder} holds no settings.json, expected the folder of a run. Name it by "
+            "--output-dir, or start again without --resume."
+        )
+    try:
+        stored = {k: v for k, v in read_json(path).items() if k not in OF_ONE_START}
+        return from_dict(settings, stored)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(
+            f"--resume: {path} cannot be read ({error}), expected the settings as they were "
+            "written; restore the file, or give all flags without --resume elsewhere."
+        ) from error
 
 
 def _counts(name: str) -> bool:

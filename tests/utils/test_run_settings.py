@@ -11,7 +11,7 @@ import pytest
 
 from utils.errors import UserError
 from utils.files import write_json
-from utils.run_settings import log_resumption, run_settings
+from utils.run_folder import log_resumption, run_settings
 from utils.settings import setting, to_dict
 
 
