@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.scenes.check import check_data_root
-from data_processing.scenes.spec import spec_by_name
+from data_processing.scenes.spec import DATASET_NAMES, spec_by_name
 from data_processing.scenes.splits import REPOSITORY, add_split_flag, chosen_splits
 from utils.errors import run_program
 from utils.progress import say
@@ -30,7 +30,7 @@ def main() -> None:
         description="Check a data root; all faults are listed at once.", allow_abbrev=False
     )
     parser.add_argument("--data-root", type=Path, default=REPOSITORY / "data")
-    parser.add_argument("--dataset", choices=["dynamic", "spacenet7"], required=True)
+    parser.add_argument("--dataset", choices=DATASET_NAMES, required=True)
     add_split_flag(parser)
     parser.add_argument("--quick", action="store_true", help="headers only, no pixels")
     flags = parser.parse_args()

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -44,10 +43,10 @@ from data_processing.own_series.finding import (
 )
 from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
 from data_processing.raw.preparation import Gap, Plan, SceneTask, add_run_flags, prepare
-from data_processing.scenes.spec import DYNAMIC, SPACENET7, SPLITS, DatasetSpec, spec_by_name
+from data_processing.scenes.spec import DATASET_NAMES, DYNAMIC, SPLITS, DatasetSpec, spec_by_name
 from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.errors import DataError, UserError, run_program
-from utils.files import read_json
+from utils.files import plain_name, read_json
 from utils.progress import say
 from utils.settings import program_parser
 
@@ -129,16 +128,9 @@ def _images(
             continue
         gaps += [Gap(task.name, found, done) for found, done in image.remarks]
         valid &= image.seen
-        yield _image_name(spec, date, task.name), image.bands
+        yield spec.image_file(date, task.name), image.bands
     if faults:
         raise DataError(task.area, faults)
-
-
-def _image_name(spec: DatasetSpec, date: datetime.date, scene: str) -> str:
-    """How the layout names an image."""
-    if spec is SPACENET7:
-        return f"global_monthly_{date:%Y_%m}_mosaic_{scene}.tif"
-    return f"{date}.tif"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -146,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--images", nargs="+", required=True, metavar="PATH",
         help='a folder of GeoTIFFs, a pattern such as "city/*.tif", or files')  # fmt: skip
-    add("--dataset", choices=[s.name.lower() for s in (DYNAMIC, SPACENET7)], required=True,
+    add("--dataset", choices=DATASET_NAMES, required=True,
         help="whose layout: 6 dates or 9 dates")  # fmt: skip
     add("--split", choices=SPLITS, required=True)
     add("--name", required=True, help="of the scene, for example Scene01")
@@ -209,11 +201,12 @@ def _check_name(flags: argparse.Namespace, spec: DatasetSpec) -> None:
     Raises:
         UserError: See above.
     """
-    name = flags.name
-    if not re.fullmatch(r'[^\\/:*?"<>|\x00-\x1f]+', name) or name[0] in ". " or name[-1] in ". ":
+    try:
+        name = plain_name(flags.name)
+    except ValueError as error:
         raise UserError(
-            f"--name: found {name!r}, expected the name of a folder, such as {spec.scene_example}."
-        )
+            f"--name: found {error}, expected the name of a folder, such as {spec.scene_example}."
+        ) from error
     folder = flags.data_root / spec.images_root
     there = [s for s in SPLITS if s != flags.split and (folder / s / name).is_dir()]
     if there:
@@ -257,11 +250,10 @@ def _chosen(
             f"{len(at_hand)} dates, of which the layout takes {spec.num_dates}: chosen by --dates "
             f"{flags.dates}: {', '.join(map(str, dates))}"
         )
-    months = {(date.year, date.month) for date in dates}
-    if spec is SPACENET7 and len(months) < len(dates):
+    if len({spec.image_file(date, flags.name) for date in dates}) < len(dates):
         raise UserError(
             f"--dates: found {', '.join(map(str, dates))}, expected one date a month: the names "
-            f"of {spec.title}'s layout hold no day. Choose others, or take --dataset dynamic."
+            f"of {spec.title}'s layout hold no day. Choose others, or another --dataset."
         )
     return dates
 

@@ -24,7 +24,7 @@ from data_processing.rasters.reading import read_window
 from data_processing.rasters.writing import write_image, write_map
 from data_processing.scenes.check import require_sound
 from data_processing.scenes.scene import Scene
-from data_processing.scenes.spec import SPLITS, spec_by_name
+from data_processing.scenes.spec import DATASET_NAMES, SPLITS, spec_by_name
 from data_processing.scenes.splits import find_scenes
 from utils.codes import NO_DATA
 from utils.errors import run_program
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         UserError: The output folder is there already.
     """
     parser = program_parser(__doc__)
-    parser.add_argument("--dataset", choices=("dynamic", "spacenet7"), required=True)
+    parser.add_argument("--dataset", choices=DATASET_NAMES, required=True)
     parser.add_argument("--data-root", type=Path, required=True)
     parser.add_argument("--output-dir", type=Path, required=True, help="it must not be there yet")
     flags = parser.parse_args(arguments)

@@ -1,17 +1,35 @@
-"""Writing files so that a reader never sees half of one, and fingerprints of files."""
+"""Files: written so that a reader never sees half of one, read without trusting what they say."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-__all__ = ["atomic_path", "is_web_page", "read_json", "sha256", "write_json"]
+__all__ = [
+    "atomic_path",
+    "is_web_page",
+    "parse_json",
+    "path_inside",
+    "plain_name",
+    "read_json",
+    "remove_partial_files",
+    "sha256",
+    "write_json",
+]
+
+JSON_BYTES = 256 << 20  # at most; the largest that a program writes is far below
+JSON_DEPTH = 100
+NUMBER_DIGITS = 25  # of a whole number in a JSON file, at most
+NAME_BYTES = 255  # of a file's or folder's name, as file systems have it
+PARTIAL_FILE = re.compile(r"\..*\.[a-z0-9_]{8}\.partial(\.[^.]*)?")  # as atomic_path names them
 
 
 @contextmanager
@@ -52,8 +70,107 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a UTF-8 JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Read a UTF-8 JSON file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: As for :func:`parse_json`, or it is larger than such files are.
+    """
+    size = Path(path).stat().st_size
+    if size > JSON_BYTES:
+        raise ValueError(f"found {size} bytes, expected at most {JSON_BYTES}")
+    return parse_json(Path(path).read_bytes())
+
+
+def parse_json(content: bytes) -> Any:
+    """What a JSON text says; a byte-order mark is passed over.
+
+    Raises:
+        ValueError: It is no UTF-8 JSON, nested deeper than any of ours, or holds numbers that are
+            not finite or have more digits than any quantity.
+    """
+    try:
+        value = json.loads(
+            content.decode("utf-8-sig"),
+            parse_int=_whole_number,
+            parse_float=_finite_number,
+            parse_constant=_finite_number,
+        )
+    except RecursionError:
+        raise ValueError("found values nested without end") from None
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > JSON_DEPTH:
+            raise ValueError(f"found values nested deeper than {JSON_DEPTH} levels")
+        level = [
+            part
+            for whole in level
+            if isinstance(whole, dict | list)
+            for part in (whole.values() if isinstance(whole, dict) else whole)
+            if isinstance(part, dict | list)
+        ]
+    return value
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > NUMBER_DIGITS:
+        raise ValueError(f"found a whole number of {len(text)} digits")
+    return int(text)
+
+
+def _finite_number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"found the number {text[:NUMBER_DIGITS]}, expected a finite one")
+    return number
+
+
+def path_inside(text: object) -> PurePosixPath:
+    """A relative path that a file names, once it is sure that it stays below where it is put.
+
+    Args:
+        text: What the file says, of any type; both slashes are understood.
+
+    Raises:
+        ValueError: It is no text, holds signs that cannot be seen, is too long, absolute, or
+            goes up.
+    """
+    if not isinstance(text, str) or not text.isprintable():
+        raise ValueError(f"{_shown(text)}: no readable path")
+    path = PurePosixPath(text.replace("\\", "/"))
+    if not path.parts or path.is_absolute() or ".." in path.parts or re.match("[A-Za-z]:", text):
+        raise ValueError(f"{_shown(text)}: points outside the folder it belongs to")
+    if any(len(part.encode()) > NAME_BYTES for part in path.parts):
+        raise ValueError(f"{_shown(text)}: a name longer than {NAME_BYTES} bytes")
+    return path
+
+
+def plain_name(text: object) -> str:
+    """A folder's name that a file or a user gives, once it is sure to be one on every system.
+
+    Raises:
+        ValueError: As for :func:`path_inside`, or it has several parts, signs that some system
+            does not allow, or is hidden.
+    """
+    path = path_inside(text)
+    name = path.name
+    if name != text or set(name) & set(':*?"<>|') or name[0] in ". " or name[-1] in ". ":
+        raise ValueError(f"{_shown(text)}: no plain name of one folder")
+    return name
+
+
+def _shown(text: object) -> str:
+    """A value for a message, cut where it is long."""
+    shown = repr(text)
+    return shown if len(shown) < 100 else f"{shown[:90]}…{shown[-1]}"
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what :func:`atomic_path` left in a folder whose process was killed."""
+    for path in folder.glob(".*.partial*"):
+        if PARTIAL_FILE.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def is_web_page(head: bytes) -> bool:

@@ -1,11 +1,13 @@
 """What is known of a data set: bands, dates, file names, codes. Of files only dataset.json is read.
 
 The two data sets of the paper differ in these facts and in nothing else; every other
-module of this package takes a :class:`DatasetSpec`.
+module of this package takes a :class:`DatasetSpec`. A further data set is one more of them in
+``DATASETS``.
 """
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,6 +15,8 @@ from typing import Any, Literal, get_args
 from utils.files import read_json
 
 __all__ = [
+    "DATASETS",
+    "DATASET_NAMES",
     "DYNAMIC",
     "SPACENET7",
     "SPLITS",
@@ -39,6 +43,7 @@ class DatasetSpec:
         gsd: Ground sampling distance in metres.
         image_folder: Folder of the images inside a scene.
         image_name: Regular expression of an image's whole file name (case ignored).
+        image_format: File name of an image that is written, from ``date`` and ``scene``.
         image_example: A file name as users know it, for messages.
         area_file: Change area inside a scene, 0/1.
         moment_file: Change moment inside a scene, 0…T−1.
@@ -57,6 +62,7 @@ class DatasetSpec:
     gsd: float
     image_folder: str
     image_name: str
+    image_format: str
     image_example: str
     area_file: str
     moment_file: str
@@ -81,6 +87,10 @@ class DatasetSpec:
         """Folder of the scene lists inside the data root."""
         return f"{self.name}_Fsplit"
 
+    def image_file(self, date: datetime.date, scene: str) -> str:
+        """File name of an image that is written."""
+        return self.image_format.format(date=date, scene=scene)
+
     def facts(self, patch_size: int, pixel_scale: str = "auto") -> dict[str, Any]:
         """What a weights file says of the data it was trained on, as plain values."""
         return {
@@ -96,13 +106,20 @@ class DatasetSpec:
 
         Returns:
             Its entries that are short facts (lists of scenes are left out); empty without the
-            file, as for the authors' processed copies.
+            file, as for the authors' processed copies; what is wrong with it where it cannot be
+            read.
         """
         path = data_root / self.images_root / "dataset.json"
         if not path.is_file():
             return {}
-        kept = (str, int, float, bool, dict)
-        return {key: value for key, value in read_json(path).items() if isinstance(value, kept)}
+        try:
+            content = read_json(path)
+        except (OSError, ValueError) as error:
+            return {"dataset.json": f"cannot be read ({error})"}
+        if not isinstance(content, dict):
+            return {"dataset.json": "found no object in it"}
+        short = (str, int, float, bool, dict)
+        return {key: value for key, value in content.items() if isinstance(value, short)}
 
     def index_folder(self, patch_size: int, stride: int) -> str:
         """Folder of the patch index inside the data root."""
@@ -150,6 +167,7 @@ DYNAMIC = DatasetSpec(
     gsd=3.0,
     image_folder="train_images",
     image_name=r"(19|20)\d{2}[-_. ]?\d{2}.*\.tiff?",
+    image_format="{date}.tif",
     image_example="2018_01.tif",
     area_file="change/bi_change.tif",
     moment_file="change/multi_change.tif",
@@ -169,6 +187,7 @@ SPACENET7 = DatasetSpec(
     gsd=4.77,
     image_folder="images_masked",
     image_name=r"global_monthly_\d{4}[-_]\d{2}_mosaic_.+\.tiff?",
+    image_format="global_monthly_{date:%Y_%m}_mosaic_{scene}.tif",
     image_example="global_monthly_2018_01_mosaic_L15-0331E-1257N_1327_3160_13.tif",
     area_file="change/bi_change.tif",
     moment_file="change/multi_change_last.tif",
@@ -179,24 +198,24 @@ SPACENET7 = DatasetSpec(
     stride=63,
 )
 
-_SPECS = {spec.name.lower(): spec for spec in (DYNAMIC, SPACENET7)}
+DATASETS: tuple[DatasetSpec, ...] = (DYNAMIC, SPACENET7)
+DATASET_NAMES = tuple(spec.name.lower() for spec in DATASETS)  # as programs take them
 
 
 def spec_by_name(name: str) -> DatasetSpec:
     """The facts of a data set by its name.
 
     Args:
-        name: ``dynamic`` or ``spacenet7``, in any case.
+        name: Of one of ``DATASETS``, in any case.
 
     Raises:
         ValueError: When no data set has that name.
     """
-    try:
-        return _SPECS[name.lower()]
-    except KeyError:
-        raise ValueError(
-            f"data set {name!r} is not known; expected one of: {', '.join(_SPECS)}."
-        ) from None
+    for spec in DATASETS:
+        if spec.name.lower() == name.lower():
+            return spec
+    expected = ", ".join(DATASET_NAMES)
+    raise ValueError(f"data set {name!r} is not known; expected one of: {expected}.")
 
 
 def _quoted(path: Path) -> str:
