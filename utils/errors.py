@@ -21,6 +21,7 @@ __all__ = [
     "DataError",
     "Terminated",
     "UserError",
+    "file_fault",
     "run_program",
 ]
 
@@ -77,6 +78,48 @@ class DataError(CaimError):
         return (DataError, (self.where, self.faults, self.advice))
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# What the system says of a path, and what to do about it: mistakes that a user can mend.
+PATH_FAULTS = {
+    errno.ENOENT: ("does not exist", "Look at the path."),
+    errno.ENOTDIR: ("leads through a file, expected a folder", "Look at the path."),
+    errno.EISDIR: ("is a folder, expected a file", "Look at the path."),
+    errno.EEXIST: ("is there already, expected nothing", "Move it away, or give another path."),
+    errno.EACCES: ("may not be read or written", "Change its permissions, or give another path."),
+    errno.EPERM: ("may not be changed", "Change its permissions, or give another path."),
+    errno.EROFS: ("lies on a disk that may only be read", "Give a path on another one."),
+    errno.ENAMETOOLONG: ("is longer than the system allows", "Give a shorter path or name."),
+    errno.ELOOP: ("is a link that leads to itself", "Mend the link, or give another path."),
+    errno.ENXIO: ("is no file that can be read", "Give the path of a usual file."),
+    errno.EMFILE: ("cannot be opened beside so many other files", "Raise the limit: ulimit -n."),
+}
+SHOWN = 200  # characters of a path in a message
+
+
+def file_fault(error: OSError) -> CaimError | None:
+    """What the system says of a file, in a sentence; None where it may be a fault of ours.
+
+    A full or failing disk is a :class:`CaimError` (exit code 1); a path that cannot be used as
+    given is a :class:`UserError` (2).
+    """
+    if error.errno in FULL:
+        return CaimError(
+            f"the disk is full ({error}); what is finished is kept. Make room, then run the "
+            "program again, with --resume where it has that flag."
+        )
+    if error.filename is None:
+        return None
+    path = str(error.filename)
+    path = path if len(path) <= SHOWN else f"{path[:SHOWN]}…"
+    if error.errno in PATH_FAULTS:
+        found, advice = PATH_FAULTS[error.errno]
+        return UserError(f"{path}: {found}. {advice}")
+    return CaimError(
+        f"{path}: the system can no longer read or write it ({error.strerror}); what is finished "
+        "is kept. Look at the disk or the network, then run the program again."
+    )
+
+
 def run_program(main: Callable[[], None]) -> NoReturn:
     """Run a program's main function and leave with the exit code its outcome calls for.
 
@@ -103,14 +146,11 @@ def run_program(main: Callable[[], None]) -> NoReturn:
         print("terminated", file=sys.stderr)
         sys.exit(Terminated.exit_code)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        fault = file_fault(error)
+        if fault is None:
             _say_bug()
-        print(
-            f"error: the disk is full ({error}); what is finished is kept. Make room, then run the "
-            "program again, with --resume where it has that flag.",
-            file=sys.stderr,
-        )
-        sys.exit(1)
+        print(f"error: {fault}", file=sys.stderr)
+        sys.exit(fault.exit_code)
     except Exception:
         _say_bug()
     sys.exit(0)

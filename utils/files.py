@@ -15,6 +15,7 @@ from typing import Any
 
 __all__ = [
     "atomic_path",
+    "finite_number",
     "is_web_page",
     "parse_json",
     "path_inside",
@@ -22,14 +23,18 @@ __all__ = [
     "read_json",
     "remove_partial_files",
     "sha256",
+    "whole_number",
     "write_json",
 ]
 
 JSON_BYTES = 256 << 20  # at most; the largest that a program writes is far below
 JSON_DEPTH = 100
-NUMBER_DIGITS = 25  # of a whole number in a JSON file, at most
+NUMBER_SIGNS = 100  # of a number that somebody wrote, at most; no quantity has more
+LARGEST_WHOLE = 2**64 - 1
 NAME_BYTES = 255  # of a file's or folder's name, as file systems have it
-PARTIAL_FILE = re.compile(r"\..*\.[a-z0-9_]{8}\.partial(\.[^.]*)?")  # as atomic_path names them
+PARTIAL_BYTES = 48  # of a file's name that its unfinished one shows
+# as atomic_path names them
+PARTIAL_FILE = re.compile(r"\..*\.[a-z0-9_]{8}\.partial(\.[^.]*)?", re.DOTALL)
 
 
 @contextmanager
@@ -47,8 +52,9 @@ def atomic_path(final: Path) -> Iterator[Path]:
     """
     final = Path(final)
     final.parent.mkdir(parents=True, exist_ok=True)
+    begin = os.fsdecode(os.fsencode(final.stem)[:PARTIAL_BYTES])
     handle, name = tempfile.mkstemp(
-        dir=final.parent, prefix=f".{final.stem}.", suffix=f".partial{final.suffix}"
+        dir=final.parent, prefix=f".{begin}.", suffix=f".partial{final.suffix}"
     )
     os.close(handle)
     partial = Path(name)
@@ -92,9 +98,9 @@ def parse_json(content: bytes) -> Any:
     try:
         value = json.loads(
             content.decode("utf-8-sig"),
-            parse_int=_whole_number,
-            parse_float=_finite_number,
-            parse_constant=_finite_number,
+            parse_int=whole_number,
+            parse_float=finite_number,
+            parse_constant=finite_number,
         )
     except RecursionError:
         raise ValueError("found values nested without end") from None
@@ -113,17 +119,35 @@ def parse_json(content: bytes) -> Any:
     return value
 
 
-def _whole_number(text: str) -> int:
-    if len(text) > NUMBER_DIGITS:
-        raise ValueError(f"found a whole number of {len(text)} digits")
-    return int(text)
+def finite_number(text: str) -> float:
+    """A number as somebody wrote it, in plain digits.
 
-
-def _finite_number(text: str) -> float:
-    number = float(text)
+    Raises:
+        ValueError: It is none, not finite, or longer than any quantity.
+    """
+    form = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
+    number = float(text) if _is_written(text, form) else math.nan
     if not math.isfinite(number):
-        raise ValueError(f"found the number {text[:NUMBER_DIGITS]}, expected a finite one")
+        raise ValueError(f"found {_shown(text)}, expected a finite number")
     return number
+
+
+def whole_number(text: str) -> int:
+    """A whole number as somebody wrote it, in plain digits.
+
+    Raises:
+        ValueError: It is none, or has more than 64 bits.
+    """
+    number = int(text) if _is_written(text, r"[+-]?\d+") else LARGEST_WHOLE + 1
+    if abs(number) > LARGEST_WHOLE:
+        raise ValueError(f"found {_shown(text)}, expected a whole number of 64 bits at most")
+    return number
+
+
+def _is_written(text: str, form: str) -> bool:
+    """Whether a text has the form of a number and not too many signs."""
+    text = text.strip()
+    return len(text) <= NUMBER_SIGNS and re.fullmatch(form, text, re.ASCII) is not None
 
 
 def path_inside(text: object) -> PurePosixPath:

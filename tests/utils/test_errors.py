@@ -59,3 +59,28 @@ def test_a_full_disk_is_told_from_a_fault_of_ours(
     shown = capsys.readouterr().err
     assert said in shown
     assert ("Traceback" in shown) == (number == errno.EIO)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (errno.ENAMETOOLONG, 2, "longer than the system allows"),
+        (errno.EACCES, 2, "may not be read or written"),
+        (errno.ENOTDIR, 2, "leads through a file"),
+        (errno.EIO, 1, "Look at the disk"),
+    ],
+)
+def test_what_the_system_says_of_a_path_is_a_sentence_with_the_path(
+    number: int, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        raise OSError(number, "system's words", "maps/" + 300 * "x")
+
+    with pytest.raises(SystemExit) as left:
+        run_program(main)
+    shown = capsys.readouterr().err
+    assert left.value.code == code
+    assert said in shown
+    assert "maps/xxx" in shown
+    assert "Traceback" not in shown
+    assert len(shown) < 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ import pytest
 from utils import files
 from utils.files import (
     atomic_path,
+    finite_number,
     parse_json,
     path_inside,
     plain_name,
     read_json,
     remove_partial_files,
+    whole_number,
     write_json,
 )
 
@@ -93,3 +96,37 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) 
     assert left.exists()
     remove_partial_files(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["inf", "-inf", "nan", "1e999", "9" * 400, "1_000", "٣", "0x10", "", " ", "1e", "--1", "1,5"],
+)
+def test_what_is_no_finite_number_of_a_sensible_length_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a finite number"):
+        finite_number(text)
+    with pytest.raises(ValueError, match="expected a whole number"):
+        whole_number(text)
+
+
+def test_numbers_are_read_as_they_are_written() -> None:
+    assert [finite_number(text) for text in ("2", "-.5", "1e-3", " 7. ", "+1E+2")] == [
+        2.0, -0.5, 0.001, 7.0, 100.0,
+    ]  # fmt: skip
+    assert [whole_number(text) for text in ("0", "-12", str(2**64 - 1))] == [0, -12, 2**64 - 1]
+    for text in ("1.0", str(2**64), "1e3"):
+        with pytest.raises(ValueError, match="expected a whole number"):
+            whole_number(text)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are no bytes there")
+@pytest.mark.parametrize(
+    "name", [b"x" * 250 + b".tif", "ä".encode() * 125 + b".tif", b"caf\xe9.tif", b"a\nb.tif"]
+)
+def test_any_name_that_the_system_takes_can_be_written(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name)
+    with atomic_path(path) as partial:
+        partial.write_bytes(b"whole")
+    partial.write_bytes(b"left by a kill")
+    remove_partial_files(tmp_path)
+    assert [child.read_bytes() for child in tmp_path.iterdir()] == [b"whole"]
