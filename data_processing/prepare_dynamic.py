@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.labels.transitions import EVENTS, UNKNOWN, change_moment
 from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
-from data_processing.rasters.grids import same_grid
+from data_processing.rasters.grids import require_one_grid
 from data_processing.rasters.reading import RasterInfo
 from data_processing.raw.archives import find_files
 from data_processing.raw.dynamic import (
@@ -101,7 +101,7 @@ def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
     settings, months = task.work["settings"], task.work["months"]
     gaps: list[Gap] = []
     read = [(Path(label.name).name, *read_classes(label)) for _, _, label in months]
-    same_grid(task.area, [(name, grid) for name, _, grid in read], sizes=True)
+    require_one_grid(task.area, [(name, grid) for name, _, grid in read])
     classes = np.stack([values for _, values, _ in read])
     missing = classes == NO_CLASS
     if missing.any():
@@ -128,7 +128,7 @@ def _images(
     """Name, image and header by date; ``valid`` loses the pixels that lack data in any."""
     for date, file, _ in task.work["months"]:
         image, found = read_image(file, reflectance)
-        same_grid(task.area, [("labels", grid), (file.name, found)], sizes=True)
+        require_one_grid(task.area, [("labels", grid), (file.name, found)])
         if found.nodata is not None:
             valid &= ~(np.isnan(image) if reflectance else image == found.nodata).all(axis=0)
         yield f"{date}.tif", image, found

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.labels.transitions import EVENTS, TRANSITIONS, change_moment, without_slivers
 from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
-from data_processing.rasters.grids import same_grid
+from data_processing.rasters.grids import require_one_grid
 from data_processing.raw.archives import find_files, is_tarball, list_tarball, unpack_tarball
 from data_processing.raw.preparation import (
     Gap,
@@ -242,7 +242,8 @@ def _cropped(
     area: str, names: Sequence[str], months: Sequence[SeenMonth], gaps: list[Gap]
 ) -> list[SeenMonth]:
     """All months on the rows and columns that all of them have; some sides are 1023."""
-    same_grid(area, [(name, month.grid) for name, month in zip(names, months, strict=True)])
+    headers = [(name, month.grid) for name, month in zip(names, months, strict=True)]
+    require_one_grid(area, headers, sizes=False)
     sizes = {(month.grid.height, month.grid.width) for month in months}
     if len(sizes) == 1:
         return list(months)

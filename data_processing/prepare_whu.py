@@ -39,8 +39,8 @@ from data_processing.pairs.tiling import (
     tiling_flags,
     write_tiles,
 )
-from data_processing.rasters.png_files import write_png
 from data_processing.rasters.reading import bound_decoded_blocks, read_window
+from data_processing.rasters.writing import write_png
 from utils.errors import DataError, run_program
 from utils.progress import say
 

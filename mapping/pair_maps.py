@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from data_processing.pairs.check import Pair
-from data_processing.rasters.png_files import write_png
 from data_processing.rasters.reading import read_reduced
-from data_processing.rasters.writing import write_map
+from data_processing.rasters.writing import write_map, write_png
 from mapping.pair_scoring import PairResult
 from utils.codes import NO_DATA
 from utils.metrics import area_scores

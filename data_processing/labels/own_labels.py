@@ -6,7 +6,6 @@ Whatever they come as, the result is (H, W): 0 unchanged, k changed between date
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 from collections import Counter
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from data_processing.labels.footprints import rasterise_footprints, read_features
 from data_processing.labels.transitions import UNKNOWN, Event, Transitions, change_moment
 from data_processing.rasters.dates import by_date, whole_date
-from data_processing.rasters.grids import same_grid
+from data_processing.rasters.grids import grid_differences
 from data_processing.rasters.reading import RasterInfo, header_of, read_window
 from utils.errors import DataError
 
@@ -221,17 +220,7 @@ def _read(
             "tag (gdal_edit.py -unsetnodata), or write unknown pixels as 255 and make that the tag"
         )
     # a label program may drop the georeference; pixel by pixel is meant then
-    placed = dataclasses.replace(
-        info,
-        crs=grid.crs if info.crs is None or not grid.georeferenced else info.crs,
-        transform=grid.transform
-        if info.transform.is_identity or not grid.georeferenced
-        else info.transform,
-    )
-    try:
-        same_grid(str(path), [("the images", grid), (path.name, placed)], sizes=True)
-    except DataError as error:
-        faults += [fault.removeprefix(f"{path.name}: ") for fault in error.faults]
+    faults += grid_differences(info, grid, "the images", lenient=True)
     if faults:
         raise DataError(str(path), faults, GRID_ADVICE)
     values = read_window(path, 0, 0, grid.height, grid.width)[0][0]

@@ -309,14 +309,18 @@ def _aligned(headers: Sequence[tuple[str, RasterInfo]]) -> list[str]:
 
 def _touch(grid: RasterInfo, other: RasterInfo) -> bool:
     """Whether two rasters have any ground in common, as far as their systems can be compared."""
-    boxes = [array_bounds(info.height, info.width, info.transform) for info in (grid, other)]
+    west, south, east, north = _bounds(grid)
     try:
-        left, bottom, right, top = transform_bounds(other.crs, grid.crs, *boxes[1])
+        left, bottom, right, top = transform_bounds(other.crs, grid.crs, *_bounds(other))
     except (RasterioError, CPLE_BaseError):
         return True  # opening it will say more
-    return not (
-        right <= boxes[0][0] or left >= boxes[0][2] or top <= boxes[0][1] or bottom >= boxes[0][3]
-    )
+    return bool(left < east and right > west and bottom < north and top > south)
+
+
+def _bounds(info: RasterInfo) -> tuple[float, float, float, float]:
+    """West, south, east, north of a raster, whichever way its rows and columns run."""
+    one, two, three, four = array_bounds(info.height, info.width, info.transform)
+    return min(one, three), min(two, four), max(one, three), max(two, four)
 
 
 def _cloud_masks(

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from data_processing.pairs.files import PairFiles
+from data_processing.rasters.grids import grid_faults
 from data_processing.rasters.reading import RasterInfo, raster_blocks, raster_info, read_window
 from data_processing.rasters.values import LabelRule
 from utils.errors import DataError
@@ -147,8 +148,8 @@ def _header_faults(
         if (h, w) != sizes[0]
     ]
     first, last = headers[:2]
-    if first.georeferenced and last.georeferenced and not faults and not _same_place(first, last):
-        faults.append(f"{names[0]} and {names[1]} lie at different places, expected one grid")
+    placed = [(names[0], first), (names[1], last)]
+    faults += grid_faults(placed, sizes=False, lenient=True)
     for name, path, info in zip(names, (one.first, one.last), headers[:2], strict=False):
         faults += [f"{name}: {fault}" for fault in _image_faults(path, info, bands, pixel_scale)]
     if first.count != last.count:
@@ -211,14 +212,3 @@ def _label_faults(path: Path, info: RasterInfo, rule: LabelRule) -> tuple[list[s
         f"{path.name}: found values {listed}{more}, expected 0 and 1, or 0 and 255; if they are "
         "meant, say how: --label-rule nonzero, or above_127 for JPEG labels"
     ], []
-
-
-def _same_place(first: RasterInfo, last: RasterInfo) -> bool:
-    """Whether two georeferenced grids are the same to a hundredth of a pixel."""
-    if first.crs != last.crs and None not in (first.crs, last.crs):
-        return False
-    pixel = abs(first.transform.a) + abs(first.transform.b)
-    return all(
-        abs(a - b) <= 0.01 * pixel
-        for a, b in zip(tuple(first.transform)[:6], tuple(last.transform)[:6], strict=True)
-    )

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from data_processing.pairs.files import FIRST, LAST
-from data_processing.rasters.png_files import write_png
 from data_processing.rasters.reading import raster_info, read_window
+from data_processing.rasters.writing import write_png
 from utils.errors import UserError
 from utils.files import write_json
 from utils.progress import progress, say

@@ -1,44 +1,92 @@
-"""Do rasters lie on one grid: size, coordinate system, place."""
+"""Do rasters lie on one grid: size, coordinate system, place.
+
+Coordinate systems are compared by what they say of the ground, not by how they are written: a
+height system beside them, a shift of zero or another order of axes makes no other grid.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
+from typing import Any
+
+from rasterio.crs import CRS
 
 from data_processing.rasters.reading import RasterInfo
 from utils.errors import DataError
 
-__all__ = ["grid_faults", "same_grid"]
-
+__all__ = ["crs_differences", "grid_differences", "grid_faults", "require_one_grid", "same_crs"]
 
 FARTHEST = 0.01  # pixels that two grids may be apart at any corner and still be one
+LONGEST_CRS = 80  # characters of a coordinate system in a message
+NO_DATUM = ("unknown", "not specified", "unnamed", "undefined")  # how a datum's name begins then
 
 
-def grid_faults(headers: Sequence[tuple[str, RasterInfo]]) -> list[str]:
-    """Differences of size and place from the first image."""
-    faults = []
+def grid_faults(
+    headers: Sequence[tuple[str, RasterInfo]], *, sizes: bool = True, lenient: bool = False
+) -> list[str]:
+    """Differences from the first raster, each beginning with the name of the other one.
+
+    Args:
+        headers: Name and header of each; the first one is the standard.
+        sizes: Whether the numbers of rows and columns must be the same, too.
+        lenient: Whether a raster that does not say where it lies is taken to lie on the grid.
+    """
     (first_name, first), *others = headers
-    for name, info in others:
-        if (info.height, info.width) != (first.height, first.width):
-            faults.append(
-                f"{name}: found {info.height}×{info.width} pixels, expected "
-                f"{first.height}×{first.width} as {first_name}"
-            )
-        if info.crs != first.crs:
-            faults.append(
-                f"{name}: found CRS {_crs_text(info)}, expected {_crs_text(first)} as {first_name}"
-            )
-        elif _pixels_apart(info, first) > FARTHEST:
-            faults.append(
-                f"{name}: found transform {tuple(info.transform)[:6]}, expected "
-                f"{tuple(first.transform)[:6]} as {first_name}, up to "
-                f"{_pixels_apart(info, first):.4g} pixels apart"
-            )
-    return faults
+    return [
+        f"{name}: {difference}"
+        for name, info in others
+        for difference in grid_differences(info, first, first_name, sizes=sizes, lenient=lenient)
+    ]
+
+
+def require_one_grid(
+    area: str, headers: Sequence[tuple[str, RasterInfo]], *, sizes: bool = True
+) -> None:
+    """Make sure that rasters of an area lie on one grid; arguments as of :func:`grid_faults`.
+
+    Raises:
+        DataError: Some lie elsewhere than the first one, all of them told.
+    """
+    faults = grid_faults(headers, sizes=sizes)
+    if faults:
+        raise DataError(area, faults, "Bring all images of the area to one grid.")
+
+
+def grid_differences(
+    info: RasterInfo,
+    first: RasterInfo,
+    first_name: str,
+    *,
+    sizes: bool = True,
+    lenient: bool = False,
+) -> list[str]:
+    """How a raster's grid differs from another one's; arguments as of :func:`grid_faults`."""
+    differences = []
+    if sizes and (info.height, info.width) != (first.height, first.width):
+        differences.append(
+            f"found {info.height}×{info.width} pixels, expected {first.height}×{first.width} as "
+            f"{first_name}"
+        )
+    placed = not (lenient and None in (info.crs, first.crs))
+    if placed and not same_crs(info.crs, first.crs):
+        found, expected = _crs_texts(info.crs, first.crs)
+        differences.append(f"found CRS {found}, expected {expected} as {first_name}")
+        return differences
+    if lenient and (info.transform.is_identity or first.transform.is_identity):
+        return differences
+    apart = _pixels_apart(info, first)
+    if not apart <= FARTHEST:
+        differences.append(
+            f"found transform {tuple(info.transform)[:6]}, expected "
+            f"{tuple(first.transform)[:6]} as {first_name}, up to {apart:.4g} pixels apart"
+        )
+    return differences
 
 
 def _pixels_apart(info: RasterInfo, first: RasterInfo) -> float:
-    """How far corners lie from those of the first image, in its pixels."""
+    """How far corners lie from those of the first raster, in its pixels."""
     there, here = info.transform, first.transform
     if there == here:
         return 0.0
@@ -54,37 +102,98 @@ def _pixels_apart(info: RasterInfo, first: RasterInfo) -> float:
     return max(apart)
 
 
-def _crs_text(info: RasterInfo) -> str:
-    """A CRS for a message: short, where it has a code or a name."""
-    text = str(info.crs)
-    return text if len(text) < 80 else text[:80] + "…"
+# ──────────────────────────────────── coordinate systems ────────────────────────────────────
 
 
-def same_grid(area: str, grids: Sequence[tuple[str, RasterInfo]], *, sizes: bool = False) -> None:
-    """Make sure that rasters of an area have the same origin, pixel size and coordinate system.
+def same_crs(one: CRS | None, other: CRS | None) -> bool:
+    """Whether two coordinate systems give the same place on the ground the same numbers.
 
-    Args:
-        area: How messages name it.
-        grids: File name and header of each.
-        sizes: Whether the numbers of rows and columns must be the same, too.
-
-    Raises:
-        DataError: Some lie elsewhere than the first one, all of them told.
+    Heights, shifts of zero, names and the order of axes do not count. A system that names an
+    ellipsoid and no datum is taken to mean the other one's datum on that ellipsoid.
     """
-    (first_name, first), *others = grids
-    faults = []
-    for name, grid in others:
-        if sizes and (grid.height, grid.width) != (first.height, first.width):
-            faults.append(
-                f"{name}: found {grid.height}×{grid.width} pixels, expected "
-                f"{first.height}×{first.width} as {first_name}"
-            )
-        elif grid.crs != first.crs:
-            faults.append(f"{name}: found CRS {grid.crs}, expected {first.crs} as {first_name}")
-        elif not grid.transform.almost_equals(first.transform, 1e-3 * abs(first.transform.a)):
-            faults.append(
-                f"{name}: found transform {tuple(grid.transform)[:6]}, expected "
-                f"{tuple(first.transform)[:6]} as {first_name}"
-            )
-    if faults:
-        raise DataError(area, faults, "Bring all images of the area to one grid.")
+    if one is None or other is None:
+        return one is other
+    return one == other or not crs_differences(one, other)
+
+
+def crs_differences(one: CRS, other: CRS) -> list[str]:
+    """Parts in which two coordinate systems differ, as "unit 0.3048, not 1"; none if the same."""
+    from pyproj.exceptions import CRSError
+
+    try:
+        first, second = (_horizontal(crs.to_wkt(version="WKT2_2019")) for crs in (one, other))
+    except CRSError:  # nothing that can be taken apart
+        return [] if one == other else ["definition"]
+    if first.equals(second, ignore_axis_order=True):
+        return []
+    parts = [_parts(crs) for crs in (first, second)]
+    if parts[0]["kind"] != parts[1]["kind"]:
+        parts = [{"kind": part["kind"]} for part in parts]
+    if any(str(part.get("datum", "")).lower().startswith(NO_DATUM) for part in parts):
+        parts = [{key: part[key] for key in part if key != "datum"} for part in parts]
+    keys = dict.fromkeys(key for part in parts for key in part)
+    found, expected = ({key: part.get(key, "none") for key in keys} for part in parts)
+    return [
+        f"{key} {found[key]}, not {expected[key]}" for key in keys if found[key] != expected[key]
+    ]
+
+
+@functools.lru_cache(maxsize=64)
+def _horizontal(wkt: str) -> Any:
+    """The horizontal part of a coordinate system, as pyproj's CRS, without shifts of zero."""
+    import pyproj
+
+    crs: Any = pyproj.CRS.from_wkt(wkt)
+    while crs.is_compound or crs.is_bound:
+        if crs.is_compound:
+            crs = crs.sub_crs_list[0]
+            continue
+        shift = crs.coordinate_operation
+        if shift is None or any(shift.towgs84) or not shift.towgs84:
+            return crs
+        crs = crs.source_crs
+    return crs.to_2d()
+
+
+def _parts(crs: Any) -> dict[str, Any]:
+    """What a coordinate system of pyproj consists of, in the words of messages."""
+    parts: dict[str, Any] = {"kind": crs.type_name}
+    if crs.is_bound:
+        shift = crs.coordinate_operation
+        parts["shift"] = list(shift.towgs84) if shift is not None else "unknown"
+        crs = crs.source_crs
+        parts["kind"] = crs.type_name
+    if crs.ellipsoid is None:
+        return {**parts, "name": crs.name}
+    parts["datum"] = crs.datum.name.removesuffix(" ensemble") if crs.datum else "unknown"
+    parts["ellipsoid"] = tuple(
+        float(f"{size:.10g}")
+        for size in (crs.ellipsoid.semi_major_metre, crs.ellipsoid.inverse_flattening)
+    )
+    meridian = crs.prime_meridian
+    parts["prime meridian"] = meridian.longitude * meridian.unit_conversion_factor
+    units = sorted({axis.unit_conversion_factor for axis in crs.axis_info})
+    parts["unit"] = ", ".join(f"{unit:.10g}" for unit in units)
+    projection = None if crs.is_geographic else crs.coordinate_operation
+    if projection is not None:
+        parts["projection"] = projection.method_name
+        for param in projection.params:
+            value = param.value * param.unit_conversion_factor  # radians, metres or a number
+            value = math.degrees(value) if "itude" in param.name else value
+            parts[param.name.lower()] = float(f"{value:.10g}")
+    return parts
+
+
+def _crs_texts(found: CRS | None, expected: CRS | None) -> tuple[str, str]:
+    """Two coordinate systems for a message: short, and with what differs where that is not seen."""
+    texts = [_crs_text(found), _crs_text(expected)]
+    unclear = texts[0] == texts[1] or "…" in texts[0] + texts[1]
+    if unclear and found is not None and expected is not None:
+        texts[0] += f" ({'; '.join(crs_differences(found, expected))})"
+    return texts[0], texts[1]
+
+
+def _crs_text(crs: CRS | None) -> str:
+    """A code where there is one, else the definition, cut off where it is long."""
+    text = str(crs)
+    return text if len(text) < LONGEST_CRS else text[:LONGEST_CRS] + "…"

@@ -22,7 +22,7 @@ from rasterio.errors import RasterioError
 from data_processing.rasters.reading import RasterInfo, quiet
 from utils.files import atomic_path
 
-__all__ = ["tiled_profile", "write_image", "write_map", "written_whole"]
+__all__ = ["tiled_profile", "write_image", "write_map", "write_png", "written_whole"]
 
 FULL = 8 << 20  # bytes; a disk with less is taken as full when something was not written
 
@@ -104,6 +104,19 @@ def write_map(
             raster.update_tags(**tags)
         if colormap:
             raster.write_colormap(1, dict(colormap))
+
+
+def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
+    """Write (H, W) or (C, H, W) as PNG without a georeference, whole or not at all.
+
+    Raises:
+        OSError: When the file cannot be written.
+    """
+    bands = pixels if pixels.ndim == 3 else pixels[None]
+    count, height, width = bands.shape
+    profile = {"driver": "PNG", "height": height, "width": width, "count": count, "dtype": "uint8"}
+    with atomic_path(path) as partial, quiet(), rasterio.open(partial, "w", **profile) as raster:
+        raster.write(bands)
 
 
 @contextmanager

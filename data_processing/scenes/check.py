@@ -7,13 +7,13 @@ only. Nothing is changed. What the values are is shown by ``inspection``.
 from __future__ import annotations
 
 import datetime
-import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_processing.rasters.grids import grid_differences
 from data_processing.rasters.reading import RasterInfo, raster_info
 from data_processing.rasters.values import PIXEL_TYPES
 from data_processing.scenes.pixel_check import PixelFindings, read_pixels
@@ -31,8 +31,6 @@ __all__ = [
     "examine_scene",
     "require_sound",
 ]
-
-GRID_TOLERANCE = 1e-3  # of a pixel
 
 
 @dataclass
@@ -238,17 +236,9 @@ def _compare_grids(
         return {}
     first_path, first = next(iter(placed.items()))
     for path, info in placed.items():
-        if info.crs is not None and first.crs is not None and info.crs != first.crs:
-            found.setdefault(path, []).append(
-                f"found CRS {info.crs.to_string()}, expected {first.crs.to_string()} as in "
-                f"{first_path.name}; bring all rasters to one grid"
-            )
-        elif not _same_grid(info, first):
-            found.setdefault(path, []).append(
-                f"found transform {tuple(info.transform)[:6]}, expected "
-                f"{tuple(first.transform)[:6]} as in {first_path.name}; bring all rasters to one "
-                "grid"
-            )
+        rule = {"sizes": False, "lenient": True}  # sizes are compared with most files, see _same
+        for difference in grid_differences(info, first, first_path.name, **rule):
+            found.setdefault(path, []).append(f"{difference}; bring all rasters to one grid")
     without = [path for path in infos if path not in placed]
     if not without:
         return {}
@@ -256,20 +246,6 @@ def _compare_grids(
     return {
         without[0].parent: [f"no georeference in {named}: taken to lie on the grid of the others"]
     }
-
-
-def _same_grid(info: RasterInfo, other: RasterInfo) -> bool:
-    """Whether all corners of a raster lie where those of the other do, to a part of a pixel."""
-    if info.transform.is_identity or other.transform.is_identity:
-        return True
-    one, two = info.transform, other.transform
-    pixel = min(math.hypot(two.a, two.d), math.hypot(two.b, two.e))
-    for col, row in [(0, 0), (info.width, 0), (0, info.height)]:
-        x = (one.a - two.a) * col + (one.b - two.b) * row + one.c - two.c
-        y = (one.d - two.d) * col + (one.e - two.e) * row + one.f - two.f
-        if math.hypot(x, y) > GRID_TOLERANCE * pixel:
-            return False
-    return True
 
 
 def _add(report: SceneReport, target: list[str], texts: Mapping[Path, list[str]]) -> None:

@@ -387,3 +387,29 @@ def test_clouds_without_crs_cannot_be_moved(tmp_path: Path) -> None:
     )
 
     assert "found no CRS, expected one to resample from" in message
+
+
+@pytest.mark.parametrize("run", ["rows northwards", "columns westwards", "both"])
+@pytest.mark.parametrize("first", [True, False])
+def test_rasters_whose_rows_or_columns_run_the_other_way_are_aligned(
+    run: str, first: bool, tmp_path: Path
+) -> None:
+    images = noise(size=(24, 36))
+    paths = write_series(tmp_path, images)
+    with rasterio.open(paths[0]) as raster:
+        placed = raster.transform
+    flips = {"rows northwards": (1, -1), "columns westwards": (-1, 1), "both": (-1, -1)}[run]
+    turned = placed @ Affine.translation(36 * (flips[0] < 0), 24 * (flips[1] < 0))
+    turned = turned @ Affine.scale(*flips)
+    for number, path in enumerate(paths):
+        if (number == 0) is first:
+            write_raster(path, images[number][:, :: flips[1], :: flips[0]])
+            change_header(path, transform=turned)
+
+    window = open_them(tmp_path, align=True).read(0, 0, 24, 36)
+
+    expected = images.astype("float32") / np.float32(10000)
+    if first:
+        expected = expected[:, :, :: flips[1], :: flips[0]]
+    assert window.observed.all()
+    np.testing.assert_allclose(window.images, expected, atol=1.01e-4)  # a digit of 16 bits
