@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from models.block_attention import block_attention, blocks_are_faster
 from models.dropout import LeanDropout
 
 __all__ = ["AttentionAxis", "BatchExchange", "Correlation"]
@@ -120,8 +121,10 @@ class Correlation(nn.Module):
         query, key, value = projected.unbind(0)
         if self.exchange is not None and self.attention == "batch":
             key, value = self.exchange(torch.stack((key, value))).unbind(0)
-        mixed = F.scaled_dot_product_attention(
-            query, key, value, dropout_p=self.attention_dropout if self.training else 0.0
-        )
+        dropout = self.attention_dropout if self.training else 0.0
+        if self.attention == "spatial" and blocks_are_faster(query, dropout):
+            mixed = block_attention(query, key, value)
+        else:
+            mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
         attended: Tensor = self.out_proj(rearrange(mixed, merge))
         return attended
