@@ -18,6 +18,7 @@ kept per window as in the released checkpoints.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -245,13 +246,16 @@ class CAIMNet(nn.Module):
     def forward(self, images: Tensor) -> CAIMNetOutput:
         """Change area, change moment and the four fine moments of a batch of series."""
         check_series(images, self.num_dates, self.in_channels, divisor=max(CAM_WINDOWS))
-        states = self.change_features(images)  # (B, H, W, T−1, D/2)
+        return self.moments(self.change_features(images))
+
+    def moments(self, states: Tensor) -> CAIMNetOutput:
+        """Change area and moments of hidden states (B, H, W, T−1, D/2)."""
         coarse1 = self.coarse_moment1(states)  # (B, T, H, W)
         coarse2 = self.coarse_moment2(states)  # (B, T, H, W)
 
         # From here on float32, whatever the precision above: the stacked softmaxes leave class
         # scores closer together than half precision can tell.
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(states.device.type, enabled=False):
             fine_moment_prob = self.fine_moments(coarse1, coarse2)  # (B, 4, T, H, W)
             moment_prob = fine_moment_prob.sum(dim=1).softmax(dim=1)
             area_prob = area_prob_from_moment(moment_prob)
@@ -261,6 +265,11 @@ class CAIMNet(nn.Module):
     def mixes_batch(self) -> bool:
         """Whether a prediction depends on the other patches of its batch."""
         return self.correlation.attention == "batch"
+
+    @property
+    def needs_whole_batch(self) -> bool:
+        """Whether a prediction depends on its place in the batch, or on the others there."""
+        return self.mixes_batch or self.fine_moment1[0].cam_windows is not None
 
     def place_in_batch(self, first_slot: int, exchange: BatchExchange | None = None) -> None:
         """Say which part of a batch the next forward passes get.
@@ -307,9 +316,18 @@ class CAIMNet(nn.Module):
     def differences(self, images: Tensor) -> Tensor:
         """Enhanced difference features (B, H·W, E) of images (B, T, C, H, W)."""
         flat = rearrange(images, "b t c h w -> (b t) c h w")
-        if flat.is_cpu:  # there convolutions are faster with the channels last
-            flat = flat.contiguous(memory_format=torch.channels_last)
-        features = rearrange(self.encoder(flat), "(b t) d h w -> t b d h w", t=self.num_dates)
+        features = rearrange(self.features(flat), "(b t) d h w -> t b d h w", t=self.num_dates)
+        return self.tokens(features)
+
+    def features(self, image: Tensor) -> Tensor:
+        """Features (N, D, H, W) of single dates (N, C, H, W)."""
+        if image.is_cpu:  # there convolutions are faster with the channels last
+            image = image.contiguous(memory_format=torch.channels_last)
+        features: Tensor = self.encoder(image)
+        return features
+
+    def tokens(self, features: Tensor | Sequence[Tensor]) -> Tensor:
+        """Enhanced difference features (B, H·W, E) of T dates' features, each (B, D, H, W)."""
         steps = [(after - before).abs() for before, after in pairwise(features)]
         enhanced = self.be_conv(torch.cat(steps, dim=1))  # (B, E, H, W), date by date
         tokens: Tensor = rearrange(enhanced, "b e h w -> b (h w) e")
