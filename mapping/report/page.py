@@ -1,18 +1,15 @@
 """The report of a prediction as one web page: pictures, the change map over them, tables.
 
 The page stands alone: pictures are inside it as data, it asks no network for anything, and works
-when opened from a folder. Its frame is ``page.html`` with ``.css`` and ``.js`` beside this
-file; here the parts that depend on the prediction are made. Tables are in
-``mapping.report.tables``, colours in ``utils.pictures.colors``. Nothing is computed anew: every
-number comes from the summary.
+when opened from a folder. It is a Jinja2 template, ``page.html`` with ``.css`` and ``.js`` beside
+this file, which escapes every value; here the values are made ready for it. Nothing is computed
+anew: every number comes from the summary.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import math
-import re
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -21,23 +18,41 @@ from pathlib import Path
 from typing import Any
 
 import imageio.v3 as imageio
+import jinja2
 import matplotlib
 import numpy as np
 import numpy.typing as npt
 
-from mapping.report.tables import amount, escaped, percent, share, tables
+from mapping.report.quicklook import SCALE_SHARE, scale_bar
 from utils.codes import NO_DATA
 from utils.files import atomic_path
-from utils.pictures.colors import NO_DATA_COLOR, Pixels, moment_legend, paint_moments
+from utils.pictures.colors import (
+    NO_DATA_COLOR,
+    Pixels,
+    moment_colors,
+    moment_legend,
+    paint_moments,
+)
 
-__all__ = ["write_report"]
+__all__ = ["amount", "percent", "write_report"]
 
 FADE = 90  # percent of opacity that the overlay starts with
 ZOOMS = (1, 2, 4, 8)
-JPEG_QUALITY = 88
+JPEG = {"quality": 88, "subsampling": 0}
 STRIPE_COLOR = (170, 170, 170)  # of the hatching where there is no data; the style sheet has it too
 NO_COLOR = (0, 0, 0, 0)
-LONGEST_SCALE = 0.25  # of the width in sight
+SCORES = 101  # 0 … 100
+TOTALS = (
+    ("changed", "Changed in all intervals"),
+    ("unchanged", "Unchanged"),
+    ("mapped", "Mapped area"),
+    ("no_data", "No data (share of the whole raster)"),
+)
+NETWORK = (
+    ("network", "Network"), ("file", "Checkpoint"), ("sha256", "SHA-256"), ("origin", "Origin"),
+    ("bands", "Bands"), ("arguments", "Built with"),
+)  # fmt: skip
+RUN = (("tiles", "Tiles"), ("polygons", "Polygons"), ("seconds", "Seconds"))
 
 
 def write_report(
@@ -68,16 +83,41 @@ def write_report(
     """
     _check_pictures(images, moment, score, dates)
     _check_numbers(summary, dates, metres_per_pixel)
-    parts = {
-        **_head(summary, dates),
-        **_map(images, moment, score, dates, metres_per_pixel),
-        "legend": _legends(dates, summary, score is not None),
-        "picture_note": _picture_note(summary, moment.shape),
-        "north": " North is up." if (summary.get("grid") or {}).get("crs") else "",
-        "sections": tables(summary, len(dates)),
-        "json": _embedded(_page_data(summary, moment, score, dates, metres_per_pixel)),
-    }
-    page = _filled(parts)
+    T, (h, w) = len(dates), moment.shape
+    legend = moment_legend(dates)
+    scales = _scales(metres_per_pixel, w)
+    page = _template().render(
+        area=summary.get("area") or "Area without a name",
+        summary=summary,
+        dates=[str(day) for day in dates],
+        key_numbers=_key_numbers(summary),
+        height=h,
+        width=w,
+        fade=FADE,
+        map_title="Change area" if T == 2 else "Change moment",
+        images=[
+            (str(day), _as_data(image, "jpeg")) for day, image in zip(dates, images, strict=True)
+        ],
+        layers=_layers(moment, score, T),
+        intervals=legend[1:-1],
+        scales=scales,
+        score_colors=_score_colors()[::10].tolist(),
+        areas=_areas(summary, T),
+        grid=_grid(summary.get("grid") or {}),
+        network=_named(summary.get("checkpoint") or {}, NETWORK),
+        run=_named(summary, RUN),
+        page_data={
+            "dates": [str(day) for day in dates],
+            "texts": [text for text, _ in legend],
+            "height": h,
+            "width": w,
+            "fade": FADE,
+            "zooms": ZOOMS,
+            "scale": scales,
+            "ground": _ground(summary.get("grid") or {}, h, w),
+            "codes": _codes(moment, score),
+        },
+    )
     with atomic_path(path) as partial:  # names of files may hold bytes that are no letters
         partial.write_bytes(page.encode("utf-8", errors="backslashreplace"))
 
@@ -123,114 +163,174 @@ def _check_numbers(
         )
 
 
-# ------------------------------------------------------------------------------ frame and heading
+# ------------------------------------------------------------------------------------ template
 
 
-def _filled(parts: Mapping[str, str]) -> str:
-    """The page: each ``{{name}}`` of the frame is replaced; what is put in is not searched."""
-    frame = Path(__file__).with_name("page.html")
-    texts = dict(parts)
+def _template() -> jinja2.Template:
+    """The page with its style sheet and script, and how values are written in it."""
+    here = Path(__file__)
+    frame = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(here.parent), autoescape=True, trim_blocks=True,
+        undefined=jinja2.ChainableUndefined,
+    )  # fmt: skip
+    frame.filters |= {"bytes": _bytes, "percent": percent, "rgb": _rgb, "shown": _shown}
+    frame.policies["json.dumps_kwargs"] = {"allow_nan": False}
     for name, suffix in (("style", ".css"), ("script", ".js")):
-        texts[name] = frame.with_suffix(suffix).read_text(encoding="utf-8").strip()
-    return re.sub(
-        r"\{\{(\w+)\}\}", lambda found: texts[found[1]], frame.read_text(encoding="utf-8")
-    )
+        frame.globals[name] = here.with_suffix(suffix).read_text(encoding="utf-8").strip()
+    return frame.get_template(here.with_suffix(".html").name)
 
 
-def _embedded(content: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    return json.dumps(content, allow_nan=False).replace("<", "\\u003c")
+def _shown(value: Any) -> str:
+    """A value of the summary as text."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_shown(entry)}" for name, entry in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_shown(entry) for entry in value)
+    return str(value)
 
 
-def _head(summary: Mapping[str, Any], dates: Sequence[date]) -> dict[str, str]:
-    first, last, T = escaped(dates[0]), escaped(dates[-1]), len(dates)
-    remarks = "".join(f"<li>{escaped(remark)}</li>" for remark in summary.get("remarks") or ())
-    return {
-        "area": escaped(summary.get("area") or "Area without a name"),
-        "lead": f"What changed, and when, between {first} and {last}: {T} dates, "
-        + ("1 interval" if T == 2 else f"{T - 1} intervals"),
-        "key_numbers": _key_numbers(summary),
-        "remarks": f'<div class="note"><h2>Remarks</h2><ul>{remarks}</ul></div>' if remarks else "",
-        "first_date": first,
-        "last_date": last,
-        "num_dates": str(T),
-        "date_ticks": "".join(f'<option value="{t}"></option>' for t in range(1, T + 1)),
-        "fade": str(FADE),
-    }
+def percent(fraction: float | None) -> str:
+    """A fraction in percent with two decimals; empty where it is not known."""
+    if fraction is None:
+        return ""
+    return "< 0.01 %" if 0 < fraction < 0.00005 else f"{100 * fraction:.2f} %"
 
 
-def _key_numbers(summary: Mapping[str, Any]) -> str:
+def _rgb(color: Any) -> str:
+    """A colour as style sheets have it."""
+    red, green, blue = (int(level) for level in color)
+    return f"rgb({red}, {green}, {blue})"
+
+
+def _bytes(count: Any) -> str:
+    """Bytes in a unit that can be read at a glance; empty where the number is not known."""
+    if not isinstance(count, int):
+        return ""
+    size, unit = float(count), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{count} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
+
+
+# ------------------------------------------------------------------------------------- numbers
+
+
+def amount(hectares: float | None, pixels: int) -> str:
+    """An area in hectares where they are known, in pixels otherwise."""
+    return f"{pixels:,} pixels" if hectares is None else f"{_hectares(hectares)} ha"
+
+
+def _hectares(hectares: float) -> str:
+    return "< 0.01" if 0 < hectares < 0.005 else f"{hectares:,.2f}"
+
+
+def _share(part: float | None, whole: float | None) -> float | None:
+    """Part of a whole, None where it cannot be told."""
+    return None if part is None or not whole else part / whole
+
+
+def _key_numbers(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Changed, mapped and no data as amounts and shares."""
     pixels, hectares = summary.get("pixels") or {}, summary.get("hectares") or {}
-    shares = (("changed", "Changed", "mapped"), ("mapped", "Mapped", "total"))
-    entries = []
-    for name, title, whole in (*shares, ("no_data", "No data", "total")):
+    numbers = []
+    for name, title, whole in (
+        ("changed", "Changed", "mapped"),
+        ("mapped", "Mapped", "total"),
+        ("no_data", "No data", "total"),
+    ):
         if name not in pixels:
             continue
         of = "of the mapped area" if whole == "mapped" else "of the whole raster"
-        part = percent(share(pixels[name], pixels.get(whole)))
-        note = f" <small>{escaped(part)} {of}</small>" if part else ""
+        part = percent(_share(pixels[name], pixels.get(whole)))
         size = amount(hectares.get(name), pixels[name])
-        entries.append(f"<div><dt>{title}</dt><dd>{escaped(size)}{note}</dd></div>")
-    return f'<dl class="key">{"".join(entries)}</dl>' if entries else ""
+        numbers.append({"title": title, "amount": size, "part": f"{part} {of}" if part else ""})
+    return numbers
 
 
-# ---------------------------------------------------------------------------------- map and legend
+def _areas(summary: Mapping[str, Any], num_classes: int) -> dict[str, Any] | None:
+    """The table of intervals, and below them changed, unchanged, mapped, no data."""
+    intervals = summary.get("intervals")
+    if not intervals:
+        return None
+    in_hectares = all(entry.get("hectares") is not None for entry in intervals)
+    colors = moment_colors(num_classes)
+    largest = max(entry.get("share") or 0.0 for entry in intervals) or 1.0
+    rows = [
+        {
+            **entry,
+            "color": colors[entry["moment"]],
+            "size": _hectares(entry["hectares"]) if in_hectares else f"{entry['pixels']:,}",
+            "share": entry.get("share") or 0.0,
+            "bar": 100 * (entry.get("share") or 0.0) / largest,
+        }
+        for entry in intervals
+    ]
+    pixels = summary.get("pixels") or {}
+    counted = (summary.get("hectares") or {}) if in_hectares else pixels
+    totals = [
+        {
+            "title": title,
+            "size": _hectares(size) if in_hectares else f"{size:,}",
+            "share": _share(_total(pixels, name), pixels.get(whole)),
+        }
+        for name, title in TOTALS
+        if (size := _total(counted, name)) is not None
+        for whole in ("total" if name == "no_data" else "mapped",)
+    ]
+    return {"unit": "Hectares" if in_hectares else "Pixels", "rows": rows, "totals": totals}
 
 
-def _map(
-    images: Sequence[Pixels],
-    moment: Pixels,
-    score: Pixels | None,
-    dates: Sequence[date],
-    metres_per_pixel: float | None,
-) -> dict[str, str]:
-    h, w = moment.shape
-    pictures = []
-    for number, (image, day) in enumerate(zip(images, dates, strict=True), start=1):
-        source = _as_data(image, "jpeg", quality=JPEG_QUALITY, subsampling=0)
-        hidden = "" if number == len(dates) else " hidden"
-        shown = escaped(day)
-        pictures.append(
-            f'<img data-date="{shown}" alt="Satellite image of {shown}" decoding="sync" '
-            f'src="{source}"{hidden}>'
-        )
-    kinds = [("moment", "Change area" if len(dates) == 2 else "Change moment")]
-    kinds += [("until", "Changes up to the date shown")] if len(dates) > 2 else []
-    kinds += [("score", "Score")] if score is not None else []
-    return {
-        "shape": f"--shape: {w / h:.6f}",
-        "images": "\n".join(pictures),
-        "layers": "\n".join(_layers(moment, score, len(dates))),
-        "overlay_label": "Change map: "
-        + escaped("; ".join(text for text, _ in moment_legend(dates)[1:-1])),
-        "kinds": "\n".join(
-            f'<label><input type="radio" name="kind" value="{value}"'
-            f"{' checked' if value == 'moment' else ''}> {title}</label>"
-            for value, title in kinds
-        ),
-        "scale_bar": _scale_bar(metres_per_pixel, w),
-    }
+def _total(counted: Mapping[str, Any], name: str) -> float | None:
+    if name != "unchanged":
+        return counted.get(name)
+    mapped, changed = counted.get("mapped"), counted.get("changed")
+    return None if mapped is None or changed is None else mapped - changed
 
 
-def _layers(moment: Pixels, score: Pixels | None, num_classes: int) -> list[str]:
+def _grid(grid: Mapping[str, Any]) -> dict[str, str]:
+    """Where the maps lie, line by line."""
+    if not grid:
+        return {}
+    named = {"Size": f"{grid.get('width')} × {grid.get('height')} pixels"}
+    named["Coordinate system"] = grid.get("crs") or "none: the raster has no place on the ground"
+    if grid.get("transform"):
+        named["Transform"] = ", ".join(f"{number:.10g}" for number in grid["transform"])
+    area = grid.get("pixel_area_m2")
+    if area:
+        mean, low, high = (f"{area[name]:,.6g}" for name in ("mean", "min", "max"))
+        spread = "" if low == high else f" (from {low} to {high} over the raster)"
+        named["Area of a pixel"] = f"{mean} m²{spread}"
+    return named
+
+
+def _named(content: Mapping[str, Any], titles: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Entries that are there, by their titles."""
+    return {title: content[name] for name, title in titles if content.get(name)}
+
+
+# ------------------------------------------------------------------------------------ pictures
+
+
+def _layers(moment: Pixels, score: Pixels | None, num_classes: int) -> dict[str, Any]:
     """The overlay as pictures that are transparent elsewhere: one per class, score, no data."""
     h, w = moment.shape
     painted = paint_moments(moment, num_classes)
-    layers = []
-    for k in range(1, num_classes):
-        source = _as_data(_cut_out(painted, moment == k), "png")
-        layers.append(f'<img data-layer="moment" data-moment="{k}" alt="" src="{source}">')
-    layers = ['<div class="moments">', *layers, "</div>"]  # outlined as one
+    cut_out = [_cut_out(painted, moment == k) for k in range(1, num_classes)]
+    layers: dict[str, Any] = {"moments": [_as_data(layer, "png") for layer in cut_out]}
     if score is not None:
-        colors = np.concatenate([_score_colors(), np.zeros((155, 3), np.uint8)])
-        source = _as_data(_cut_out(colors[score], score != NO_DATA), "png")
-        layers.append(f'<img data-layer="score" alt="" src="{source}" hidden>')
+        colors = np.concatenate([_score_colors(), np.zeros((256 - SCORES, 3), np.uint8)])
+        layers["score"] = _as_data(_cut_out(colors[score], score != NO_DATA), "png")
     if (moment == NO_DATA).any():
         stripe = max(1, round(max(h, w) / 256))
         on_stripe = (np.add.outer(np.arange(h), np.arange(w)) // stripe) % 4 == 0
         hatched = np.where(on_stripe[:, :, None], STRIPE_COLOR, NO_DATA_COLOR).astype(np.uint8)
-        source = _as_data(_cut_out(hatched, moment == NO_DATA), "png")
-        layers.append(f'<img data-layer="no-data" alt="" src="{source}">')
+        layers["no_data"] = _as_data(_cut_out(hatched, moment == NO_DATA), "png")
     return layers
 
 
@@ -241,110 +341,34 @@ def _cut_out(painted: Pixels, mask: npt.NDArray[np.bool_]) -> Pixels:
     return cut
 
 
-def _as_data(picture: Pixels, kind: str, **options: int) -> str:
-    written = imageio.imwrite("<bytes>", picture, extension=f".{kind}", **dict[str, Any](options))
+def _as_data(picture: Pixels, kind: str) -> str:
+    options: dict[str, Any] = JPEG if kind == "jpeg" else {}
+    written = imageio.imwrite("<bytes>", picture, extension=f".{kind}", **options)
     return f"data:image/{kind};base64,{base64.b64encode(written).decode('ascii')}"
 
 
 def _score_colors() -> Pixels:
     """(101, 3) uint8: the colour of every score, from dark to bright."""
-    palette = matplotlib.colormaps["inferno"](np.linspace(0.0, 1.0, 101))[:, :3]
+    palette = matplotlib.colormaps["inferno"](np.linspace(0.0, 1.0, SCORES))[:, :3]
     colors: Pixels = np.round(255 * palette).astype(np.uint8)
     return colors
 
 
 def _scales(metres_per_pixel: float | None, width: int) -> list[dict[str, Any]] | None:
-    """Scale bar per zoom: a round length and its share of the width in sight."""
+    """Scale bar per zoom: its text, and its share of the width in sight in percent."""
     if metres_per_pixel is None:
         return None
-    scales = []
-    for zoom in ZOOMS:
-        in_sight = metres_per_pixel * width / zoom
-        power = 10.0 ** math.floor(math.log10(LONGEST_SCALE * in_sight))
-        metres = max(step * power for step in (1, 2, 5) if step * power <= LONGEST_SCALE * in_sight)
-        text = f"{metres / 1000:g} km" if metres >= 1000 else f"{metres:g} m"
-        scales.append({"text": text, "percent": round(100 * metres / in_sight, 3)})
-    return scales
+    bars = [scale_bar(metres_per_pixel, SCALE_SHARE * width / zoom) for zoom in ZOOMS]
+    return [
+        {"text": text, "percent": round(100 * zoom * length / width, 3)}
+        for zoom, (text, length) in zip(ZOOMS, bars, strict=True)
+    ]
 
 
-def _scale_bar(metres_per_pixel: float | None, width: int) -> str:
-    scales = _scales(metres_per_pixel, width)
-    if scales is None:
-        return ""
-    percent, text = scales[0]["percent"], scales[0]["text"]
-    return (
-        f'<div class="scale"><span id="scale-bar" style="width: {percent}%"></span>'
-        f'<span id="scale-text">{text}</span></div>'
-    )
-
-
-def _legends(dates: Sequence[date], summary: Mapping[str, Any], has_score: bool) -> str:
-    entries = moment_legend(dates)
-    rows = []
-    for k, (text, color) in enumerate(entries[1:-1], start=1):
-        swatch = f'<span class="swatch" style="background: rgb{color}"></span>'
-        tick = f'<input type="checkbox" data-moment="{k}" checked>'
-        rows.append(f"<li><label>{tick}{swatch}{escaped(text)}</label></li>")
-    through = (
-        '<p class="key-line"><span class="swatch see-through"></span>unchanged: not coloured</p>'
-    )
-    no_data = '<p class="key-line"><span class="swatch hatched"></span>no data</p>'
-    title = "Change area" if len(dates) == 2 else "Change moment"
-    buttons = (
-        '<div class="buttons"><button type="button" id="all">All</button>'
-        '<button type="button" id="none">None</button></div>'
-    )
-    legend = (
-        f'<fieldset class="legend" id="legend-moment"><legend>{title}</legend>'
-        f"<ul>{''.join(rows)}</ul>{through}{no_data}{buttons}</fieldset>"
-    )
-    if not has_score:
-        return legend
-    stops = ", ".join(f"rgb{tuple(color.tolist())}" for color in _score_colors()[::10])
-    return legend + (
-        '<fieldset class="legend" id="legend-score" hidden><legend>Score</legend>'
-        f'<div class="ramp" style="background: linear-gradient(90deg, {stops})"></div>'
-        '<div class="ends"><span>0</span><span>50</span><span>100</span></div>'
-        '<p class="hint">Ranks pixels; it is no calibrated probability.</p>'
-        f"{no_data}</fieldset>"
-    )
-
-
-def _picture_note(summary: Mapping[str, Any], size: tuple[int, ...]) -> str:
-    """How the picture differs from the raster that the numbers were counted on."""
-    grid = summary.get("grid") or {}
-    H, W = grid.get("height"), grid.get("width")
-    if not H or not W or size == (H, W):
-        return ""
-    return (
-        f'<p class="hint">The picture has {size[1]} × {size[0]} pixels, the raster {W} × {H}: '
-        "small changes may be missing in the picture. Areas are counted on the raster.</p>"
-    )
-
-
-# ------------------------------------------------------------------------------ data of the script
-
-
-def _page_data(
-    summary: Mapping[str, Any],
-    moment: Pixels,
-    score: Pixels | None,
-    dates: Sequence[date],
-    metres_per_pixel: float | None,
-) -> dict[str, Any]:
-    h, w = moment.shape
+def _codes(moment: Pixels, score: Pixels | None) -> str:
+    """Map and score for the pointer: bytes row by row, packed."""
     codes = moment.tobytes() + (b"" if score is None else score.tobytes())
-    return {
-        "dates": [str(day) for day in dates],
-        "texts": [text for text, _ in moment_legend(dates)],
-        "height": h,
-        "width": w,
-        "fade": FADE,
-        "zooms": ZOOMS,
-        "scale": _scales(metres_per_pixel, w),
-        "ground": _ground(summary.get("grid") or {}, h, w),
-        "codes": base64.b64encode(zlib.compress(codes, 9)).decode("ascii"),
-    }
+    return base64.b64encode(zlib.compress(codes, 9)).decode("ascii")
 
 
 def _ground(grid: Mapping[str, Any], h: int, w: int) -> list[float] | None:

@@ -1,4 +1,4 @@
-"""The report page as a file (mapping/report/page.py, tables.py, page.html and .css)."""
+"""The report page as a file (mapping/report/page.py, page.html and .css)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mapping.report.page import STRIPE_COLOR
-from mapping.report.tables import amount, percent
+from mapping.report.page import STRIPE_COLOR, amount, percent
 from tests.helpers.report_pages import (
     DATES,
     H,
