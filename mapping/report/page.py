@@ -84,7 +84,6 @@ def write_report(
     _check_pictures(images, moment, score, dates)
     _check_numbers(summary, dates, metres_per_pixel)
     T, (h, w) = len(dates), moment.shape
-    legend = moment_legend(dates)
     scales = _scales(metres_per_pixel, w)
     page = _template().render(
         area=summary.get("area") or "Area without a name",
@@ -99,24 +98,14 @@ def write_report(
             (str(day), _as_data(image, "jpeg")) for day, image in zip(dates, images, strict=True)
         ],
         layers=_layers(moment, score, T),
-        intervals=legend[1:-1],
+        intervals=moment_legend(dates)[1:-1],
         scales=scales,
         score_colors=_score_colors()[::10].tolist(),
         areas=_areas(summary, T),
         grid=_grid(summary.get("grid") or {}),
         network=_named(summary.get("checkpoint") or {}, NETWORK),
         run=_named(summary, RUN),
-        page_data={
-            "dates": [str(day) for day in dates],
-            "texts": [text for text, _ in legend],
-            "height": h,
-            "width": w,
-            "fade": FADE,
-            "zooms": ZOOMS,
-            "scale": scales,
-            "ground": _ground(summary.get("grid") or {}, h, w),
-            "codes": _codes(moment, score),
-        },
+        page_data=_page_data(summary, moment, score, dates, scales),
     )
     with atomic_path(path) as partial:  # names of files may hold bytes that are no letters
         partial.write_bytes(page.encode("utf-8", errors="backslashreplace"))
@@ -365,10 +354,27 @@ def _scales(metres_per_pixel: float | None, width: int) -> list[dict[str, Any]] 
     ]
 
 
-def _codes(moment: Pixels, score: Pixels | None) -> str:
-    """Map and score for the pointer: bytes row by row, packed."""
+def _page_data(
+    summary: Mapping[str, Any],
+    moment: Pixels,
+    score: Pixels | None,
+    dates: Sequence[date],
+    scales: list[dict[str, Any]] | None,
+) -> dict[str, Any]:
+    """What the script of the page works on; codes are map and score, row by row, packed."""
+    h, w = moment.shape
     codes = moment.tobytes() + (b"" if score is None else score.tobytes())
-    return base64.b64encode(zlib.compress(codes, 9)).decode("ascii")
+    return {
+        "dates": [str(day) for day in dates],
+        "texts": [text for text, _ in moment_legend(dates)],
+        "height": h,
+        "width": w,
+        "fade": FADE,
+        "zooms": ZOOMS,
+        "scale": scales,
+        "ground": _ground(summary.get("grid") or {}, h, w),
+        "codes": base64.b64encode(zlib.compress(codes, 9)).decode("ascii"),
+    }
 
 
 def _ground(grid: Mapping[str, Any], h: int, w: int) -> list[float] | None:
