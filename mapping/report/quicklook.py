@@ -19,7 +19,6 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 from PIL import Image, ImageDraw, ImageFont
-from scipy.spatial import cKDTree
 
 from utils.files import atomic_path
 from utils.pictures.colors import (
@@ -122,16 +121,15 @@ def draw_series_gif(
             "with one image for each of T ≥ 1 dates."
         )
     fitted, factor = _fit(images)
-    colors = _shared_colors(fitted)
-    indices = _nearest_color(fitted, colors)
+    palette = _shared_palette(fitted)
     enlarge = max(1, round(factor))
-    indices = indices.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
     metres = None if metres_per_pixel is None else metres_per_pixel / factor
-    width = max(indices.shape[2], LEAST_FRAME)
+    width = max(fitted.shape[2] * enlarge, LEAST_FRAME)
     frames = []
-    for number, day in enumerate(dates):
-        strip = _strip(width, f"{number + 1} of {len(dates)}", day, metres, north)
-        frames.append(_frame(indices[number], strip, colors))
+    for number, (image, day) in enumerate(zip(fitted, dates, strict=True), start=1):
+        strip = _strip(width, f"{number} of {len(dates)}", day, metres, north)
+        frame = _frame(image.repeat(enlarge, axis=0).repeat(enlarge, axis=1), strip)
+        frames.append(frame.quantize(palette=palette, dither=Image.Dither.NONE))
     with atomic_path(Path(path)) as partial:
         frames[0].save(
             partial, format="GIF", save_all=True, append_images=frames[1:], loop=0,
@@ -325,55 +323,30 @@ def _fit(images: Pixels) -> tuple[Pixels, float]:
     return np.stack(averaged), size[0] / W
 
 
-def _shared_colors(images: Pixels) -> Pixels:
-    """(256, 3) uint8: the colours that serve all images best, then greys from ink to white."""
-    pixels = images.reshape(-1, 3)
-    sample = pixels[:: max(1, len(pixels) // PALETTE_SAMPLES)]
-    first = Image.fromarray(sample[None]).quantize(256 - GREYS, method=Image.Quantize.MEDIANCUT)
-    centres = np.array(first.getpalette(), np.float64).reshape(-1, 3)[: 256 - GREYS]
-    for _ in range(PALETTE_ROUNDS):  # each colour moves to the mean of the pixels nearest to it
-        nearest = cKDTree(centres).query(sample)[1]
-        count = np.bincount(nearest, minlength=len(centres))
-        sums = [np.bincount(nearest, band, len(centres)) for band in sample.T]
-        means = np.stack(sums, axis=1) / np.maximum(count, 1)[:, None]
-        centres = np.where(count[:, None] > 0, means, centres)
-    colors = centres.round().astype(np.uint8)
-    table = np.full((256, 3), 255, np.uint8)
-    table[: len(colors)] = colors
-    table[256 - GREYS :] = np.linspace(int(INK[1:3], 16), 255, GREYS).round()[:, None]
-    return table
+def _shared_palette(images: Pixels) -> Image.Image:
+    """A picture with the 256 colours that serve all images best, greys of the strip among them."""
+    pixels = images.reshape(1, -1, 3)
+    sample = Image.fromarray(pixels[:, :: max(1, pixels.shape[1] // PALETTE_SAMPLES)])
+    palette = sample.quantize(256 - GREYS, Image.Quantize.MEDIANCUT, kmeans=PALETTE_ROUNDS)
+    greys = np.linspace(int(INK[1:3], 16), 255, GREYS).round().astype(int)
+    colors = (palette.getpalette() or [])[: 3 * (256 - GREYS)]
+    palette.putpalette([*colors, *greys.repeat(3).tolist()])
+    return palette
 
 
-def _nearest_color(images: Pixels, colors: Pixels) -> Pixels:
-    """(T, H, W) uint8: the row of the colour nearest to each pixel, the same wherever it is."""
-    levels = np.arange(64) * 255 / 63  # colours are told apart by six bits of each channel
-    cube = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    nearest = cKDTree(colors.astype(np.float64)).query(cube)[1].astype(np.uint8)
-    indices = []
-    for image in images:
-        codes = image.astype(np.int32) >> 2
-        indices.append(nearest[(codes[..., 0] << 12) + (codes[..., 1] << 6) + codes[..., 2]])
-    return np.stack(indices)
-
-
-def _frame(image: Pixels, strip: Pixels, colors: Pixels) -> Image.Image:
-    """An image with colours by number above its strip, as a picture with that palette."""
-    height, width = image.shape
-    whole = np.full((height + FRAME_STRIP, strip.shape[1]), 255, np.uint8)
-    left = (strip.shape[1] - width) // 2
-    whole[:height, left : left + width] = image
-    darkest = int(INK[1:3], 16)
-    shade = (strip.astype(np.float64).clip(darkest) - darkest) / (255 - darkest)
-    whole[height:] = 256 - GREYS + np.round(shade * (GREYS - 1)).astype(np.uint8)
-    frame = Image.fromarray(whole)
-    frame.putpalette(colors.tobytes())
+def _frame(image: Pixels, strip: Image.Image) -> Image.Image:
+    """An image in the middle above its strip."""
+    height, width = image.shape[:2]
+    frame = Image.new("RGB", (strip.width, height + FRAME_STRIP), "white")
+    frame.paste(Image.fromarray(image), ((strip.width - width) // 2, 0))
+    frame.paste(strip, (0, height))
     return frame
 
 
 def _strip(
     width: int, place: str, day: date, metres_per_pixel: float | None, north: float | None
-) -> Pixels:
-    """(FRAME_STRIP, width) uint8 grey: date, place in the series, scale bar, arrow to the north."""
+) -> Image.Image:
+    """The grey strip below an image: date, place in the series, scale bar, arrow to the north."""
     strip = Image.new("L", (width * FINER, FRAME_STRIP * FINER), 255)
     pen = ImageDraw.Draw(strip)
     pen.rectangle((0, 0, width * FINER, FINER - 1), fill=int(FRAME[1:3], 16))
@@ -396,7 +369,7 @@ def _strip(
         x -= pen.textlength(text, plain) + 6 * FINER
         top = middle - 2 * FINER
         pen.rectangle((x - length * FINER, top, x - 1, top + 4 * FINER - 1), fill=ink)
-    return np.asarray(strip.resize((width, FRAME_STRIP), Image.Resampling.BOX))
+    return strip.resize((width, FRAME_STRIP), Image.Resampling.BOX)
 
 
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
