@@ -17,7 +17,7 @@ from typing import Literal
 from data_processing.own_series.series import SeriesOptions
 from mapping.area import MapOptions
 from mapping.areas import map_areas
-from mapping.in_memory import load_model
+from mapping.model import load_model
 from utils.errors import UserError, run_program
 from utils.interruption import resumable
 from utils.processes import join_processes

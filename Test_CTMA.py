@@ -9,30 +9,21 @@ maps/<name>.png (0/255) and, where georeferenced, maps/<name>.tif, and overviews
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_processing.pairs.dataset import PairDataset, open_pair_split, padded_size, tiles, whole
-from data_processing.pairs.spec import PairSpec, pair_spec_by_name
-from data_processing.rasters.reading import bound_decoded_blocks
-from mapping.pair_maps import PairMapWriter
-from mapping.pair_scoring import pair_table, score_pairs, write_pair_scores
-from models.weights.pair_weights import load_pair_weights
+from data_processing.pairs.spec import pair_spec_by_name
+from mapping.scoring_settings import PairScoring
 from utils.authors_commands import authors_form
-from utils.batches import Batches
-from utils.device import choose_device
 from utils.errors import run_program
-from utils.execution import ready_to_run
-from utils.progress import say
-from utils.run_folder import start_run
 from utils.settings import override, setting
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(PairScoring):
     """One value a line, ordered by how often it is edited; each is also a flag."""
 
     # paths
@@ -88,41 +79,9 @@ class Settings:
 def main() -> None:
     """Load weights and pairs, score, write maps."""
     settings = override(Settings(), authors_form(Settings(), "eval"))
-    spec = pair_spec_by_name(settings.dataset)
-    settings = replace(settings, label_rule=settings.label_rule or spec.label_rule)
-    device = choose_device(settings.device)
-    weights = load_pair_weights(settings, spec.fusion_weights)
-    windows, batch_size = open_windows(settings, spec)
-    folder = start_run("test_ctma", settings, device)
-    source = settings.checkpoint.name if settings.checkpoint else ""
-    writer = PairMapWriter(folder, source, settings.overviews)
-    report = score_pairs(
-        ready_to_run(weights.build(), device, settings.precision, compiled=settings.compile),
-        Batches(windows, batch_size, num_workers=settings.num_workers, device=device),
-        windows.scenes,
-        writer if settings.save_on else None,
-        precision=settings.precision,
-        threshold=settings.threshold,
-    )
-    write_pair_scores(folder / "metrics.json", report, settings, weights, device)
-    say(pair_table(report))
-    maps = f"; maps: {folder / 'maps'}" if settings.save_on else ""
-    say(f"scores: {folder / 'metrics.json'}{maps}")
+    from mapping.scoring import score_pairs  # PyTorch is loaded for settings that can be used only
 
-
-def open_windows(settings: Settings, spec: PairSpec) -> tuple[PairDataset, int]:
-    """Whole pairs or sliding windows, and how many at a time."""
-    bound_decoded_blocks()
-    pairs = open_pair_split(
-        settings.data_root, spec, settings.subset, label_rule=settings.label_rule,
-        bands=settings.bands, pixel_scale=settings.pixel_scale, list_file=settings.list_file,
-    )  # fmt: skip
-    side = settings.window_size
-    if side is not None:
-        windows = PairDataset(pairs, tiles(pairs, side, settings.stride), (side, side))
-        return windows, settings.batch_size
-    sizes = {padded_size(pair) for pair in pairs}
-    return PairDataset(pairs, whole(pairs)), settings.batch_size if len(sizes) == 1 else 1
+    score_pairs(pair_spec_by_name(settings.dataset), settings)
 
 
 if __name__ == "__main__":

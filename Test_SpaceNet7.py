@@ -12,24 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_processing.scenes.dataset import cover_split, open_split
-from data_processing.scenes.spec import SPACENET7 as DATASET
-from mapping.scored_maps import SceneMapWriter
-from mapping.scoring import score_scenes, score_table, write_scores
-from models.weights.choosing import load_for_scoring
-from utils.batches import Batches
-from utils.device import choose_device
+from data_processing.scenes.spec import SPACENET7
+from mapping.scoring_settings import SeriesScoring
 from utils.errors import run_program
-from utils.execution import ready_to_run
-from utils.progress import say
-from utils.run_folder import start_run
 from utils.settings import override, setting
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(SeriesScoring):
     """One value a line, ordered by how often it is edited; each is also a flag."""
 
     # paths
@@ -66,39 +58,9 @@ class Settings:
 def main() -> None:
     """Load weights and scenes, score, write maps."""
     settings = override(Settings())
-    device = choose_device(settings.device)
-    weights = load_for_scoring(settings, DATASET.facts(DATASET.patch_size))
-    patch_size = weights.data["patch_size"]
-    released = settings.protocol == "released"
-    reading = {
-        "pixel_scale": weights.data["pixel_scale"],
-        "ignore_invalid": settings.ignore_invalid and not released,
-    }
-    if released:
-        patches = open_split(
-            settings.data_root, DATASET, settings.split, patch_size, settings.stride,
-            **reading,
-        )  # fmt: skip
-    else:
-        patches = cover_split(
-            settings.data_root, DATASET, settings.split, patch_size, settings.overlap,
-            **reading,
-        )  # fmt: skip
-    folder = start_run("test_spacenet7", settings, device)
-    report = score_scenes(
-        ready_to_run(weights.build(), device, settings.precision, compiled=settings.compile),
-        Batches(patches, settings.batch_size, num_workers=settings.num_workers, device=device),
-        patches.scenes,
-        SceneMapWriter(folder / "maps", source=settings.checkpoint.name),
-        precision=settings.precision,
-        counted_once=not released,
-        blank_unseen=reading["ignore_invalid"],
-        overlap=settings.overlap,
-    )
-    made = DATASET.provenance(settings.data_root)
-    write_scores(folder / "metrics.json", report, settings, weights, device, made)
-    say(score_table(report))
-    say(f"scores: {folder / 'metrics.json'}; maps and pictures: {folder / 'maps'}")
+    from mapping.scoring import score_series  # PyTorch is loaded for settings that can be used only
+
+    score_series(SPACENET7, settings)
 
 
 if __name__ == "__main__":

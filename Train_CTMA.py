@@ -19,7 +19,7 @@ from data_processing.pairs.dataset import PairDataset, open_pair_split, training
 from data_processing.pairs.spec import PairSpec, pair_spec_by_name
 from data_processing.rasters.values import LabelRule
 from data_processing.scenes.augmentation import OneOfSeven
-from models.weights.backbone import backbone_from
+from models.weights.choosing import backbone_from
 from training.pair_task import PairTask
 from training.program import Experiment, train
 from utils.authors_commands import authors_form

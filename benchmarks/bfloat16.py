@@ -38,8 +38,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measuring import RESULTS, table, write_results
 from data_processing.scenes.dataset import SeriesDataset, cover_split, open_splits
+from data_processing.scenes.scene import Scene
 from data_processing.scenes.spec import SPLITS, DatasetSpec, spec_by_name
-from mapping.scoring import SceneResult, score_scenes
+from mapping.scores import SceneResult
+from mapping.scoring import ScoringProtocol, score_scenes
 from models import build_network
 from models.weights.checkpoint import Checkpoint
 from models.weights.choosing import load_for_scoring
@@ -117,7 +119,6 @@ def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
     maps.add_argument("--title", required=True, help="what the data are, for table and file")
     maps.add_argument("--split", choices=SPLITS, default="test")
     # what Test_*.py have as defaults
-    maps.set_defaults(protocol="full", patch_size=None, pixel_scale="checkpoint", share_cam=False)
     course.add_argument("--title", help="what the data are; default: the data set's name")
     course.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     course.add_argument("--epochs", type=int, default=6)
@@ -134,7 +135,10 @@ def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
 def agreement(flags: argparse.Namespace) -> None:
     """Score a split in both formats, print how they agree and add it to the results."""
     device, spec = choose_device(flags.device), spec_by_name(flags.dataset)
-    weights = load_for_scoring(flags, spec.facts(spec.patch_size))
+    weights = load_for_scoring(
+        flags.checkpoint, spec.facts(spec.patch_size), protocol="full", patch_size=None,
+        batch_size=flags.batch_size, pixel_scale="checkpoint", share_cam=False,
+    )  # fmt: skip
     patches = cover_split(
         flags.data_root, spec, flags.split, weights.data["patch_size"],
         pixel_scale=weights.data["pixel_scale"],
@@ -169,21 +173,24 @@ def _scored(
     batch_size: int,
     device: torch.device,
     precision: Precision,
-) -> list[SceneResult]:
+) -> list[SceneResult[Scene]]:
     """Maps and counts of all scenes of a split."""
-    results: list[SceneResult] = []
+    results: list[SceneResult[Scene]] = []
     say(f"scoring in {precision}")
     score_scenes(
         ready_to_run(weights.build(), device),
         Batches(patches, batch_size, device=device),
         patches.scenes,
         lambda result: results.append(dataclasses.replace(result)),  # its maps are let go of
+        protocol=ScoringProtocol(),
         precision=precision,
     )
     return results
 
 
-def _compared(exact: Sequence[SceneResult], rounded: Sequence[SceneResult]) -> dict[str, Any]:
+def _compared(
+    exact: Sequence[SceneResult[Scene]], rounded: Sequence[SceneResult[Scene]]
+) -> dict[str, Any]:
     """How results of the same scenes agree."""
     pixels = differing = 0
     for one, other in zip(exact, rounded, strict=True):

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,13 +33,14 @@ from benchmarks.pairs import flop_of_pair
 from benchmarks.throughput import attention_flop_per_patch, flop_per_patch
 from data_processing.scenes.dataset import cover_split
 from data_processing.scenes.spec import DatasetSpec, spec_by_name
-from mapping.pair_scoring import score_pairs
-from models import CTMA, CAIMNet, ChangeMaps
+from mapping.scoring import ScoringProtocol, score_scenes
+from models import CTMA, CAIMNet, ChangeMaps, gives_moments
 from models.weights.checkpoint import Checkpoint, load_checkpoint
 from utils.batches import Batches
 from utils.device import keep_freed_memory, peak_memory_gib
 from utils.errors import UserError, run_program
 from utils.files import sha256
+from utils.metrics import area_scores
 from utils.progress import say
 from utils.settings import program_parser
 
@@ -161,9 +163,9 @@ def _score(
         pixel_scale="stored" if scale == "stored" else "auto",
     )  # fmt: skip
     batches = Batches(patches, flags.batch_size, device=torch.device("cpu"))
-    report = score_pairs(network.eval(), batches, patches.scenes, None)
-    area: dict[str, float] = report["area"]
-    return area
+    protocol = ScoringProtocol(moments=gives_moments(weights.network))
+    results = score_scenes(network.eval(), batches, patches.scenes, protocol=protocol)
+    return area_scores(np.sum([result.area_matrix for result in results], axis=0))
 
 
 def _flop(network: nn.Module, side: int) -> int:

@@ -34,8 +34,7 @@ from benchmarks.measuring import (
     write_results,
 )
 from data_processing.scenes.spec import DYNAMIC
-from mapping.in_memory import load_model
-from mapping.model import Model
+from mapping.model import Model, load_model
 from utils.device import choose_device
 from utils.errors import run_program
 from utils.files import read_json

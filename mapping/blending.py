@@ -7,6 +7,9 @@ computed it. Area and moment follow from the sum, so *area = (moment > 0)* holds
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -62,11 +65,22 @@ class Blend:
         return taken
 
 
-def decide(sums: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """The class (h, W) of blended sums (K, h, W); a tie with class 0 is "unchanged"."""
-    label: NDArray[np.uint8] = (
-        moment_label_from_prob(torch.from_numpy(sums)[None])[0].to(torch.uint8).numpy()
-    )
+def decide(prob: NDArray[Any], offset: float = 0.0) -> NDArray[np.uint8]:
+    """The class of each pixel from its probabilities; a tie with class 0 is "unchanged".
+
+    Args:
+        prob: (K, h, w), blended sums or probabilities of one tile.
+        offset: A pixel is changed where log p − log p_0 of its most probable change exceeds it;
+            0 asks which is larger. A threshold t of two classes is the offset log t/(1 − t).
+
+    Returns:
+        (h, w) uint8, 0 … K−1.
+    """
+    classes = torch.from_numpy(prob)[None]
+    if offset:
+        classes = classes.double()
+        classes[:, 0] *= math.exp(offset)
+    label: NDArray[np.uint8] = moment_label_from_prob(classes)[0].to(torch.uint8).numpy()
     return label
 
 

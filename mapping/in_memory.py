@@ -1,12 +1,7 @@
 """Change maps of one's own series in a few lines of Python.
 
-    from mapping.in_memory import load_model, predict_series
-
-    model = load_model("best_model/Pretrained_model_Dynamic.pth")
-    maps = predict_series("city/", model)
-    maps.moment, maps.profile  # (H, W) uint8, and what rasterio needs to write it
-
-Everything is held in memory; Predict.py does the same for rasters of any size.
+``from mapping import load_model, predict_series``; an example stands there. Everything is held in
+memory; Predict.py does the same for rasters of any size.
 """
 
 from __future__ import annotations
@@ -15,25 +10,20 @@ import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.series import SeriesOptions
-from data_processing.scenes.spec import DYNAMIC, SPACENET7
 from mapping.area import tile_grid
-from mapping.model import Model, read_model
+from mapping.model import Model
 from mapping.prediction import predict_rows
 from mapping.products.rasters import date_of_moment
 from utils.codes import NO_DATA
-from utils.device import Precision
 
-__all__ = ["USUAL_BANDS", "SeriesMaps", "load_model", "predict_series"]
-
-PAIR_BANDS = ("red", "green", "blue")
-USUAL_BANDS = {2: PAIR_BANDS, **{spec.num_dates: spec.bands for spec in (DYNAMIC, SPACENET7)}}
+__all__ = ["SeriesMaps", "predict_series"]
 
 
 @dataclass(frozen=True)
@@ -74,30 +64,6 @@ class SeriesMaps:
         return date_of_moment(self.dates)[self.moment]
 
 
-def load_model(
-    path: str | Path,
-    device: str = "auto",
-    *,
-    precision: Precision = "float32",
-    tile_size: int | None = None,
-    pixel_scale: Literal["checkpoint", "auto", "stored"] = "checkpoint",
-    share_cam: bool = False,
-    compiled: bool = False,
-    backend: Literal["torch", "onnx"] = "torch",
-) -> Model:
-    """Read weights of ours or the authors' and make them ready; see ``mapping.model.read_model``.
-
-    Raises:
-        CheckpointError: The file cannot be used.
-        UserError: An argument does not go with it.
-    """
-    return read_model(
-        Path(path), USUAL_BANDS, device, precision=precision, tile_size=tile_size,
-        pixel_scale=pixel_scale, shared_cam=share_cam, compiled=compiled,
-        backend=backend,
-    )  # fmt: skip
-
-
 def predict_series(
     images: str | Path | Sequence[str | Path],
     model: Model,
@@ -110,7 +76,7 @@ def predict_series(
 
     Args:
         images: A folder, a pattern, or files with dates in their names.
-        model: From :func:`load_model`.
+        model: From ``load_model``.
         overlap: Least overlap of tiles in pixels; None = a quarter of a tile.
         batch_size: Tiles at a time; None = as usual for the network.
         **options: Fields of ``data_processing.own_series.series.SeriesOptions``: dates,

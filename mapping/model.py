@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import nn
 
+from data_processing.pairs.spec import PAIR_BANDS
+from data_processing.scenes.spec import released_spec
 from mapping.prediction import Predicts, TilePlan, TileRunner
 from models import area_prob_bounds, gives_moments
 from models.weights.checkpoint import Checkpoint, load_checkpoint
-from models.weights.choosing import check_windows, share_cam
+from models.weights.choosing import check_windows, shared_cam
 from models.weights.onnx_export import Agreement, export_onnx
 from models.weights.onnx_network import OnnxFacts, OnnxNetwork
 from utils.device import Precision, choose_device
@@ -24,7 +25,7 @@ from utils.files import sha256
 from utils.progress import say
 from utils.tiling import TileGrid
 
-__all__ = ["Model", "read_model"]
+__all__ = ["Model", "load_model"]
 
 PAIR = 2  # dates of a network for pairs
 PATCH_SIZES = {"caim_net": 64, "ctma": 256}  # of the authors' weights, whose files do not tell it
@@ -130,28 +131,26 @@ class Model:
         return {**self.weights.facts(self.path, self.checksum), "bands": list(self.bands)}
 
 
-def read_model(
-    path: Path,
-    usual_bands: Mapping[int, Sequence[str]],
-    device: str,
+def load_model(
+    path: str | Path,
+    device: str = "auto",
     *,
-    precision: Precision,
-    tile_size: int | None,
-    pixel_scale: str,
-    shared_cam: bool,
-    compiled: bool,
-    backend: str,
+    precision: Precision = "float32",
+    tile_size: int | None = None,
+    pixel_scale: Literal["checkpoint", "auto", "stored"] = "checkpoint",
+    share_cam: bool = False,
+    compiled: bool = False,
+    backend: Literal["torch", "onnx"] = "torch",
 ) -> Model:
     """Read a weights file and bring its network to its device.
 
     Args:
         path: Ours or the authors', as its content says, or an ONNX file of ours (.onnx).
-        usual_bands: Bands by number of dates, for the authors' files, which do not tell them.
         device: See ``utils.device.choose_device``.
         precision: Of the network's heavy part.
         tile_size: Side of a tile in pixels; as in training if None.
         pixel_scale: ``auto``, ``stored`` or ``checkpoint`` (as the file says).
-        shared_cam: Whether per-window CAM weights are averaged, for any batch and tile.
+        share_cam: Whether per-window CAM weights are averaged, for any batch and tile.
         compiled: Whether ``torch.compile`` is used.
         backend: ``torch``, or ``onnx`` to let onnxruntime run the network.
 
@@ -159,15 +158,16 @@ def read_model(
         CheckpointError: The file cannot be used.
         UserError: Tile size, device or other arguments do not go with it.
     """
-    _check_choices(path, tile_size, precision, compiled, shared_cam, backend)
+    path = Path(path)
+    _check_choices(path, tile_size, precision, compiled, share_cam, backend)
     place, exported = choose_device(device), _is_onnx(path)
     if exported:
         opened = OnnxNetwork(path, place)
         facts = opened.facts
         weights = Checkpoint(facts.network, facts.arguments, {}, facts.origin, facts.data)
     else:
-        weights = load_checkpoint(path, tile_size or PATCH_SIZES["caim_net"])
-        weights = share_cam(weights) if shared_cam else weights
+        weights = load_checkpoint(path, tile_size)
+        weights = shared_cam(weights) if share_cam else weights
     side = tile_size or int(weights.data.get("patch_size", PATCH_SIZES[weights.network]))
     _check_side(side, SIDE_MULTIPLES[weights.network])
     network: Any = opened if exported else weights.build()
@@ -178,8 +178,7 @@ def read_model(
     num_dates = int(weights.arguments.get("num_dates", PAIR))
     scale = weights.data.get("pixel_scale", "auto") if pixel_scale == "checkpoint" else pixel_scale
     return Model(
-        Path(path), sha256(path), weights, cast(Predicts, network),
-        bands=_bands(weights, usual_bands.get(num_dates, ())),
+        path, sha256(path), weights, cast(Predicts, network), bands=_bands(weights, num_dates),
         num_dates=num_dates, tile_size=side, pixel_scale=str(scale),
         device=place, precision=precision, backend="onnx" if exported else backend,
     )  # fmt: skip
@@ -239,8 +238,10 @@ def _export(
     )
 
 
-def _bands(weights: Checkpoint, usual: Sequence[str]) -> tuple[str, ...]:
-    """Names of the bands: the file's, else the usual ones, else numbers."""
+def _bands(weights: Checkpoint, num_dates: int) -> tuple[str, ...]:
+    """Names of the bands: the file's, else those of its data set, else numbers."""
     count = int(weights.arguments["in_channels"])
+    released = released_spec(num_dates, count)
+    usual = PAIR_BANDS if num_dates == PAIR else released.bands if released else ()
     names = tuple(weights.data.get("bands", usual))
     return names if len(names) == count else tuple(f"band {n}" for n in range(1, count + 1))

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data_processing.own_series.series import RasterSeries
 from mapping.blending import Blend, decide, score_percent
 from mapping.pipeline import read_ahead
 from models import ChangeMaps
@@ -26,7 +27,14 @@ from utils.errors import CaimError
 from utils.progress import progress, say
 from utils.tiling import TileGrid
 
-__all__ = ["MapRows", "Predicts", "Source", "TilePlan", "TileRunner", "predict_rows"]
+__all__ = [
+    "MapRows",
+    "Predicts",
+    "TilePlan",
+    "TileRunner",
+    "predict_rows",
+    "require_numbers",
+]
 
 BATCHES_AHEAD = 3  # that wait for the network at most
 
@@ -36,32 +44,6 @@ class Predicts(Protocol):
 
     def predict(self, images: Tensor) -> ChangeMaps:
         """Change maps of images (B, T, C, H, W)."""
-        ...
-
-
-class WindowLike(Protocol):
-    """What a source gives: images (T, C, h, w) float32, observed (h, w) bool."""
-
-    @property
-    def images(self) -> NDArray[np.float32]:
-        """(T, C, h, w) float32, scaled as the network takes them."""
-        ...
-
-    @property
-    def observed(self) -> NDArray[np.bool_]:
-        """(h, w) bool, False where nothing can be said."""
-        ...
-
-
-class Source(Protocol):
-    """A series that is read by windows, filled beyond its borders."""
-
-    name: str
-    height: int
-    width: int
-
-    def read(self, row: int, col: int, height: int, width: int) -> WindowLike:
-        """The window at a row and column."""
         ...
 
 
@@ -152,6 +134,24 @@ class TileRunner:
         return prob, finished
 
 
+def require_numbers(prob: Tensor, where: str) -> None:
+    """Refuse probabilities that are no numbers: decided on, they would read "unchanged".
+
+    Args:
+        prob: Of any shape.
+        where: What they belong to, for the message.
+
+    Raises:
+        CaimError: Some are NaN or infinite.
+    """
+    if not prob.isfinite().all():
+        raise CaimError(
+            f"{where}: found NaN or infinite probabilities from the network, expected numbers; "
+            "pixel values there may be no measurements (set the nodata tag, or see --pixel-scale), "
+            "or --precision float32 is needed."
+        )
+
+
 @dataclass(frozen=True)
 class TilePlan:
     """How a raster is gone through.
@@ -184,7 +184,7 @@ class _Batch(NamedTuple):
 
 def predict_rows(
     runner: TileRunner,
-    source: Source,
+    source: RasterSeries,
     plan: TilePlan,
     first: int,
     last: int,
@@ -244,14 +244,9 @@ class _Band:
 
     def add(self, batch: _Batch, prob: Tensor) -> None:
         """Blend the tiles of a batch in."""
-        values = prob.numpy()
-        if not np.isfinite(values).all():
-            raise CaimError(
-                f"found NaN or infinite probabilities for tiles at row {batch.row}, columns "
-                f"{min(batch.cols)}…{max(batch.cols)}, expected numbers; pixel values there may be "
-                "no measurements (set the nodata tag), or --precision float32 is needed."
-            )
-        for col, tile, observed in zip(batch.cols, values, batch.observed, strict=True):
+        columns = f"columns {min(batch.cols)}…{max(batch.cols)}"
+        require_numbers(prob, f"tiles at row {batch.row}, {columns}")
+        for col, tile, observed in zip(batch.cols, prob.numpy(), batch.observed, strict=True):
             self._blend.add(batch.row, col, tile)
             width = min(self.grid.tile_size, self.grid.width - col)
             self._observed[:, col : col + width] = observed[:, :width]
@@ -271,7 +266,7 @@ class _Band:
         self._observed = np.roll(self._observed, -count, axis=0)
 
 
-def _cut(source: Source, plan: TilePlan, tile_rows: Sequence[int]) -> Iterator[_Batch]:
+def _cut(source: RasterSeries, plan: TilePlan, tile_rows: Sequence[int]) -> Iterator[_Batch]:
     """Batches of tiles, row of tiles by row of tiles, read in chunks."""
     grid, chunk_tiles, batch_size = plan.grid, plan.chunk_tiles, plan.batch_size
     side = grid.tile_size

@@ -1,83 +1,152 @@
-"""Writing what a network says about a scene: georeferenced maps and an overview picture."""
+"""Maps of scored scenes and pairs as files, and overview pictures of images, truth and maps."""
 
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from data_processing.pairs.check import Pair
 from data_processing.rasters.reading import read_reduced
-from data_processing.rasters.writing import write_map
+from data_processing.rasters.writing import write_map, write_png
 from data_processing.scenes.scene import Scene
 from mapping.products.rasters import moment_tags, value_colors
-from mapping.scoring import SceneResult
+from mapping.scores import SceneResult
 from utils.codes import NO_DATA
 from utils.metrics import area_scores, moment_scores
-from utils.pictures.figures import draw_overview, shared_stretch, visible_image
+from utils.pictures.colors import Pixels, shared_stretch, visible_image
+from utils.pictures.figures import overview_figure, pair_figure
+from utils.pictures.layout import save_figure
 
-__all__ = ["SceneMapWriter"]
+__all__ = ["write_pair_maps", "write_scene_maps"]
 
 PICTURE_SIDE = 1024  # largest side of a panel of the overview, in pixels
+AREA_TAGS = {"AREA_0": "unchanged", "AREA_1": "changed"}
 
 
-class SceneMapWriter:
-    """Writes ``<folder>/<scene>/change_area.tif``, ``change_moment.tif`` and ``overview.png``.
+def write_scene_maps(folder: Path, result: SceneResult[Scene], source: str) -> None:
+    """Write ``<folder>/<scene>/change_area.tif``, ``change_moment.tif`` and ``overview.png``.
 
     Both maps are uint8 on the grid of the scene's images, 255 = no data. Their tags hold the dates.
+    Existing files of the same names are replaced.
 
     Args:
         folder: Where the scenes' folders go.
+        result: Of a scene, with its maps.
         source: What made the maps, for the tags.
+
+    Raises:
+        OSError: The folder cannot be written.
     """
+    scene = result.scene
+    target = folder / scene.name
+    tags = {"SOURCE": source, "SCENE": scene.name}
+    write_map(
+        target / "change_area.tif", result.area, scene.info, NO_DATA, {**tags, **AREA_TAGS},
+        value_colors(2),
+    )  # fmt: skip
+    write_map(
+        target / "change_moment.tif", result.moment, scene.info, NO_DATA,
+        {**tags, **moment_tags(scene.dates)}, value_colors(len(scene.dates)),
+    )  # fmt: skip
+    step = _step(scene)
+    ends = (scene.image_paths[0], scene.image_paths[-1])
+    first, last = _pictures(ends, step, scene.spec.visible_bands, scene.spec.alpha_band)
+    figure = overview_figure(
+        first, last, result.moment_label[::step, ::step], result.moment[::step, ::step],
+        scene.dates, f"{scene.name}, in the layout of {scene.spec.title}", _scene_line(result),
+    )  # fmt: skip
+    _save(figure, target / "overview.png")
 
-    def __init__(self, folder: Path, source: str) -> None:
-        self.folder, self.source = folder, source
 
-    def __call__(self, result: SceneResult) -> None:
-        """Write one scene's maps; existing ones of the same names are replaced.
+def write_pair_maps(folder: Path, result: SceneResult[Pair], source: str, draw: bool) -> None:
+    """Write ``maps/<name>.png``, ``maps/<name>.tif`` and, if asked, ``overviews/<name>.png``.
 
-        Raises:
-            OSError: The folder cannot be written.
-        """
-        scene = result.scene
-        assert isinstance(scene, Scene)
-        target = self.folder / scene.name
-        tags = {"SOURCE": self.source, "SCENE": scene.name}
-        write_map(
-            target / "change_area.tif", result.area, scene.info, NO_DATA,
-            {**tags, "AREA_0": "unchanged", "AREA_1": "changed"}, value_colors(2),
+    The PNG is 0 unchanged, 255 changed, as the released program writes it; pixels without data are
+    0 there. The GeoTIFF, written where the pair's first image is georeferenced, is 0, 1 and 255 for
+    no data, on the image's grid. Existing files of the same names are replaced.
+
+    Args:
+        folder: Of the run.
+        result: Of a pair, with its map.
+        source: What made the maps, for the GeoTIFF's tags.
+        draw: Whether the overview is drawn.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    pair, area = result.scene, result.area
+    changed = np.where(area == 1, 255, 0).astype(np.uint8)
+    write_png(folder / "maps" / f"{pair.name}.png", changed)
+    if pair.info.georeferenced:
+        tags = {"SOURCE": source, "PAIR": pair.name, **AREA_TAGS}
+        path = folder / "maps" / f"{pair.name}.tif"
+        write_map(path, area, pair.info, NO_DATA, tags, value_colors(2))
+    if draw:
+        step = _step(pair)
+        first, last = _pictures((pair.first, pair.last), step, pair.bands, pair.alpha)
+        figure = pair_figure(
+            first, last, result.moment_label[::step, ::step], area[::step, ::step], pair.name,
+            _pair_line(result),
         )  # fmt: skip
-        write_map(
-            target / "change_moment.tif", result.moment, scene.info, NO_DATA,
-            {**tags, **moment_tags(scene.dates)}, value_colors(len(scene.dates)),
-        )  # fmt: skip
-        self._overview(result, scene, target / "overview.png")
-        gc.collect()  # parts of a figure refer to each other and hold its images until then
+        _save(figure, folder / "overviews" / f"{pair.name}.png")
 
-    def _overview(self, result: SceneResult, scene: Scene, path: Path) -> None:
-        step = -(-max(scene.height, scene.width) // PICTURE_SIDE)
-        pair = [read_reduced(scene.image_paths[date], step) for date in (0, -1)]
-        alpha = scene.spec.alpha_band
-        valid = [mask if alpha is None else mask & (values[alpha] > 0) for values, mask in pair]
-        stretch = shared_stretch([values for values, _ in pair], valid)
-        first, last = (
-            visible_image(values, scene.spec.visible_bands, stretch, mask)
-            for (values, _), mask in zip(pair, valid, strict=True)
-        )
-        area, moment = area_scores(result.area_matrix), moment_scores(result.moment_matrix)
-        if not result.moment_matrix.any():
-            scores = "no labelled pixels in this scene, so there is no score"
-        elif result.moment_matrix[1:].any():
-            scores = (
-                f"change area: F1 {100 * area['f1']:.1f} %, kappa {100 * area['kappa']:.1f} %; "
-                f"change moment: kappa {100 * (moment['kappa'] or 0):.1f} %"
-            )
-        else:
-            scores = (
-                "no change in the truth; "
-                f"{100 * area['fpr']:.2f} % of the pixels are falsely called changed"
-            )
-        draw_overview(
-            path, first, last, result.moment_label[::step, ::step],
-            result.moment[::step, ::step], scene.dates,
-            f"{scene.name}, in the layout of {scene.spec.title}", scores,
-        )  # fmt: skip
+
+def _save(figure: Figure, path: Path) -> None:
+    save_figure(figure, path)
+    del figure
+    gc.collect()  # parts of a figure refer to each other and hold its images until then
+
+
+def _step(place: Scene | Pair) -> int:
+    """Every how many pixels are drawn."""
+    return -(-max(place.height, place.width) // PICTURE_SIDE)
+
+
+def _pictures(
+    files: Sequence[Path], step: int, bands: Sequence[int], alpha: int | None
+) -> list[Pixels]:
+    """Images as the eye would see them, with one stretch; white where there is no data."""
+    images: list[NDArray[np.generic]] = []
+    valid: list[NDArray[np.bool_]] = []
+    for file in files:
+        values, mask = read_reduced(file, step)
+        valid.append(mask if alpha is None else mask & (values[alpha] > 0))
+        images.append(values[list(bands)])
+    stretch = shared_stretch(images, valid)
+    return [
+        visible_image(image, (0, 1, 2), stretch, mask)
+        for image, mask in zip(images, valid, strict=True)
+    ]
+
+
+def _scene_line(result: SceneResult[Scene]) -> str:
+    """The scores of a scene in a line."""
+    if not result.moment_matrix.any():
+        return "no labelled pixels in this scene, so there is no score"
+    area, moment = area_scores(result.area_matrix), moment_scores(result.moment_matrix)
+    if not result.moment_matrix[1:].any():
+        return _false_alarms(area["fpr"])
+    return (
+        f"change area: F1 {100 * area['f1']:.1f} %, kappa {100 * area['kappa']:.1f} %; "
+        f"change moment: kappa {100 * (moment['kappa'] or 0):.1f} %"
+    )
+
+
+def _pair_line(result: SceneResult[Pair]) -> str:
+    """The scores of a pair in a line."""
+    scores = area_scores(result.area_matrix)
+    if not result.area_matrix[1].any():
+        return _false_alarms(scores["fpr"])
+    return (
+        f"F1 {100 * scores['f1']:.1f} %, precision {100 * scores['precision']:.1f} %, "
+        f"recall {100 * scores['recall']:.1f} %, IoU {100 * scores['iou']:.1f} %"
+    )
+
+
+def _false_alarms(rate: float) -> str:
+    return f"no change in the truth; {100 * rate:.2f} % of the pixels are falsely called changed"

@@ -1,119 +1,281 @@
-"""From a network and a split to change maps of whole scenes and their scores.
+"""From a network and scenes with labels to change maps of whole scenes and their scores.
 
-Patches come in the data set's order, scene after scene. In the full protocol the fused moment
-probabilities of overlapping patches are blended, and every pixel is decided and counted once;
-in the released protocol each patch is decided and counted as it is served.
+Patches come in the data set's order, scene after scene; a pair of images is a scene with two
+classes. Probabilities of overlapping patches are blended, and every pixel is decided and counted
+once; in the released protocol for series each patch is decided and counted as it is served.
 
 Protocols: docs/data.md.
 """
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, cast
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from data_processing.pairs.dataset import PairDataset, open_pair_split, padded_size, tiles, whole
+from data_processing.pairs.spec import PairSpec
+from data_processing.rasters.reading import bound_decoded_blocks
+from data_processing.scenes.dataset import SeriesDataset, cover_split, open_split
+from data_processing.scenes.spec import DatasetSpec
 from mapping.blending import Blend, decide
-from mapping.prediction import Predicts, TileRunner
-from models import moment_label_from_prob
+from mapping.prediction import Predicts, TileRunner, require_numbers
+from mapping.scored_maps import write_pair_maps, write_scene_maps
+from mapping.scores import (
+    Place,
+    SceneResult,
+    pair_protocol,
+    pair_report,
+    pair_table,
+    series_protocol,
+    series_report,
+    series_table,
+)
+from mapping.scoring_settings import PairScoring, SeriesScoring
 from models.weights.checkpoint import Checkpoint
+from models.weights.choosing import load_for_scoring, load_pair_weights
 from utils.batches import Batches
 from utils.codes import IGNORE, NO_DATA
-from utils.device import Precision, describe_device
+from utils.device import Precision, choose_device
 from utils.errors import UserError
+from utils.execution import ready_to_run
 from utils.files import write_json
-from utils.metrics import ConfusionMatrix, Matrix, area_scores, moment_errors, moment_scores
+from utils.metrics import ConfusionMatrix
 from utils.progress import progress, say
+from utils.run_folder import start_run
 from utils.tiling import TileGrid
 
-__all__ = ["SceneLike", "SceneResult", "score_scenes", "score_table", "write_scores"]
+__all__ = ["ScoringProtocol", "score_pairs", "score_scenes", "score_series"]
+
+BLOCK_ROWS = 256  # of a map that are decided at a time
 
 
-class SceneLike(Protocol):
-    """What scoring needs to know of a scene."""
-
-    name: str
-    height: int
-    width: int
-    dates: Sequence[datetime.date]
-
-
-@dataclass
-class SceneResult:
-    """Maps and counts of one scene.
+@dataclass(frozen=True)
+class ScoringProtocol:
+    """How patches become maps, and pixels counts.
 
     Attributes:
-        scene: The scene.
-        moment: (H, W) uint8 predicted change moment, ``NO_DATA`` where unknown.
-        moment_label: (H, W) int64 truth, ``IGNORE`` where unknown or not covered.
-        area_matrix, moment_matrix: Confusion counts, rows truth.
+        moments: Whether the network gives moments; else the true moment is the true area.
+        counted_once: Blend overlaps and count each pixel once; else decide and count patch by
+            patch, as released.
+        blank_unseen: Pixels without data at some date become ``NO_DATA`` in the maps.
+        overlap: Least overlap of the patches in pixels.
+        flat: Overlaps are averaged plainly, see ``TileGrid``.
+        offset: Of the decision, see ``mapping.blending.decide``; of pixels counted once.
     """
 
-    scene: SceneLike
-    moment: NDArray[np.uint8]
-    moment_label: NDArray[np.int64]
-    area_matrix: Matrix
-    moment_matrix: Matrix
-
-    @property
-    def area(self) -> NDArray[np.uint8]:
-        """(H, W) uint8 predicted change area 0/1, ``NO_DATA`` where unknown."""
-        changed = (self.moment > 0).astype(np.uint8)
-        area: NDArray[np.uint8] = np.where(self.moment == NO_DATA, NO_DATA, changed)
-        return area.astype(np.uint8)
+    moments: bool = True
+    counted_once: bool = True
+    blank_unseen: bool = True
+    overlap: int = 0
+    flat: bool = False
+    offset: float = 0.0
 
 
-class _Canvas:
+def score_series(dataset: DatasetSpec, settings: SeriesScoring) -> None:
+    """Load weights and scenes, score, write maps: what Test_Dynamic.py and Test_SpaceNet7.py do.
+
+    Args:
+        dataset: Facts of the data set.
+        settings: The program's settings block.
+
+    Raises:
+        CaimError: Weights, data or arguments cannot be used.
+    """
+    device = choose_device(settings.device)
+    weights = load_for_scoring(
+        settings.checkpoint, dataset.facts(dataset.patch_size), protocol=settings.protocol,
+        patch_size=settings.patch_size, batch_size=settings.batch_size,
+        pixel_scale=settings.pixel_scale, share_cam=settings.share_cam,
+    )  # fmt: skip
+    made = dataset.provenance(settings.data_root)
+    patches = _open_scenes(dataset, settings, weights)
+    folder = start_run(f"test_{dataset.name.lower()}", settings, device)
+    maps, source = folder / "maps", settings.checkpoint.name
+    results = score_scenes(
+        ready_to_run(weights.build(), device, settings.precision, compiled=settings.compile),
+        Batches(patches, settings.batch_size, num_workers=settings.num_workers, device=device),
+        patches.scenes,
+        lambda result: write_scene_maps(maps, result, source),
+        protocol=ScoringProtocol(
+            counted_once=settings.protocol == "full",
+            blank_unseen=patches.ignore_invalid,
+            overlap=settings.overlap,
+        ),
+        precision=settings.precision,
+    )
+    report = series_report(results)
+    protocol = series_protocol(settings, weights, device, made)
+    write_json(folder / "metrics.json", {**report, "protocol": protocol})
+    if "note" in made:
+        say(f"note: {made['note']}")
+    say(series_table(report))
+    say(f"scores: {folder / 'metrics.json'}; maps and pictures: {maps}")
+
+
+def score_pairs(spec: PairSpec, settings: PairScoring) -> None:
+    """Load weights and pairs, score, write maps: what Test_CTMA.py does.
+
+    Args:
+        spec: Facts of the data set.
+        settings: The program's settings block.
+
+    Raises:
+        CaimError: Weights, data or arguments cannot be used.
+    """
+    settings = replace(settings, label_rule=settings.label_rule or spec.label_rule)
+    device = choose_device(settings.device)
+    path, weights = load_pair_weights(
+        settings.checkpoint, spec.fusion_weights,
+        {
+            "fusion_weights": settings.fusion_weights,
+            "mask_threshold": settings.mask_threshold,
+            "video_len": settings.video_len,
+        },
+    )  # fmt: skip
+    windows, batch_size = _open_pairs(spec, settings)
+    folder = start_run("test_ctma", settings, device)
+
+    def write(result: SceneResult[Any]) -> None:
+        drawn.append(result.scene.name)
+        write_pair_maps(folder, result, path.name, draw=len(drawn) <= settings.overviews)
+
+    drawn: list[str] = []
+    results = score_scenes(
+        ready_to_run(weights.build(), device, settings.precision, compiled=settings.compile),
+        Batches(windows, batch_size, num_workers=settings.num_workers, device=device),
+        windows.scenes,
+        write if settings.save_on else None,
+        protocol=ScoringProtocol(
+            moments=False,
+            overlap=settings.window_size - settings.stride if settings.window_size else 0,
+            flat=True,
+            offset=_offset_of(settings.threshold),
+        ),
+        precision=settings.precision,
+    )
+    report = pair_report(results)
+    protocol = pair_protocol(settings, path, weights, device)
+    write_json(folder / "metrics.json", {**report, "protocol": protocol})
+    say(pair_table(report))
+    maps = f"; maps: {folder / 'maps'}" if settings.save_on else ""
+    say(f"scores: {folder / 'metrics.json'}{maps}")
+
+
+def score_scenes(
+    network: nn.Module,
+    batches: Batches,
+    scenes: Sequence[Place],
+    on_scene: Callable[[SceneResult[Place]], None] | None = None,
+    *,
+    protocol: ScoringProtocol,
+    precision: Precision = "float32",
+) -> list[SceneResult[Place]]:
+    """Run the network over scenes and count; memory holds one scene's maps at a time.
+
+    Args:
+        network: In eval mode on the device of the batches, with ``predict``.
+        batches: Patches in scene order, with keys images, area_label, observed, origin,
+            scene_index, and moment_label if the network gives moments.
+        scenes: The scenes or pairs that ``scene_index`` counts through.
+        on_scene: Called with each finished scene, to write its maps; None writes nothing.
+        protocol: How patches become maps, and pixels counts.
+        precision: Of the network's heavy part.
+
+    Returns:
+        The counts of every scene, without its maps.
+
+    Raises:
+        UserError: There is no patch, or patches of a scene do not come together.
+        CaimError: The network gives no numbers, or a patch does not fit into the GPU's memory.
+    """
+    results: list[SceneResult[Place]] = []
+    canvas: _Canvas[Place] | None = None
+    mixes_batch = bool(getattr(network, "mixes_batch", False))
+    runner = TileRunner(cast(Predicts, network), batches.device, precision, mixes_batch)
+
+    def close() -> None:
+        if canvas is not None:
+            results.append(canvas.finish())
+            if on_scene is not None:
+                on_scene(results[-1])
+            results[-1].let_go_of_maps()
+
+    keys = _KEYS if protocol.moments else {**_KEYS, "moment_label": "area_label"}
+    open_scene = -1
+    for batch in progress(batches.epoch(0), "scoring", len(batches), "batch"):
+        prob, finished = runner.start(batch["images"])
+        runner.wait(finished)
+        for i, scene_index in enumerate(batch["scene_index"].tolist()):
+            if scene_index != open_scene:
+                close()
+                scene = scenes[scene_index]
+                _require_together(scene, results)
+                open_scene = scene_index
+                canvas = _Canvas(scene, prob.shape, protocol)
+            assert canvas is not None
+            canvas.add(prob[i], {key: batch[name][i] for key, name in keys.items()})
+    close()
+    if not results:
+        raise UserError("scoring: found no patches, expected at least one scene in this split.")
+    return results
+
+
+_KEYS = {key: key for key in ("origin", "observed", "moment_label", "area_label")}
+
+
+class _Canvas(Generic[Place]):
     """Collects the patches of one scene."""
 
-    def __init__(
-        self, scene: SceneLike, prob: torch.Tensor, overlap: int, counted_once: bool, blank: bool
-    ) -> None:
-        H, W = scene.height, scene.width
-        num_dates, side = prob.shape[0], prob.shape[-1]
-        self.scene, self.blank = scene, blank
-        grid = TileGrid(H, W, side, overlap) if counted_once else None
-        self.blend = None if grid is None else Blend(grid, num_dates, 0, H)
-        self.moment = torch.full((H, W), NO_DATA, dtype=torch.uint8)
-        self.covered = torch.zeros(H, W, dtype=torch.bool)
-        self.unseen = torch.zeros(H, W, dtype=torch.bool)
-        self.moment_label = torch.full((H, W), IGNORE, dtype=torch.int64)
-        self.area_label = torch.full((H, W), IGNORE, dtype=torch.int64)
+    def __init__(self, scene: Place, shape: torch.Size, protocol: ScoringProtocol) -> None:
+        _, num_classes, *sides = shape
+        size = (scene.height, scene.width)
+        self.scene: Place = scene
+        self.protocol: ScoringProtocol = protocol
+        grid = TileGrid(*size, max(sides), protocol.overlap, protocol.flat)
+        self.blend = Blend(grid, num_classes, 0, scene.height) if protocol.counted_once else None
+        self.moment = torch.full(size, NO_DATA, dtype=torch.uint8)
+        self.covered = torch.zeros(size, dtype=torch.bool)
+        self.unseen = torch.zeros(size, dtype=torch.bool)
+        self.moment_label = torch.full(size, IGNORE, dtype=torch.int16)
+        self.area_label = torch.full(size, IGNORE, dtype=torch.int16)
         self.area_matrix = ConfusionMatrix(2)
-        self.moment_matrix = ConfusionMatrix(num_dates)
+        self.moment_matrix = ConfusionMatrix(num_classes)
 
-    def add(self, patch: dict[str, torch.Tensor]) -> None:
-        """Lay one patch (T, h, w) down; the part beyond the raster is cut off."""
+    def add(self, prob: Tensor, patch: Mapping[str, Tensor]) -> None:
+        """Lay one patch (K, h, w) down; the part beyond the raster is cut off."""
         row, col = patch["origin"].tolist()
-        h = min(patch["observed"].shape[0], self.scene.height - row)
-        w = min(patch["observed"].shape[1], self.scene.width - col)
+        require_numbers(prob, f"{self.scene.name}, patch at row {row}, column {col}")
+        h = min(prob.shape[1], self.scene.height - row)
+        w = min(prob.shape[2], self.scene.width - col)
+        moment_label, area_label = patch["moment_label"][:h, :w], patch["area_label"][:h, :w]
         there = (slice(row, row + h), slice(col, col + w))
         if self.blend is not None:
-            self.blend.add(row, col, patch["moment_prob"].numpy())
+            self.blend.add(row, col, prob.numpy())
         else:
-            predicted = moment_label_from_prob(patch["moment_prob"][None, :, :h, :w])[0]
-            self.moment[there] = predicted.to(torch.uint8)
-            self._count(predicted, patch["moment_label"][:h, :w], patch["area_label"][:h, :w])
+            predicted = torch.from_numpy(decide(prob[:, :h, :w].numpy()))
+            self.moment[there] = predicted
+            self._count(predicted, moment_label, area_label)
         self.covered[there] = True
         self.unseen[there] = ~patch["observed"][:h, :w]
-        self.moment_label[there] = patch["moment_label"][:h, :w]
-        self.area_label[there] = patch["area_label"][:h, :w]
+        self.moment_label[there] = moment_label.to(torch.int16)
+        self.area_label[there] = area_label.to(torch.int16)
 
-    def finish(self) -> SceneResult:
+    def finish(self) -> SceneResult[Place]:
         """Decide every pixel and count it, if that has not been done patch by patch."""
         if self.blend is not None:
-            predicted = torch.from_numpy(decide(self.blend.take(self.scene.height))).long()
-            self._count(predicted, self.moment_label, self.area_label)
-            self.moment = torch.where(self.covered, predicted, NO_DATA).to(torch.uint8)
-        if self.blank:
-            self.moment = torch.where(self.unseen, NO_DATA, self.moment).to(torch.uint8)
+            sums, self.blend = self.blend.take(self.scene.height), None
+            for start in range(0, self.scene.height, BLOCK_ROWS):
+                rows = slice(start, start + BLOCK_ROWS)
+                predicted = torch.from_numpy(decide(sums[:, rows], self.protocol.offset))
+                self._count(predicted, self.moment_label[rows], self.area_label[rows])
+                self.moment[rows] = torch.where(self.covered[rows], predicted, NO_DATA)
+        if self.protocol.blank_unseen:
+            self.moment[self.unseen] = NO_DATA
         return SceneResult(
             self.scene,
             self.moment.numpy(),
@@ -122,198 +284,58 @@ class _Canvas:
             self.moment_matrix.matrix(),
         )
 
-    def _count(
-        self, predicted: torch.Tensor, moment_label: torch.Tensor, area_label: torch.Tensor
-    ) -> None:
+    def _count(self, predicted: Tensor, moment_label: Tensor, area_label: Tensor) -> None:
         self.moment_matrix.update(moment_label, predicted)
-        self.area_matrix.update(area_label, (predicted > 0).long())
+        self.area_matrix.update(area_label, predicted > 0)
 
 
-def score_scenes(
-    network: nn.Module,
-    batches: Batches,
-    scenes: Sequence[SceneLike],
-    on_scene: Callable[[SceneResult], None],
-    *,
-    precision: Precision = "float32",
-    counted_once: bool = True,
-    blank_unseen: bool = True,
-    overlap: int = 0,
-) -> dict[str, Any]:
-    """Run the network over a split and score it; memory holds one scene's maps at a time.
+def _require_together(scene: Place, results: Sequence[SceneResult[Place]]) -> None:
+    """Refuse an index that comes back to a scene whose maps are written."""
+    if any(result.scene is scene for result in results):
+        raise UserError(
+            f"scoring: found patches of {scene.name} after those of another scene, expected all "
+            "patches of a scene together; sort the index by image_ID, or make it anew with "
+            "create_xys."
+        )
 
-    Args:
-        network: In eval mode on the device of the batches, with ``predict``.
-        batches: Patches in scene order, with keys images, labels, observed, origin, scene_index.
-        scenes: The scenes that ``scene_index`` counts through.
-        on_scene: Called with each finished scene, to write its maps.
-        precision: Of the network's heavy part.
-        counted_once: Full protocol (blend overlaps, count each pixel once), or released.
-        blank_unseen: Pixels without data at some date become ``NO_DATA`` in the maps.
-        overlap: Least overlap of the patches in pixels, for the weights of the full protocol.
 
-    Returns:
-        area, moment: scores as fractions; confusion_matrix of both; scenes: scores per scene.
+def _open_scenes(
+    dataset: DatasetSpec, settings: SeriesScoring, weights: Checkpoint
+) -> SeriesDataset:
+    """Patches of a split: all of its pixels, or those of the patch index."""
+    side, scale = weights.data["patch_size"], weights.data["pixel_scale"]
+    if settings.protocol == "released":
+        return open_split(
+            settings.data_root, dataset, settings.split, side, settings.stride,
+            pixel_scale=scale, ignore_invalid=False,
+        )  # fmt: skip
+    return cover_split(
+        settings.data_root, dataset, settings.split, side, settings.overlap,
+        pixel_scale=scale, ignore_invalid=settings.ignore_invalid,
+    )  # fmt: skip
+
+
+def _open_pairs(spec: PairSpec, settings: PairScoring) -> tuple[PairDataset, int]:
+    """Whole pairs or sliding windows, and how many at a time."""
+    bound_decoded_blocks()
+    pairs = open_pair_split(
+        settings.data_root, spec, settings.subset, label_rule=settings.label_rule,
+        bands=settings.bands, pixel_scale=settings.pixel_scale, list_file=settings.list_file,
+    )  # fmt: skip
+    side = settings.window_size
+    if side is not None:
+        windows = PairDataset(pairs, tiles(pairs, side, settings.stride), (side, side))
+        return windows, settings.batch_size
+    sizes = {padded_size(pair) for pair in pairs}
+    return PairDataset(pairs, whole(pairs)), settings.batch_size if len(sizes) == 1 else 1
+
+
+def _offset_of(threshold: float) -> float:
+    """The offset of a decision that calls "changed" what is more probable than a threshold.
+
+    Raises:
+        UserError: The threshold is no probability below 1.
     """
-    results: list[SceneResult] = []
-    canvas: _Canvas | None = None
-    open_scene = -1
-    mixes_batch = bool(getattr(network, "mixes_batch", False))
-    runner = TileRunner(cast(Predicts, network), batches.device, precision, mixes_batch)
-
-    def close() -> None:
-        if canvas is not None:
-            results.append(canvas.finish())
-            on_scene(results[-1])
-            # maps are written; keep only the counts
-            results[-1].moment = np.empty((0, 0), np.uint8)
-            results[-1].moment_label = np.empty((0, 0), np.int64)
-
-    for batch in progress(batches.epoch(0), "scoring", len(batches), "batch"):
-        moment_prob, finished = runner.start(batch["images"])
-        runner.wait(finished)
-        for i, scene_index in enumerate(batch["scene_index"].tolist()):
-            if scene_index != open_scene:
-                close()
-                if any(result.scene is scenes[scene_index] for result in results):
-                    raise UserError(
-                        f"scoring: found patches of {scenes[scene_index].name} after those of "
-                        "another scene, expected all patches of a scene together; sort the index "
-                        "by image_ID, or make it anew with create_xys."
-                    )
-                open_scene = scene_index
-                scene, prob = scenes[scene_index], moment_prob[i]
-                canvas = _Canvas(scene, prob, overlap, counted_once, blank_unseen)
-            assert canvas is not None
-            keys = ("origin", "observed", "moment_label", "area_label")
-            canvas.add({"moment_prob": moment_prob[i], **{k: batch[k][i] for k in keys}})
-    close()
-    return _report(results)
-
-
-def score_table(report: dict[str, Any]) -> str:
-    """The scores in percent as one small table."""
-    if not np.any(report["confusion_matrix"]["moment"]):
-        return "No pixel was counted: none has both a label and data at every date. No scores."
-    area, moment = report["area"], report["moment"]
-    rows = [
-        ("", "OA", "precision", "recall", "F1", "kappa", "IoU", "mIoU"),
-        (
-            "change area",
-            *(
-                _percent(area[k])
-                for k in ("oa", "precision", "recall", "f1", "kappa", "iou", "miou")
-            ),
-        ),
-        (
-            "change moment",
-            *(
-                _percent(moment[k])
-                for k in (
-                    "oa",
-                    "precision_macro_all",
-                    "recall_macro_all",
-                    "f1_macro_all",
-                    "kappa",
-                    "iou_macro_change",
-                    "miou",
-                )
-            ),
-        ),
-    ]
-    lines = ["".join(f"{cell:>{16 if i == 0 else 11}}" for i, cell in enumerate(r)) for r in rows]
-    steps, days = moment["mae_steps"], moment["mae_days"]
-    error = "none changed in both" if steps is None else f"{steps:.2f} steps, {days:.0f} days"
-    return "\n".join(
-        [
-            *lines,
-            "percent; area: change class; moment: mean over all classes, IoU over change classes",
-            f"moment F1 over change classes {_percent(moment['f1_macro_change'])}; "
-            f"moment error where both changed: {error}",
-        ]
-    )
-
-
-def write_scores(
-    path: Path,
-    report: dict[str, Any],
-    settings: Any,
-    weights: Checkpoint,
-    device: torch.device,
-    provenance: dict[str, Any],
-) -> None:
-    """Write metrics.json: the scores, and the protocol that they were taken by.
-
-    Args:
-        path: The file.
-        report: What ``score_scenes`` returned.
-        settings: The Test program's settings.
-        weights: The weights that were scored.
-        device: Where the network ran.
-        provenance: How the data were made, as far as they say; empty if they do not.
-    """
-    full = settings.protocol == "full"
-    protocol = {
-        "name": settings.protocol,
-        "pixels": "every pixel once" if full else "patches of the index as they are served",
-        "overlaps": "weighted mean of the moment probabilities"
-        if full
-        else "counted as often as served",
-        "split": settings.split,
-        "patch_size": weights.data["patch_size"],
-        **({"overlap": settings.overlap} if full else {"stride": settings.stride}),
-        "invalid_pixels": "left out" if full and settings.ignore_invalid else "counted",
-        "pixel_scale": weights.data["pixel_scale"],
-        "batch_size": settings.batch_size,
-        "precision": settings.precision,
-        "averaging": "area: change class; *_macro_all: plain mean over all classes; "
-        "*_macro_change: without class 0; 0/0 counts 0; fractions",
-        "checkpoint": weights.facts(settings.checkpoint),
-        "device": describe_device(device),
-        "data_root": str(settings.data_root),
-        "dataset": provenance,
-    }
-    write_json(path, {**report, "protocol": protocol})
-    if "note" in provenance:
-        say(f"note: {provenance['note']}")
-
-
-def _report(results: list[SceneResult]) -> dict[str, Any]:
-    if not results:
-        raise UserError("scoring: found no patches, expected at least one scene in this split.")
-    area = _sum_of([r.area_matrix for r in results])
-    moment = _sum_of([r.moment_matrix for r in results])
-    days = moment_errors([r.moment_matrix for r in results], [r.scene.dates for r in results])
-    return {
-        "area": area_scores(area),
-        "moment": {**moment_scores(moment), "mae_days": days},
-        "confusion_matrix": {
-            "rows": "truth",
-            "columns": "prediction",
-            "area": area.tolist(),
-            "moment": moment.tolist(),
-        },
-        "scenes": {result.scene.name: _scene_row(result) for result in results},
-    }
-
-
-def _scene_row(result: SceneResult) -> dict[str, Any]:
-    area, moment = area_scores(result.area_matrix), moment_scores(result.moment_matrix)
-    return {
-        "dates": [date.isoformat() for date in result.scene.dates],
-        "pixels": int(result.moment_matrix.sum()),
-        "area_f1": area["f1"],
-        "area_fpr": area["fpr"],
-        "moment_f1_macro_all": moment["f1_macro_all"],
-        "moment_kappa": moment["kappa"],
-    }
-
-
-def _sum_of(matrices: Sequence[Matrix]) -> Matrix:
-    """Sum of confusion matrices."""
-    total: Matrix = np.sum(matrices, axis=0, dtype=np.int64)
-    return total
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f}"
+    if not 0 <= threshold < 1:
+        raise UserError(f"--threshold: found {threshold}, expected 0 or more and less than 1.")
+    return math.log(threshold / (1 - threshold)) if threshold else -math.inf

@@ -123,7 +123,10 @@ def _network(experiment: Experiment, settings: Any) -> tuple[nn.Module, dict[str
         if folder and any((folder / name).is_file() for name in (LAST, PREVIOUS)):
             last, _ = load_last(folder)
             return build_network(last.network, last.arguments), last.arguments
-    network, arguments = network_to_train(experiment.arguments, settings, experiment.network)
+    network, arguments = network_to_train(
+        experiment.arguments, settings.checkpoint, batch_size=settings.batch_size,
+        patch_size=settings.patch_size, network=experiment.network,
+    )  # fmt: skip
     if experiment.prepare and settings.checkpoint is None and not settings.resume:
         experiment.prepare(network)
     return network, arguments

@@ -19,7 +19,8 @@ from training.guards import writing
 from utils.errors import UserError
 from utils.files import atomic_path
 from utils.metrics import Matrix
-from utils.pictures.figures import draw_confusion, draw_learning_curve
+from utils.pictures.figures import confusion_figure, learning_curve_figure
+from utils.pictures.layout import save_figure
 from utils.run_folder import write_csv_rows
 
 __all__ = ["Journal"]
@@ -113,11 +114,9 @@ class Journal:
         if not self.writes:
             return
         with writing(self.folder / "learning_curve.png"):
-            draw_learning_curve(self.folder / "learning_curve.png", rows)
-            epoch = rows[-1]["epoch"]
-            draw_confusion(
-                self.folder / "confusion.png", matrices, f"Validation split, epoch {epoch}"
-            )
+            save_figure(learning_curve_figure(rows), self.folder / "learning_curve.png")
+            title = f"Validation split, epoch {rows[-1]['epoch']}"
+            save_figure(confusion_figure(matrices, title), self.folder / "confusion.png")
             maps.draw(self.folder / "validation_maps.png")
         self._drawn = time.monotonic()
 

@@ -1,6 +1,6 @@
-"""Which windows cover a raster, and with which weights they are blended where they overlap.
+"""The windows that cover a raster, and the weights by which they are blended where they overlap.
 
-Not in the paper: the released program leaves border strips out and lays patches side by side.
+The released program leaves border strips out and lays patches side by side.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 __all__ = ["WEIGHT_UNIT", "TileGrid"]
 
 WEIGHT_UNIT = 1 << 15
-"""What the weights of all tiles over a row (or a column) of pixels add up to."""
+"""What the weights of all tiles over a row (or a column) of pixels add up to; at most, if flat."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class TileGrid:
         width: Of the raster, in pixels.
         tile_size: Side of a tile in pixels.
         overlap: Least overlap of neighbouring tiles in pixels.
+        flat: Whether all pixels of a tile weigh the same, for the plain mean of overlapping tiles;
+            else weights rise from a tile's edge, so that no seam shows.
 
     Raises:
         ValueError: A size is not positive, or the overlap is not smaller than the tile.
@@ -38,6 +40,7 @@ class TileGrid:
     width: int
     tile_size: int
     overlap: int = 0
+    flat: bool = False
 
     def __post_init__(self) -> None:
         sizes = (self.height, self.width, self.tile_size)
@@ -60,12 +63,12 @@ class TileGrid:
     @functools.cached_property
     def row_weights(self) -> dict[int, NDArray[np.int32]]:
         """Weights (tile_size,) of a row of tiles by its top row; see :func:`_axis_weights`."""
-        return _axis_weights(self.height, self.tile_size, self.overlap, self.rows)
+        return self._weights(self.height, self.rows)
 
     @functools.cached_property
     def col_weights(self) -> dict[int, NDArray[np.int32]]:
         """Weights (tile_size,) of a column of tiles by its left column."""
-        return _axis_weights(self.width, self.tile_size, self.overlap, self.cols)
+        return self._weights(self.width, self.cols)
 
     @property
     def origins(self) -> list[tuple[int, int]]:
@@ -75,6 +78,11 @@ class TileGrid:
     def rows_touching(self, first: int, last: int) -> list[int]:
         """Top rows of the tiles that have a part in the pixel rows ``first`` … ``last − 1``."""
         return [row for row in self.rows if row < last and row + self.tile_size > first]
+
+    def _weights(self, length: int, starts: tuple[int, ...]) -> dict[int, NDArray[np.int32]]:
+        if self.flat:
+            return _flat_weights(length, self.tile_size, starts)
+        return _axis_weights(length, self.tile_size, self.overlap, starts)
 
 
 def _starts(length: int, tile_size: int, step: int) -> tuple[int, ...]:
@@ -107,3 +115,19 @@ def _axis_weights(
         rest[start : start + tile_size] = 0
         weights[start][max(0, length - start) :] = 0  # beyond the raster
     return {start: weight.astype(np.int32) for start, weight in weights.items()}
+
+
+def _flat_weights(
+    length: int, tile_size: int, starts: tuple[int, ...]
+) -> dict[int, NDArray[np.int32]]:
+    """One whole weight for all tiles along an axis; their sums lie below or at WEIGHT_UNIT.
+
+    At a pixel they add up to that weight times the tiles there, so that a mean is exact where
+    rounded shares of WEIGHT_UNIT would favour one of three tiles.
+    """
+    visits = np.zeros(max(length, tile_size), np.int64)
+    for start in starts:
+        visits[start : start + tile_size] += 1
+    weight = np.full(tile_size, WEIGHT_UNIT // int(visits.max()), np.int32)
+    inside = np.arange(tile_size)
+    return {start: np.where(start + inside < length, weight, 0) for start in starts}

@@ -16,6 +16,7 @@ from data_processing.rasters.values import LabelRule
 __all__ = [
     "FOLDER",
     "LEVIR",
+    "PAIR_BANDS",
     "PAIR_NAMES",
     "SVCD",
     "WHU",
@@ -26,6 +27,7 @@ __all__ = [
 
 PairName = Literal["svcd", "levir", "whu", "folder"]
 PAIR_NAMES: tuple[PairName, ...] = get_args(PairName)
+PAIR_BANDS = ("red", "green", "blue")
 
 """How a label's values become 0 and 1.
 
@@ -79,7 +81,7 @@ class PairSpec:
         return {
             "name": self.name,
             "num_dates": 2,
-            "bands": ["red", "green", "blue"],
+            "bands": list(PAIR_BANDS),
             "pixel_scale": pixel_scale,
         }
 

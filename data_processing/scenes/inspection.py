@@ -123,7 +123,8 @@ def draw_one_patch(report: Report, patch_size: int, stride: int, picture: Path) 
     Raises:
         OSError: When the picture cannot be written.
     """
-    from utils.pictures.figures import draw_patch  # matplotlib, needed here only
+    from utils.pictures.figures import patch_figure  # matplotlib, needed here only
+    from utils.pictures.layout import save_figure
 
     spec = report.spec
     most = max(report.scenes, key=_changed_share)
@@ -132,13 +133,9 @@ def draw_one_patch(report: Report, patch_size: int, stride: int, picture: Path) 
     row, col = max(corners, key=lambda corner: _changed_pixels(scene, corner, patch_size))
     patch = scene.read(row, col, patch_size, patch_size)
     where = f"{most.label}, row {row}, column {col}, {patch_size}×{patch_size} pixels"
-    draw_patch(
-        picture,
-        _visible(patch["images"], spec),
-        patch["moment_label"],
-        scene.dates,
-        f"{spec.title} {where}",
-    )
+    images = _visible(patch["images"], spec)
+    title = f"{spec.title} {where}"
+    save_figure(patch_figure(images, patch["moment_label"], scene.dates, title), picture)
     return where
 
 

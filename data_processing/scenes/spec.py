@@ -22,6 +22,7 @@ __all__ = [
     "SPLITS",
     "DatasetSpec",
     "Split",
+    "released_spec",
     "spec_by_name",
 ]
 
@@ -200,6 +201,17 @@ SPACENET7 = DatasetSpec(
 
 DATASETS: tuple[DatasetSpec, ...] = (DYNAMIC, SPACENET7)
 DATASET_NAMES = tuple(spec.name.lower() for spec in DATASETS)  # as programs take them
+
+
+def released_spec(num_dates: int, num_bands: int) -> DatasetSpec | None:
+    """The data set that weights in the authors' format are for, which do not say it themselves.
+
+    Args:
+        num_dates: Dates that the network takes.
+        num_bands: Bands of a date.
+    """
+    fitting = (s for s in DATASETS if (s.num_dates, len(s.bands)) == (num_dates, num_bands))
+    return next(fitting, None)
 
 
 def spec_by_name(name: str) -> DatasetSpec:

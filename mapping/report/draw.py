@@ -18,8 +18,9 @@ from data_processing.rasters.reading import read_reduced
 from mapping.products.summary import result_line
 from mapping.report.grid import PictureGrid
 from mapping.report.page import write_report
-from mapping.report.quicklook import draw_quicklook, draw_series_gif, visible_series
+from mapping.report.quicklook import draw_series_gif, quicklook_figure, visible_series
 from utils.codes import NO_DATA
+from utils.pictures.layout import save_figure
 
 __all__ = ["draw_area"]
 
@@ -51,12 +52,14 @@ def draw_area(folder: Path, series: RasterSeries, summary: Mapping[str, Any], sh
     del pairs
     moment, score = (_map(folder / name, grid) for name in (shown, "change_score.tif"))
     scale, dates = grid.metres_per_pixel, series.dates
-    draw_quicklook(
-        folder / "quicklook.png", pictures[0], pictures[-1], moment, dates,
-        series.name, result_line(summary), scale, grid.north,
+    figure = quicklook_figure(
+        pictures[0], pictures[-1], moment, dates, series.name, result_line(summary), scale,
+        grid.north,
     )  # fmt: skip
+    save_figure(figure, folder / "quicklook.png")
     draw_series_gif(folder / "series.gif", pictures, dates, scale, grid.north)
     write_report(folder / "report.html", summary, list(pictures), moment, score, dates, scale)
+    del figure
     gc.collect()  # parts of a figure refer to each other and hold its images until then
 
 

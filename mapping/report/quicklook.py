@@ -29,10 +29,9 @@ from utils.pictures.colors import (
     shared_stretch,
     visible_image,
 )
-from utils.pictures.layout import FRAME, INK, Panel, map_figure, save_figure
+from utils.pictures.layout import FRAME, INK, Panel, map_figure
 
 __all__ = [
-    "draw_quicklook",
     "draw_series_gif",
     "north_arrow",
     "quicklook_figure",
@@ -55,41 +54,6 @@ GREYS = 16  # of the 256 colours, for the strip and for white
 PALETTE_SAMPLES = 100_000  # pixels of all dates that the colours are chosen from
 PALETTE_ROUNDS = 6
 FINER = 4  # the strip is drawn so many times larger, for smooth edges
-
-
-def draw_quicklook(
-    path: Path,
-    first: Pixels,
-    last: Pixels,
-    moment: npt.NDArray[Any],
-    dates: Sequence[date],
-    title: str,
-    subtitle: str,
-    metres_per_pixel: float | None,
-    north: float | None,
-) -> None:
-    """Write first image, last image and change moment side by side (PNG, or as the suffix says).
-
-    Args:
-        path: The file.
-        first: (H, W, 3) uint8, the first date, north up (``visible_series``).
-        last: (H, W, 3) uint8, the last date.
-        moment: (H, W) integer, 0 … T−1; −1 or 255 for no data. Of a network without moments 0 and
-            1, with two dates.
-        dates: The T dates, two or more.
-        title: Heading.
-        subtitle: A line below it; may be empty.
-        metres_per_pixel: Ground width of a pixel; None leaves the scale bar out.
-        north: Degrees clockwise from up to true north; None leaves the arrow out.
-
-    Raises:
-        ValueError: Sizes differ, there are fewer than two dates, or the map holds other values.
-        OSError: The file cannot be written.
-    """
-    figure = quicklook_figure(
-        first, last, moment, dates, title, subtitle, metres_per_pixel, north
-    )  # fmt: skip
-    save_figure(figure, path)
 
 
 def draw_series_gif(
@@ -147,7 +111,22 @@ def quicklook_figure(
     metres_per_pixel: float | None,
     north: float | None,
 ) -> Figure:
-    """The figure of ``draw_quicklook``, not written; same arguments."""
+    """First image, last image and change moment side by side.
+
+    Args:
+        first: (H, W, 3) uint8, the first date, north up (``visible_series``).
+        last: (H, W, 3) uint8, the last date.
+        moment: (H, W) integer, 0 … T−1; −1 or 255 for no data. Of a network without moments 0 and
+            1, with two dates.
+        dates: The T dates, two or more.
+        title: Heading.
+        subtitle: A line below it; may be empty.
+        metres_per_pixel: Ground width of a pixel; None leaves the scale bar out.
+        north: Degrees clockwise from up to true north; None leaves the arrow out.
+
+    Raises:
+        ValueError: Sizes differ, there are fewer than two dates, or the map holds other values.
+    """
     T = len(dates)
     if T < 2:
         raise ValueError(f"dates: found {T}, expected two or more.")

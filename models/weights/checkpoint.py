@@ -41,6 +41,7 @@ NUMPY_SCALARS: list[Any] = [
 ]
 NUMPY_SCALARS += [np.dtype, *(type(np.dtype(name)) for name in ("f4", "f8", "i4", "i8"))]
 
+RELEASED_PATCH_SIZE = 64
 RELEASED_STORED_DATES = 6  # the released program for 6 dates (DynamicEarthNet) scales no values
 
 
@@ -143,18 +144,20 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, half: bool = False) -> N
         torch.save(content, partial)
 
 
-def load_checkpoint(path: Path, patch_size: int = 64) -> Checkpoint:
+def load_checkpoint(path: Path, patch_size: int | None = None) -> Checkpoint:
     """Read a weights file of ours or of the authors; which one is seen from its content.
 
     Args:
         path: The file, whatever its name.
-        patch_size: Training patch size of a released file (it stores B·H·W as one number).
+        patch_size: Training patch size of a released file, which stores B·H·W as one number; None
+            = 64, that of the authors' files.
 
     Raises:
         CheckpointError: There is no such file, it is no checkpoint, damaged, of an unknown kind,
             or its tensors do not go together.
     """
     content = read_state_file(path)
+    patch_size = patch_size or RELEASED_PATCH_SIZE
     if content.get("format") == FORMAT:
         return _ours(path, content)
     if "format" in content and isinstance(content["format"], str):

@@ -1,49 +1,64 @@
-"""Which weights a program works with: checked against data and settings, averaged where asked.
+"""The weights a program works with: checked against data and settings, averaged where asked.
 
-Reading the files is in ``models.weights.checkpoint``.
+Reading the files is in ``models.weights.checkpoint``; nothing is downloaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from models import build_network
-from models.weights.checkpoint import Checkpoint, load_checkpoint
+from models import build_network, load_backbone
+from models.weights.checkpoint import Checkpoint, load_checkpoint, read_state_file
 from models.weights.released_caim import share_cam_weights
 from utils.errors import CheckpointError, UserError
 from utils.progress import say
 
-__all__ = ["check_windows", "load_for_scoring", "network_to_train", "share_cam"]
+__all__ = [
+    "backbone_from",
+    "check_windows",
+    "load_for_scoring",
+    "load_pair_weights",
+    "network_to_train",
+    "shared_cam",
+]
+
+PAIR_BANDS = 3  # pairs are read as red, green, blue
 
 
 def network_to_train(
-    arguments: Mapping[str, Any], settings: Any, network: str = "caim_net"
+    arguments: Mapping[str, Any],
+    checkpoint: Path | None,
+    *,
+    batch_size: int,
+    patch_size: int | None,
+    network: str = "caim_net",
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A new network, or one that goes on from given weights, and its constructor arguments.
 
     Args:
         arguments: How a new network is built.
-        settings: With checkpoint (None, or weights of ours or the authors' to start from; the
-            network is then built as that file says, and differences are said aloud), batch_size
-            and patch_size.
+        checkpoint: None, or weights of ours or the authors' to start from; the network is then
+            built as that file says, and differences are said aloud.
+        batch_size: Patches a step.
+        patch_size: Their side in pixels; None where pairs are taken as a whole.
         network: Name for ``models.build_network``.
 
     Raises:
         CheckpointError: As ``load_checkpoint``, or the weights are for other dates or bands.
         UserError: Batch or patch size do not go with per-window CAM weights.
     """
-    if settings.checkpoint is None:
+    if checkpoint is None:
         return build_network(network, arguments), dict(arguments)
-    loaded = load_checkpoint(settings.checkpoint, settings.patch_size)
-    say(f"starting from {settings.checkpoint}: {loaded.summary()}")
+    loaded = load_checkpoint(checkpoint, patch_size)
+    say(f"starting from {checkpoint}: {loaded.summary()}")
     if loaded.network != network:
         raise CheckpointError(
-            f"{settings.checkpoint}: found weights of {loaded.network}, expected {network}; use "
+            f"{checkpoint}: found weights of {loaded.network}, expected {network}; use "
             "the training program of that network."
         )
     if network == "ctma" and loaded.origin == "released":  # what shapes do not tell
@@ -51,67 +66,128 @@ def network_to_train(
     for name in ("num_dates", "in_channels"):
         if loaded.arguments.get(name) != arguments.get(name):
             raise CheckpointError(
-                f"{settings.checkpoint}: found weights with {name}={loaded.arguments.get(name)}, "
+                f"{checkpoint}: found weights with {name}={loaded.arguments.get(name)}, "
                 f"expected {arguments[name]}; use weights of the same data set."
             )
-    check_windows(loaded, settings.checkpoint, settings.batch_size, settings.patch_size)
+    check_windows(loaded, checkpoint, batch_size, patch_size)
     changed = {k: v for k, v in loaded.arguments.items() if arguments.get(k, v) != v}
     if changed:
         say(f"the model is built as in that file, not by the flags: {changed}")
     return loaded.build(), loaded.arguments
 
 
-def load_for_scoring(settings: Any, facts: Mapping[str, Any]) -> Checkpoint:
+def load_for_scoring(
+    checkpoint: Path,
+    facts: Mapping[str, Any],
+    *,
+    protocol: str,
+    patch_size: int | None,
+    batch_size: int,
+    pixel_scale: str,
+    share_cam: bool,
+) -> Checkpoint:
     """The weights that a Test program was asked for, checked against its data set.
 
     Args:
-        settings: With checkpoint, protocol, patch_size, batch_size, pixel_scale and share_cam.
+        checkpoint: The file.
         facts: num_dates, bands, patch_size and pixel_scale usual for the data set at hand.
+        protocol: ``full`` or ``released``; in the latter the usual patch size, which is the
+            index's, comes before the file's.
+        patch_size: Side of the patches in pixels, None = as in training.
+        batch_size: Patches at a time.
+        pixel_scale: ``auto``, ``stored`` or ``checkpoint`` (as the file says).
+        share_cam: Whether per-window CAM weights are averaged.
 
     Returns:
         The checkpoint, in its ``data`` the ``patch_size`` and ``pixel_scale`` ("auto" or "stored")
-        to score with: the user's if given, else those of the file, else the usual ones. In the
-        released protocol the usual patch size, which is the index's, comes before the file's.
+        to score with: the user's if given, else those of the file, else the usual ones.
 
     Raises:
         CheckpointError: As ``load_checkpoint``, or the network takes other dates or bands.
         UserError: Batch or patch size do not go with per-window CAM weights.
     """
-    loaded = load_checkpoint(settings.checkpoint, settings.patch_size or facts["patch_size"])
-    if loaded.network != "caim_net":
-        raise CheckpointError(
-            f"{settings.checkpoint}: found weights of {loaded.network}, a network for image pairs, "
-            "expected caim_net; score them by Test_CTMA.py."
-        )
+    loaded = load_checkpoint(checkpoint, patch_size or facts["patch_size"])
+    say(f"{checkpoint}: weights of {loaded.summary()}")
+    _require_fitting(checkpoint, loaded, facts)
     fixed = loaded.arguments.get("cam_windows")
-    if settings.protocol == "released" and not fixed:  # the index's patches decide, not ours
-        usual = facts["patch_size"]
-    else:
-        usual = loaded.data.get("patch_size", facts["patch_size"])
-    patch_size = settings.patch_size or usual
-    say(f"{settings.checkpoint}: weights of {loaded.summary()}")
-    found = (loaded.arguments.get("num_dates"), loaded.arguments.get("in_channels"))
-    expected = (facts["num_dates"], len(facts["bands"]))
-    if found != expected:
-        raise CheckpointError(
-            f"{settings.checkpoint}: found weights for {found[0]} dates of {found[1]} bands, "
-            f"expected {expected[0]} of {expected[1]} for {facts['name']}; use the checkpoint or "
-            "the Test program of the other data set."
-        )
-    trained_bands = loaded.data.get("bands", facts["bands"])
-    if list(trained_bands) != list(facts["bands"]):
-        raise CheckpointError(
-            f"{settings.checkpoint}: trained on bands {trained_bands}, expected "
-            f"{list(facts['bands'])}; the order of bands differs."
-        )
-    if settings.share_cam:
-        loaded = share_cam(loaded)
-    check_windows(loaded, settings.checkpoint, settings.batch_size, patch_size)
-    chosen = {"patch_size": patch_size, "pixel_scale": _scale(settings, loaded)}
+    usual = facts["patch_size"]
+    if protocol != "released" or fixed:  # else the index's patches decide, not ours
+        usual = loaded.data.get("patch_size", usual)
+    side = patch_size or usual
+    if share_cam:
+        loaded = shared_cam(loaded)
+    check_windows(loaded, checkpoint, batch_size, side)
+    chosen = {"patch_size": side, "pixel_scale": _scale(pixel_scale, loaded)}
     return replace(loaded, data={**facts, **loaded.data, **chosen})
 
 
-def share_cam(loaded: Checkpoint) -> Checkpoint:
+def load_pair_weights(
+    checkpoint: Path | None, usual_fusion: tuple[float, float], given: Mapping[str, Any]
+) -> tuple[Path, Checkpoint]:
+    """The weights of CTMA that Test_CTMA.py was asked for, with what the file does not hold.
+
+    Fusion weights, mask threshold and length of the video are numbers of the program, not of the
+    file, in released checkpoints.
+
+    Args:
+        checkpoint: Weights of ours or the authors'.
+        usual_fusion: Fusion weights of the data set, for a released file.
+        given: fusion_weights, mask_threshold and video_len; None for the file's or the usual.
+
+    Returns:
+        The file, and what it holds.
+
+    Raises:
+        UserError: No file is named.
+        CheckpointError: As ``load_checkpoint``, or the weights are of another network or number of
+            bands.
+    """
+    if checkpoint is None:
+        raise UserError(
+            "--checkpoint: found none, expected a weights file; Train_CTMA.py writes best.pth. No "
+            "weights of CTMA are shipped."
+        )
+    loaded = load_checkpoint(checkpoint)
+    if loaded.network != "ctma":
+        raise CheckpointError(
+            f"{checkpoint}: found weights of {loaded.network}, a network for time series, "
+            "expected ctma; score them by Test_Dynamic.py or Test_SpaceNet7.py."
+        )
+    bands = loaded.arguments.get("in_channels", PAIR_BANDS)
+    if bands != PAIR_BANDS:
+        raise CheckpointError(
+            f"{checkpoint}: found weights for {bands} bands, expected {PAIR_BANDS}; pairs are read "
+            "as red, green, blue."
+        )
+    asked = {name: value for name, value in given.items() if value is not None}
+    arguments = {"fusion_weights": usual_fusion, **loaded.arguments, **asked}
+    fused = " ".join(f"{weight:g}" for weight in arguments["fusion_weights"])
+    say(f"{checkpoint}: weights of {loaded.summary()}; fused by {fused}")
+    return checkpoint, replace(loaded, arguments=arguments)
+
+
+def backbone_from(path: Path | None) -> Callable[[nn.Module], None] | None:
+    """What starts a new network's ResNet-34 from an ImageNet file on disk; None without a file.
+
+    Only training a new network may want it: weights of CTMA hold their own.
+
+    Raises:
+        CheckpointError: When called: the file cannot be read, or its tensors do not fit.
+    """
+    if path is None:
+        return None
+
+    def start(network: nn.Module) -> None:
+        try:
+            load_backbone(network, read_state_file(path))
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        say(f"ResNet-34 starts from {path}")
+
+    return start
+
+
+def shared_cam(loaded: Checkpoint) -> Checkpoint:
     """Average a checkpoint's per-window CAM weights, and say how much they differed.
 
     Raises:
@@ -130,7 +206,7 @@ def share_cam(loaded: Checkpoint) -> Checkpoint:
     return replace(loaded, state_dict=state, arguments={**arguments, "cam": "shared"})
 
 
-def check_windows(loaded: Checkpoint, path: Path, batch_size: int, patch_size: int) -> None:
+def check_windows(loaded: Checkpoint, path: Path, batch_size: int, patch_size: int | None) -> None:
     """Refuse batch and patch sizes that per-window CAM weights have no place for.
 
     Raises:
@@ -147,10 +223,33 @@ def check_windows(loaded: Checkpoint, path: Path, batch_size: int, patch_size: i
         )
 
 
-def _scale(settings: Any, loaded: Checkpoint) -> str:
+def _require_fitting(path: Path, loaded: Checkpoint, facts: Mapping[str, Any]) -> None:
+    """Refuse weights that are not for a data set's dates and bands."""
+    if loaded.network != "caim_net":
+        raise CheckpointError(
+            f"{path}: found weights of {loaded.network}, a network for image pairs, "
+            "expected caim_net; score them by Test_CTMA.py."
+        )
+    found = (loaded.arguments.get("num_dates"), loaded.arguments.get("in_channels"))
+    expected = (facts["num_dates"], len(facts["bands"]))
+    if found != expected:
+        raise CheckpointError(
+            f"{path}: found weights for {found[0]} dates of {found[1]} bands, "
+            f"expected {expected[0]} of {expected[1]} for {facts['name']}; use the checkpoint or "
+            "the Test program of the other data set."
+        )
+    trained_bands = loaded.data.get("bands", facts["bands"])
+    if list(trained_bands) != list(facts["bands"]):
+        raise CheckpointError(
+            f"{path}: trained on bands {trained_bands}, expected "
+            f"{list(facts['bands'])}; the order of bands differs."
+        )
+
+
+def _scale(pixel_scale: str, loaded: Checkpoint) -> str:
     """How pixel values are scaled for these weights."""
-    if settings.pixel_scale != "checkpoint":
-        return str(settings.pixel_scale)
+    if pixel_scale != "checkpoint":
+        return pixel_scale
     scale = str(loaded.data.get("pixel_scale", "auto"))
     if scale == "stored":
         say("pixel values are used as stored, as in training (--pixel-scale auto would scale).")

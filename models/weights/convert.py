@@ -17,7 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from models.weights.checkpoint import load_checkpoint, save_checkpoint
-from models.weights.choosing import share_cam
+from models.weights.choosing import shared_cam
 from utils.errors import UserError, run_program
 from utils.files import read_json, sha256, write_json
 from utils.progress import say
@@ -52,7 +52,7 @@ def main() -> None:
     for key in loaded.dropped:
         say(f"  dropped, without effect: {key}")
     if settings.share_cam:
-        loaded = share_cam(loaded)
+        loaded = shared_cam(loaded)
     loaded.build()  # refuses weights that do not go together
     save_checkpoint(settings.output, dataclasses.replace(loaded, resume={}), settings.half)
     sheet: dict[str, Any] = {

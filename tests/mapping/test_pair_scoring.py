@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,15 @@ from torch import Tensor, nn
 
 from data_processing.pairs.dataset import PairDataset, open_pair_split, tiles, whole
 from data_processing.pairs.spec import FOLDER
-from mapping.pair_scoring import PairResult, pair_table, score_pairs
+from mapping.scores import SceneResult, pair_report, pair_table
+from mapping.scoring import ScoringProtocol, score_scenes
 from models import ChangeMaps, CTMAOutput
 from tests.helpers.pair_files import change_label, write_pair, write_picture
 from training.pair_task import PairTask
 from utils.batches import Batches
 from utils.codes import IGNORE, NO_DATA
 from utils.metrics import area_scores
-from utils.pictures.pair_figure import pair_figure
+from utils.pictures.figures import pair_figure
 
 CPU = torch.device("cpu")
 
@@ -44,11 +47,14 @@ class Corner(nn.Module):
 
 def scored(
     network: nn.Module, dataset: PairDataset, **options: Any
-) -> tuple[Any, list[PairResult]]:
-    results: list[PairResult] = []
+) -> tuple[Any, list[SceneResult]]:
+    results: list[SceneResult] = []
     batches = Batches(dataset, options.pop("batch_size", 2), device=CPU)
-    report = score_pairs(network, batches, dataset.scenes, results.append, **options)
-    return report, results
+    counts = score_scenes(
+        network, batches, dataset.scenes, lambda result: results.append(replace(result)),
+        protocol=ScoringProtocol(moments=False, flat=True, **options),
+    )  # fmt: skip
+    return pair_report(counts), results
 
 
 def test_every_pixel_of_pairs_of_any_size_counts_once(tmp_path: Path) -> None:
@@ -56,7 +62,9 @@ def test_every_pixel_of_pairs_of_any_size_counts_once(tmp_path: Path) -> None:
         write_pair(tmp_path / "test", f"{number}.png", size, seed=number)
     pairs = open_pair_split(tmp_path, FOLDER, "test")
 
-    windows, results = scored(Brighter(), PairDataset(pairs, tiles(pairs, 16, 8), (16, 16)))
+    windows, results = scored(
+        Brighter(), PairDataset(pairs, tiles(pairs, 16, 8), (16, 16)), overlap=8
+    )
     entire, _ = scored(Brighter(), PairDataset(pairs, whole(pairs)), batch_size=1)
 
     assert windows == entire
@@ -75,8 +83,8 @@ def test_probabilities_of_overlapping_windows_are_averaged(tmp_path: Path) -> No
     pairs = open_pair_split(tmp_path, FOLDER, "test")
     dataset = PairDataset(pairs, tiles(pairs, 8, 4), (8, 8))  # columns 0, 4 and 8
 
-    _, (result,) = scored(Corner(), dataset)
-    _, (lower,) = scored(Corner(), dataset, threshold=0.6)
+    _, (result,) = scored(Corner(), dataset, overlap=4)
+    _, (lower,) = scored(Corner(), dataset, overlap=4, offset=math.log(0.6 / 0.4))
 
     assert result.area[0].tolist() == [1] * 8 + [0] * 8  # 0.9, then (0.9 + 0.2) / 2, then 0.2
     assert lower.area[0].tolist() == [1] * 4 + [0] * 12
@@ -112,8 +120,9 @@ def test_the_picture_of_a_pair_shows_both_images_both_maps_and_their_agreement()
     figure = pair_figure(image, image, label, label, "name of the pair", "F1 100.0 %")
 
     shown = {text.get_text() for text in figure.findobj(Text)}
-    for part in ("Before", "After", "True change area", "Predicted change area", "Agreement",
-                 "name of the pair", "F1 100.0 %", "hit: changed in both"):  # fmt: skip
+    for part in ("Before", "After", "True change area", "Predicted change area",
+                 "Change area, agreement", "name of the pair", "F1 100.0 %",
+                 "hit: changed in both"):  # fmt: skip
         assert part in shown
     without = pair_figure(image, image, None, label, "name").findobj(Text)
     assert "True change area" not in {text.get_text() for text in without}

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from mapping.in_memory import load_model, predict_series
+from mapping import load_model, predict_series
 from models import CTMA
 from models.weights.checkpoint import Checkpoint, save_checkpoint
 from tests.helpers.children import heed_interrupts

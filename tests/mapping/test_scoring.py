@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 
 from data_processing.scenes.dataset import cover_split, open_split
 from data_processing.scenes.spec import DYNAMIC
-from mapping.scoring import SceneResult, score_scenes, score_table
+from mapping.scores import SceneResult, series_report, series_table
+from mapping.scoring import ScoringProtocol, score_scenes
 from models import ChangeMaps
 from tests.helpers.scene_files import write_data_root
 from utils.batches import Batches
@@ -124,7 +125,9 @@ def score(
         results.append(SceneResult(**{**vars(result)}))
 
     batches = Batches(patches, batch_size, device=CPU)
-    return score_scenes(network, batches, patches.scenes, keep, **options), results
+    protocol = ScoringProtocol(**options)
+    counts = score_scenes(network, batches, patches.scenes, keep, protocol=protocol)
+    return series_report(counts), results
 
 
 # ------------------------------------------------------------------ full protocol
@@ -260,6 +263,7 @@ def test_a_scene_is_handed_on_before_the_one_after_the_next_is_read() -> None:
         Batches(patches, 1, device=CPU),
         scenes,
         lambda _: done_after.append(len(network.batch_sizes)),
+        protocol=ScoringProtocol(),
     )
     assert done_after == [2, 3, 4, 4]
 
@@ -267,7 +271,8 @@ def test_a_scene_is_handed_on_before_the_one_after_the_next_is_read() -> None:
 def test_maps_are_let_go_after_they_are_handed_on() -> None:
     scenes = [PlainScene(f"Scene{n:02d}", 16, 16, seed=n) for n in range(2)]
     seen: list[SceneResult] = []
-    score_scenes(Obedient(), Batches(covering(scenes, 16), 2, device=CPU), scenes, seen.append)
+    batches = Batches(covering(scenes, 16), 2, device=CPU)
+    score_scenes(Obedient(), batches, scenes, seen.append, protocol=ScoringProtocol())
     assert [result.moment.size for result in seen] == [0, 0]
 
 
@@ -303,11 +308,11 @@ def test_the_table_shows_percent_and_copes_with_no_error() -> None:
     scene.label[:], scene.answer[:] = 0, 0
     scene.answer[0, 0] = 1
     report, _ = score(Obedient(), covering([scene], 8))
-    table = score_table(report)
+    table = series_table(report)
     assert "98.44" in table
     assert "none changed in both" in table
     scene.label[0, 0] = 2
-    table = score_table(score(Obedient(), covering([scene], 8))[0])
+    table = series_table(score(Obedient(), covering([scene], 8))[0])
     assert "1.00 steps, 245 days" in table
 
 
@@ -325,17 +330,20 @@ def test_scenes_on_disk_are_covered_and_counted_like_scenes_in_memory(tmp_path: 
     root = write_data_root(tmp_path, "dynamic", 2, size=(37, 29), patch_size=16, stride=15)
     full = cover_split(root, DYNAMIC, "test", 16)
     maps: dict[str, Any] = {}
-    report = score_scenes(
+    counts = score_scenes(
         FromImages(),
         Batches(full, 4, device=CPU),
         full.scenes,
         lambda result: maps.setdefault(result.scene.name, result.moment.copy()),
+        protocol=ScoringProtocol(),
     )
+    report = series_report(counts)
     for scene in full.scenes:
         dark = scene.read(0, 0, 37, 29)["images"][0, 0] < np.float32(0.3)
         np.testing.assert_array_equal(maps[scene.name], dark.astype(np.uint8))
     assert [entry["pixels"] for entry in report["scenes"].values()] == [37 * 29] * 2
     index = open_split(root, DYNAMIC, "test", 16, 15)
     served = Batches(index, 4, device=CPU)
-    report = score_scenes(FromImages(), served, index.scenes, lambda _: None, counted_once=False)
+    released = ScoringProtocol(counted_once=False)
+    report = series_report(score_scenes(FromImages(), served, index.scenes, protocol=released))
     assert [entry["pixels"] for entry in report["scenes"].values()] == [2 * 16 * 16] * 2

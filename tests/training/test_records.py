@@ -17,7 +17,7 @@ from training.epoch_maps import MOST_EPOCHS, EpochMaps
 from training.plan import TrainingPlan
 from training.records import Journal
 from utils.errors import UserError
-from utils.pictures.confusion_figure import confusion_figure
+from utils.pictures.figures import confusion_figure
 
 
 def test_confusion_matrices_are_drawn_with_shares_and_pixels() -> None:

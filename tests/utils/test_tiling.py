@@ -97,3 +97,16 @@ def test_the_tiles_that_touch_some_rows_are_named() -> None:
     assert grid.rows_touching(0, 48) == [0]
     assert grid.rows_touching(48, 96) == [0, 48]
     assert grid.rows_touching(150, 200) == [96, 136]
+
+
+@pytest.mark.parametrize(("size", "overlap"), [(100, 40), (65, 63), (20, 0), (200, 5)])
+def test_flat_weights_are_one_number_and_count_every_tile_alike(size: int, overlap: int) -> None:
+    grid = TileGrid(size, 64, 64, overlap, flat=True)
+    visits, total = np.zeros(size, int), np.zeros(size, int)
+    for start, weight in grid.row_weights.items():
+        inside = slice(start, min(start + 64, size))
+        visits[inside] += 1
+        total[inside] += weight[: inside.stop - start]
+        assert (weight[size - start :] == 0).all()
+    weight = WEIGHT_UNIT // visits.max()
+    assert np.array_equal(total, weight * visits)

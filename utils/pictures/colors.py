@@ -23,6 +23,7 @@ __all__ = [
     "NO_DATA_COLOR",
     "UNCHANGED_COLOR",
     "Stretch",
+    "area_legend",
     "moment_colors",
     "moment_legend",
     "paint_agreement",
@@ -88,6 +89,13 @@ def moment_legend(dates: Sequence[date]) -> list[tuple[str, Color]]:
     texts = ["unchanged"]
     texts += [f"changed {start.isoformat()} – {end.isoformat()}" for start, end in pairwise(dates)]
     colors = [(int(r), int(g), int(b)) for r, g, b in moment_colors(len(dates))]
+    return [*zip(texts, colors, strict=True), ("no data", NO_DATA_COLOR)]
+
+
+def area_legend() -> list[tuple[str, Color]]:
+    """Text and colour of unchanged, changed and no data, as of ``moment_colors(2)``."""
+    colors = [(int(r), int(g), int(b)) for r, g, b in moment_colors(2)]
+    texts = ("unchanged", "changed")
     return [*zip(texts, colors, strict=True), ("no data", NO_DATA_COLOR)]
 
 

@@ -1,7 +1,7 @@
-"""Pictures: the overview of a scene, one patch with its dates, the learning curve.
+"""Figures: overviews of scenes and pairs, a patch with its dates, learning curve, confusion.
 
-Pictures are built with matplotlib's objects, never through pyplot, and leave no state behind.
-Colours are in ``utils.pictures.colors``, the layout of maps in ``utils.pictures.layout``.
+Figures are built with matplotlib's objects, never through pyplot, and leave no state behind;
+``utils.pictures.layout.save_figure`` writes them. Colours are in ``utils.pictures.colors``.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -21,15 +21,11 @@ from utils.metrics import Matrix
 from utils.pictures.colors import (
     AGREEMENT_LEGEND,
     Pixels,
-    Stretch,
-    moment_colors,
+    area_legend,
     moment_legend,
     paint_agreement,
     paint_moments,
-    shared_stretch,
-    visible_image,
 )
-from utils.pictures.confusion_figure import confusion_figure
 from utils.pictures.layout import (
     CAPTION_POINTS,
     FRAME,
@@ -38,24 +34,19 @@ from utils.pictures.layout import (
     Legend,
     Panel,
     map_figure,
-    save_figure,
 )
 
 __all__ = [
-    "Stretch",
-    "draw_confusion",
-    "draw_learning_curve",
-    "draw_overview",
-    "draw_patch",
+    "confusion_figure",
     "learning_curve_figure",
-    "moment_colors",
     "overview_figure",
+    "pair_figure",
     "patch_figure",
-    "shared_stretch",
-    "visible_image",
 ]
 
 MOST_PATCHES = 8  # side by side in one row
+CELL = 0.72  # inches, of a confusion matrix
+DARK = 0.55  # shares above it are written in white
 LOSS_LINES = (("train_loss", "training"), ("val_loss", "validation"))
 SCORE_LINES = (
     ("val_area_f1", "change area, F1"),
@@ -67,8 +58,7 @@ SCORE_LINES = (
 LINE_STYLES = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."), ("#CC79A7", ":"))
 
 
-def draw_overview(
-    path: Path,
+def overview_figure(
     first: Pixels,
     last: Pixels,
     truth: npt.NDArray[Any] | None,
@@ -76,11 +66,10 @@ def draw_overview(
     dates: Sequence[date],
     title: str,
     scores_line: str = "",
-) -> None:
-    """Write the overview of a scene as a picture (PNG, or what the suffix of ``path`` says).
+) -> Figure:
+    """The overview of a scene: first and last image, true and predicted moment, agreement.
 
     Args:
-        path: The file.
         first: (H, W, 3) uint8, the image of the first date (``visible_image``).
         last: (H, W, 3) uint8, the image of the last date.
         truth: (H, W) integer change moment, 0 … T−1, −1 or 255 for no data; None if unknown,
@@ -92,22 +81,49 @@ def draw_overview(
 
     Raises:
         ValueError: Sizes differ, or a map holds other values.
-        OSError: The file cannot be written.
     """
-    save_figure(overview_figure(first, last, truth, prediction, dates, title, scores_line), path)
+    captions = (f"First image, {dates[0].isoformat()}", f"Last image, {dates[-1].isoformat()}")
+    legends: list[Legend] = [("Change moment", moment_legend(dates))]
+    if truth is not None:
+        legends.append(("Change area, agreement", AGREEMENT_LEGEND))
+    panels = _map_panels((first, last), captions, truth, prediction, len(dates), "moment")
+    return map_figure(panels, 4.2, title, scores_line, legends, images_apart=2)
 
 
-def draw_patch(
-    path: Path,
-    images: Pixels,
-    moment_label: npt.NDArray[Any],
-    dates: Sequence[date],
+def pair_figure(
+    first: Pixels,
+    last: Pixels,
+    truth: npt.NDArray[Any] | None,
+    prediction: npt.NDArray[Any],
     title: str,
-) -> None:
-    """Write all dates of one patch and its change moment as a picture.
+    scores_line: str = "",
+) -> Figure:
+    """The overview of an image pair: both images, true and predicted change, agreement.
 
     Args:
-        path: The file.
+        first: (H, W, 3) uint8, the image before.
+        last: (H, W, 3) uint8, the image after.
+        truth: (H, W) integer change area, 0 or 1, −1 or 255 for no data; None if unknown.
+        prediction: (H, W) integer change area, coded alike.
+        title: Heading, e.g. the name of the pair.
+        scores_line: One line below it.
+
+    Raises:
+        ValueError: Sizes differ, or a map holds other values.
+    """
+    legends: list[Legend] = [("Change area", area_legend())]
+    if truth is not None:
+        legends.append(("Change area, agreement", AGREEMENT_LEGEND))
+    panels = _map_panels((first, last), ("Before", "After"), truth, prediction, 2, "area")
+    return map_figure(panels, 4.2, title, scores_line, legends, images_apart=2)
+
+
+def patch_figure(
+    images: Pixels, moment_label: npt.NDArray[Any], dates: Sequence[date], title: str
+) -> Figure:
+    """All dates of one patch and its change moment.
+
+    Args:
         images: (T, 3, H, W) uint8, red, green, blue.
         moment_label: (H, W) integer, 0 … T−1, −1 or 255 for no data.
         dates: The T dates.
@@ -115,68 +131,7 @@ def draw_patch(
 
     Raises:
         ValueError: Sizes differ, or the label holds other values.
-        OSError: The file cannot be written.
     """
-    save_figure(patch_figure(images, moment_label, dates, title), path)
-
-
-def draw_learning_curve(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write losses, scores and learning rate over the epochs as a picture.
-
-    Args:
-        path: The file.
-        rows: One mapping per epoch as in ``metrics.csv``, values as numbers or text. Keys used:
-            ``epoch``, the losses, scores and ``learning_rate``; what is missing is left out.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    save_figure(learning_curve_figure(rows), path)
-
-
-def draw_confusion(path: Path, matrices: Mapping[str, Matrix], title: str) -> None:
-    """Write confusion matrices as a picture.
-
-    Args:
-        path: The file.
-        matrices: (K, K) counts by name, rows truth, columns prediction.
-        title: Heading.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    save_figure(confusion_figure(matrices, title), path)
-
-
-def overview_figure(
-    first: Pixels,
-    last: Pixels,
-    truth: npt.NDArray[Any] | None,
-    prediction: npt.NDArray[Any],
-    dates: Sequence[date],
-    title: str,
-    scores_line: str = "",
-) -> Figure:
-    """The figure of ``draw_overview``, not written; same arguments."""
-    T = len(dates)
-    panels: list[Panel] = [
-        (f"First image, {dates[0].isoformat()}", first),
-        (f"Last image, {dates[-1].isoformat()}", last),
-    ]
-    legends: list[Legend] = [("Change moment", moment_legend(dates))]
-    if truth is not None:
-        panels.append(("True change moment", paint_moments(truth, T)))
-    panels.append(("Predicted change moment", paint_moments(prediction, T)))
-    if truth is not None:
-        panels.append(("Change area, agreement", paint_agreement(truth, prediction, T)))
-        legends.append(("Change area, agreement", AGREEMENT_LEGEND))
-    return map_figure(panels, 4.2, title, scores_line, legends, images_apart=2)
-
-
-def patch_figure(
-    images: Pixels, moment_label: npt.NDArray[Any], dates: Sequence[date], title: str
-) -> Figure:
-    """The figure of ``draw_patch``, not written; same arguments."""
     T = len(dates)
     if images.ndim != 4 or images.shape[:2] != (T, 3):
         raise ValueError(f"images: found shape {images.shape}, expected ({T}, 3, H, W).")
@@ -192,7 +147,12 @@ def patch_figure(
 
 
 def learning_curve_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """The figure of ``draw_learning_curve``, not written; same argument."""
+    """Losses, scores and learning rate over the epochs.
+
+    Args:
+        rows: One mapping per epoch as in ``metrics.csv``, values as numbers or text. Keys used:
+            ``epoch``, the losses, scores and ``learning_rate``; what is missing is left out.
+    """
     has_rate = any(math.isfinite(rate) for rate in _column(rows, "learning_rate"))
     names = ["Loss", "Scores on the validation split", *(["Learning rate"] if has_rate else [])]
     figure = Figure(figsize=(5.2 * len(names), 5.4), facecolor="white")
@@ -215,6 +175,47 @@ def learning_curve_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
         plots[2].set_ylim(bottom=0.0)
         plots[2].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     return figure
+
+
+def confusion_figure(matrices: Mapping[str, Matrix], title: str) -> Figure:
+    """Confusion matrices side by side, rows truth, columns prediction.
+
+    Each cell says which share of its true class it holds, in percent; its colour says the same.
+    Rows are labelled with the number of pixels.
+
+    Args:
+        matrices: (K, K) counts by name.
+        title: Heading.
+    """
+    widths = [2.2 + CELL * max(3, len(matrix)) for matrix in matrices.values()]
+    height = 1.9 + CELL * max(3, *(len(matrix) for matrix in matrices.values()))
+    figure = Figure(figsize=(sum(widths), height), facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.15)
+    figure.suptitle(title, fontsize=CAPTION_POINTS + 2, fontweight="bold", color=INK)
+    plots = figure.subplots(1, len(matrices), squeeze=False, width_ratios=widths)[0]
+    for plot, (name, matrix) in zip(plots, matrices.items(), strict=True):
+        _draw_matrix(plot, f"Change {name}", matrix)
+    return figure
+
+
+def _map_panels(
+    images: tuple[Pixels, Pixels],
+    captions: tuple[str, str],
+    truth: npt.NDArray[Any] | None,
+    prediction: npt.NDArray[Any],
+    num_classes: int,
+    what: str,
+) -> list[Panel]:
+    """Both images, the true and the predicted map and where they agree."""
+    panels: list[Panel] = list(zip(captions, images, strict=True))
+    if truth is not None:
+        panels.append((f"True change {what}", paint_moments(truth, num_classes)))
+    panels.append((f"Predicted change {what}", paint_moments(prediction, num_classes)))
+    if truth is not None:
+        agreement = paint_agreement(truth, prediction, num_classes)
+        panels.append(("Change area, agreement", agreement))
+    return panels
 
 
 def _draw_lines(
@@ -261,3 +262,26 @@ def _column(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
         except (TypeError, ValueError):
             values.append(math.nan)
     return values
+
+
+def _draw_matrix(plot: Any, heading: str, matrix: Matrix) -> None:
+    K = len(matrix)
+    pixels = matrix.sum(axis=1)
+    share = matrix / np.maximum(pixels, 1)[:, None]
+    plot.imshow(share, vmin=0, vmax=1, cmap="Blues", aspect="equal")
+    for row, column in np.ndindex(K, K):
+        color = "white" if share[row, column] > DARK else INK
+        text = "–" if not pixels[row] else f"{100 * share[row, column]:.1f}"
+        plot.text(
+            column, row, text, ha="center", va="center", fontsize=TEXT_POINTS - 1, color=color
+        )
+    moments = [f"interval {k}" for k in range(1, K)]
+    names = ["unchanged", *(["changed"] if K == 2 else moments)]
+    rows = [f"{name}\n{count:,} px" for name, count in zip(names, pixels, strict=True)]
+    columns = names if K == 2 else ["unch.", *map(str, range(1, K))]
+    plot.set_xticks(range(K), columns, fontsize=TEXT_POINTS - 1)
+    plot.set_yticks(range(K), rows, fontsize=TEXT_POINTS - 2)
+    plot.set_xlabel("predicted", fontsize=TEXT_POINTS)
+    plot.set_ylabel("true", fontsize=TEXT_POINTS)
+    plot.set_title(f"{heading}, % of each true class", fontsize=CAPTION_POINTS, color=INK)
+    plot.tick_params(length=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -286,16 +285,11 @@ def test_a_file_with_keys_that_are_no_text_is_read(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ for the Test programs
 
 
-def settings(path: Path, **changes: Any) -> SimpleNamespace:
-    usual = {
-        "checkpoint": path,
-        "patch_size": None,
-        "batch_size": 2,
-        "pixel_scale": "checkpoint",
-        "protocol": "full",
-        "share_cam": False,
-    }
-    return SimpleNamespace(**(usual | changes))
+def chosen(path: Path, data: dict[str, Any] | None = None, **changes: Any) -> Checkpoint:
+    """What a Test program scores with, by default as Test_Dynamic.py asks for it."""
+    usual = {"patch_size": None, "batch_size": 2, "pixel_scale": "checkpoint", "protocol": "full",
+             "share_cam": False}  # fmt: skip
+    return load_for_scoring(path, data or facts(), **(usual | changes))
 
 
 def facts() -> dict[str, Any]:
@@ -313,21 +307,20 @@ def released_file(folder: Path, num_dates: int = 6) -> Path:
 
 def test_patch_size_and_pixel_scale_come_from_the_file(tmp_path: Path) -> None:
     path = ours_file(tmp_path)
-    data = load_for_scoring(settings(path), facts()).data
+    data = chosen(path).data
     assert (data["patch_size"], data["pixel_scale"]) == (8, "auto")
-    chosen = settings(path, patch_size=16, pixel_scale="stored")
-    data = load_for_scoring(chosen, facts()).data
+    data = chosen(path, patch_size=16, pixel_scale="stored").data
     assert (data["patch_size"], data["pixel_scale"]) == (16, "stored")
 
 
 def test_released_weights_of_six_dates_use_pixels_as_stored_and_of_nine_scaled(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    six = load_for_scoring(settings(released_file(tmp_path), patch_size=8), facts())
+    six = chosen(released_file(tmp_path), patch_size=8)
     assert six.data["pixel_scale"] == "stored"
     assert "as stored" in capsys.readouterr().out
     nine_facts = SPACENET7.facts(SPACENET7.patch_size)
-    nine = load_for_scoring(settings(released_file(tmp_path, 9), patch_size=8), nine_facts)
+    nine = chosen(released_file(tmp_path, 9), nine_facts, patch_size=8)
     assert nine.data["pixel_scale"] == "auto"
 
 
@@ -335,24 +328,20 @@ def test_the_released_protocol_takes_the_patches_of_the_index_with_weights_of_an
     tmp_path: Path,
 ) -> None:
     path = ours_file(tmp_path)  # trained on patches of 8
-    assert load_for_scoring(settings(path), facts()).data["patch_size"] == 8
-    released = settings(path, protocol="released")
-    assert load_for_scoring(released, facts()).data["patch_size"] == DYNAMIC.patch_size
-    given = settings(path, protocol="released", patch_size=16)
-    assert load_for_scoring(given, facts()).data["patch_size"] == 16
+    assert chosen(path).data["patch_size"] == 8
+    assert chosen(path, protocol="released").data["patch_size"] == DYNAMIC.patch_size
+    assert chosen(path, protocol="released", patch_size=16).data["patch_size"] == 16
 
 
 def test_weights_of_the_other_data_set_are_refused(tmp_path: Path) -> None:
-    chosen = settings(ours_file(tmp_path))
     with pytest.raises(CheckpointError, match="6 dates of 4 bands, expected 9 of 4 for SpaceNet7"):
-        load_for_scoring(chosen, SPACENET7.facts(64))
+        chosen(ours_file(tmp_path), SPACENET7.facts(64))
 
 
 def test_weights_of_other_bands_are_refused(tmp_path: Path) -> None:
-    chosen = settings(ours_file(tmp_path))
     bands = ["red", "green", "blue", "nir"]
     with pytest.raises(CheckpointError, match="order of bands"):
-        load_for_scoring(chosen, facts() | {"bands": bands})
+        chosen(ours_file(tmp_path), facts() | {"bands": bands})
 
 
 @pytest.mark.parametrize("changes", [{"batch_size": 3}, {"patch_size": 16}])
@@ -360,9 +349,9 @@ def test_per_window_weights_refuse_larger_batches_and_other_patches(
     tmp_path: Path, changes: dict[str, int]
 ) -> None:
     path = ours_file(tmp_path, cam="per_window", cam_windows=(2, 8, 8))
-    load_for_scoring(settings(path, batch_size=1), facts())
+    chosen(path, batch_size=1)
     with pytest.raises(UserError) as caught:
-        load_for_scoring(settings(path, **changes), facts())
+        chosen(path, **changes)
     assert "batches of 2 patches of 8×8" in str(caught.value)
     assert "--share-cam" in str(caught.value)
 
@@ -370,8 +359,7 @@ def test_per_window_weights_refuse_larger_batches_and_other_patches(
 def test_shared_cam_weights_lift_the_bounds_and_say_what_is_dropped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = settings(released_file(tmp_path), patch_size=8, batch_size=50, share_cam=True)
-    loaded = load_for_scoring(chosen, facts())
+    loaded = chosen(released_file(tmp_path), patch_size=8, batch_size=50, share_cam=True)
     assert "fine_moment2.1: shared; the spread over windows dropped: std" in capsys.readouterr().out
     assert loaded.arguments["cam"] == "shared"
     assert loaded.build().predict(images(3)).area_prob.shape == (3, 2, 8, 8)  # type: ignore[operator]
@@ -379,24 +367,23 @@ def test_shared_cam_weights_lift_the_bounds_and_say_what_is_dropped(
 
 def test_sharing_weights_that_are_shared_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--share-cam"):
-        load_for_scoring(settings(ours_file(tmp_path), share_cam=True), facts())
+        chosen(ours_file(tmp_path), share_cam=True)
 
 
 # ------------------------------------------------------------------ for the Train programs
 
 
-def starting_from(path: Path | None, batch_size: int = 2) -> SimpleNamespace:
-    return SimpleNamespace(checkpoint=path, batch_size=batch_size, patch_size=8)
+SIZES = {"batch_size": 2, "patch_size": 8}
 
 
 def test_training_starts_from_new_weights_or_from_those_of_a_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = {**ARGUMENTS, "attention": "spatial", "cam": "shared"}
-    network, arguments = network_to_train(wanted, starting_from(None))
+    network, arguments = network_to_train(wanted, None, **SIZES)
     assert arguments == wanted
     path = ours_file(tmp_path, attention="batch")
-    network, arguments = network_to_train(wanted, starting_from(path))
+    network, arguments = network_to_train(wanted, path, **SIZES)
     assert arguments["attention"] == "batch"
     assert "attention" in capsys.readouterr().out
     for name, value in checkpoint().state_dict.items():
@@ -405,7 +392,7 @@ def test_training_starts_from_new_weights_or_from_those_of_a_file(
 
 def test_training_from_per_window_weights_refuses_a_larger_batch(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="batches of 2 patches of 8×8; found --batch-size 3"):
-        network_to_train(ARGUMENTS, starting_from(released_file(tmp_path), batch_size=3))
+        network_to_train(ARGUMENTS, released_file(tmp_path), batch_size=3, patch_size=8)
 
 
 def test_a_bare_state_dict_of_ours_is_named_as_that(tmp_path: Path) -> None:
@@ -414,11 +401,11 @@ def test_a_bare_state_dict_of_ours_is_named_as_that(tmp_path: Path) -> None:
 
 
 def test_training_starts_from_released_weights_too(tmp_path: Path) -> None:
-    network, arguments = network_to_train(dict(ARGUMENTS), starting_from(released_file(tmp_path)))
+    network, arguments = network_to_train(dict(ARGUMENTS), released_file(tmp_path), **SIZES)
     assert arguments["cam_windows"] == (2, 8, 8)
     assert network.predict(images()).area_prob.isfinite().all()  # type: ignore[operator]
 
 
 def test_training_refuses_to_start_from_weights_of_other_dates(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="num_dates=6, expected 9"):
-        network_to_train(ARGUMENTS | {"num_dates": 9}, starting_from(ours_file(tmp_path)))
+        network_to_train(ARGUMENTS | {"num_dates": 9}, ours_file(tmp_path), **SIZES)

@@ -1,4 +1,4 @@
-"""Pictures and their colours (utils/pictures/figures.py, map_figure.py, map_colors.py)."""
+"""Pictures and their colours (utils/pictures/)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from utils.pictures.colors import AGREEMENT_LEGEND, moment_legend, paint_agreement, paint_moments
-from utils.pictures.figures import (
-    draw_learning_curve,
-    draw_overview,
-    draw_patch,
-    learning_curve_figure,
+from utils.pictures.colors import (
+    AGREEMENT_LEGEND,
     moment_colors,
-    overview_figure,
-    patch_figure,
+    moment_legend,
+    paint_agreement,
+    paint_moments,
     shared_stretch,
     visible_image,
 )
+from utils.pictures.figures import (
+    learning_curve_figure,
+    overview_figure,
+    patch_figure,
+)
+from utils.pictures.layout import save_figure
 from utils.settings import REPOSITORY
 
 
@@ -171,7 +174,7 @@ def test_the_written_overview_holds_the_colors_of_its_maps(tmp_path: Path) -> No
     truth[:, :] = 4
     prediction = np.full((60, 60), 2, np.uint8)
     path = tmp_path / "new" / "overview.png"
-    draw_overview(path, first, last, truth, prediction, some_dates(6), "Scene", "")
+    save_figure(overview_figure(first, last, truth, prediction, some_dates(6), "Scene"), path)
     pixels = imageio.imread(path)[..., :3].reshape(-1, 3)
     count = {k: int((pixels == moment_colors(6)[k]).all(axis=1).sum()) for k in range(1, 6)}
     panel = 400 * 400  # pixels that a panel has at least
@@ -179,13 +182,12 @@ def test_the_written_overview_holds_the_colors_of_its_maps(tmp_path: Path) -> No
     assert 0 < max(count[1], count[3], count[5]) < 0.02 * panel  # the legend alone
 
 
-def test_maps_of_different_size_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
+def test_maps_of_different_size_are_refused() -> None:
     first, last, truth, prediction = some_scene(3, 20, 20)
     with pytest.raises(ValueError, match="found s"):
-        draw_overview(tmp_path / "o.png", first, last, truth[1:], prediction, some_dates(3), "", "")
+        overview_figure(first, last, truth[1:], prediction, some_dates(3), "")
     with pytest.raises(ValueError, match="First image"):
-        draw_overview(tmp_path / "o.png", first[1:], last, truth, prediction, some_dates(3), "", "")
-    assert list(tmp_path.iterdir()) == []
+        overview_figure(first[1:], last, truth, prediction, some_dates(3), "")
 
 
 def test_a_picture_that_cannot_be_finished_leaves_the_old_one(
@@ -200,7 +202,7 @@ def test_a_picture_that_cannot_be_finished_leaves_the_old_one(
 
     monkeypatch.setattr(Figure, "savefig", full_disk)
     with pytest.raises(OSError, match="disk full"):
-        draw_learning_curve(path, [{"epoch": 1, "train_loss": 1.0}])
+        save_figure(learning_curve_figure([{"epoch": 1, "train_loss": 1.0}]), path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["learning_curve.png"]
 
@@ -214,7 +216,7 @@ def test_a_patch_picture_shows_every_date_once_and_the_label(T: int, tmp_path: P
     assert len(figure.axes) == T + 1
     assert all(shown.count(day.isoformat()) == 1 for day in some_dates(T))
     assert {text for text, _ in moment_legend(some_dates(T))} <= set(shown)
-    draw_patch(tmp_path / "patch.png", images, label, some_dates(T), "Patch")
+    save_figure(figure, tmp_path / "patch.png")
     assert imageio.imread(tmp_path / "patch.png").shape[0] > 200
 
 
@@ -241,9 +243,7 @@ def test_a_learning_curve_shows_negative_kappa_and_the_learning_rate() -> None:
     assert np.array_equal(rate.lines[0].get_ydata(), [1e-4, 1e-4])
 
 
-def test_a_learning_curve_before_the_first_epoch_says_so(tmp_path: Path) -> None:
-    draw_learning_curve(tmp_path / "curve.png", [])
-    assert (tmp_path / "curve.png").stat().st_size > 1000
+def test_a_learning_curve_before_the_first_epoch_says_so() -> None:
     assert "no values yet" in texts(learning_curve_figure([]))
 
 
