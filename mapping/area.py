@@ -7,6 +7,7 @@ processes can share an area; when all rows are there, the first process writes e
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import time
 from collections.abc import Mapping
@@ -24,13 +25,13 @@ from mapping.memory_budget import GB, divide_memory
 from mapping.model import Model
 from mapping.pipeline import WriteBehind
 from mapping.prediction import MapRows, TilePlan, TileRunner, predict_rows
+from mapping.products.files import MAPS, MAPS_WITHOUT_MOMENT, PICTURES, POLYGONS, SUMMARY
 from mapping.products.ground_area import PixelAreas
 from mapping.products.polygons import BYTES_PER_PIXEL, write_polygons
 from mapping.products.rasters import BLOCK, write_change_rasters
 from mapping.products.summary import AreaSums, grid_facts, result_line, score_tags
 from mapping.report.draw import draw_area
-from mapping.row_store import RowStore
-from mapping.unfinished import begin, finished, job_of
+from mapping.unfinished import RowStore, begin, finished, job_of
 from utils.device import GIB, peak_memory_gib
 from utils.errors import UserError
 from utils.files import sha256, write_json
@@ -43,7 +44,6 @@ from utils.tiling import TileGrid
 __all__ = ["MapOptions", "map_area", "tile_grid"]
 
 CPU = torch.device("cpu")  # whose peak is that of this process
-LAYERS = 2  # change moment and score
 DISK_PER_PIXEL = 12  # bytes at most, of stored rows, drafts and results together
 DISK_FOR_PICTURES = 64 << 20
 
@@ -127,17 +127,21 @@ def map_area(
             say(f"{series.name}: {remark}")
         _check_polygons(series, options)
         _check_disk(folder, series)
-        begin(folder, job, options.resume)
+        begin(folder, job, options.resume, series.height, series.width)
     processes.wait_for_all()
     begun = time.perf_counter()
-    store = RowStore(unfinished / "rows", series.height, series.width, LAYERS)
+    store = RowStore(unfinished, series.height, series.width)
     _store_rows(store, series, model, plan, options, processes)
     processes.wait_for_all()
     if not processes.is_first:
         return {}
     seconds = time.perf_counter() - begun
-    summary = _write_results(series, model, plan.grid, options, folder, store, seconds)
-    write_json(folder / "summary.json", {**summary, "asked": asked, "job": job})
+    results = unfinished / "results"
+    results.mkdir(exist_ok=True)
+    summary = _write_results(series, model, plan.grid, options, results, store, seconds)
+    for name in (*summary["outputs"], *PICTURES):  # all get their names, or none does
+        os.replace(results / name, folder / name)
+    write_json(folder / SUMMARY, {**summary, "asked": asked, "job": job})
     shutil.rmtree(unfinished, ignore_errors=True)
     say(f"{series.name}: {result_line(summary)}")
     return summary
@@ -206,13 +210,17 @@ def _write_results(
     store: RowStore,
     seconds: float,
 ) -> dict[str, Any]:
-    """Maps, polygons, pictures and report of an area whose rows are stored."""
+    """Maps, polygons, pictures and report of an area whose rows are stored, and its summary.
+
+    Args:
+        folder: Below the one for unfinished work: nothing has its final place yet.
+    """
     areas = PixelAreas(series.grid)
     sums = AreaSums(areas, model.num_dates)
     formula = score_tags(model.bounds, model.has_moments)
     tags = {"SOURCE": f"{model.path.name} {model.checksum}", "AREA": series.name}
     slabs = write_change_rasters(
-        folder, folder / UNFINISHED, store.slabs(BLOCK), series.grid, series.dates, tags, formula,
+        folder, folder.parent, store.slabs(BLOCK), series.grid, series.dates, tags, formula,
         model.has_moments,
     )  # fmt: skip
     for row, slab in slabs:
@@ -235,16 +243,14 @@ def _write_results(
         "remarks": list(series.remarks),
         "environment": environment(model.device),
     }  # fmt: skip
-    names = ["change_area.tif", "change_score.tif"]
-    if model.has_moments:
-        names = ["change_moment.tif", "change_date.tif", *names]
+    names = [*(MAPS if model.has_moments else MAPS_WITHOUT_MOMENT)]
     if options.polygons:
         counts = write_polygons(
-            folder / "changes.geojson", read_map(folder / names[0]), series.grid,
-            series.dates, areas, options.min_area,
+            folder / POLYGONS, read_map(folder / names[0]), series.grid, series.dates, areas,
+            options.min_area,
         )  # fmt: skip
         summary["polygons"] = counts._asdict()
-    names += ["changes.geojson"] if options.polygons else []
+        names.append(POLYGONS)
     summary["outputs"] = {
         name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size}
         for name in names

@@ -1,28 +1,34 @@
-"""What decides on the maps of an area, so that a run can be gone on with and never mixes two.
+"""An area that is not finished: what decides on its maps, and the rows that are done.
 
 A job is written down before the first tile and again in summary.json. Whether a finished or an
-unfinished area belongs to the job at hand is decided here.
+unfinished area belongs to the job at hand is decided here, so that a run can be gone on with and
+never mixes two. Several processes store rows of one area at the same time.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from data_processing.own_series.series import RasterSeries
 from mapping.model import Model
 from mapping.prediction import TilePlan
-from utils.errors import UserError
-from utils.files import read_json, sha256, write_json
+from mapping.products.files import PICTURES, PRODUCTS, SUMMARY
+from utils.errors import CaimError, UserError
+from utils.files import read_json, remove_partial_files, sha256, write_json
 from utils.run_folder import UNFINISHED
 
-__all__ = ["begin", "finished", "job_of"]
+__all__ = ["LAYERS", "RowStore", "begin", "finished", "job_of"]
 
-PICTURES = ("report.html", "quicklook.png", "series.gif")
-MAPS = ("change_area.tif", "change_moment.tif", "change_date.tif", "change_score.tif")
+LAYERS = 2  # change moment and score
+ADVICE = "Run again with --overwrite, without --resume."
 SHOWN = 60  # characters of a setting in a message
 
 Job = Mapping[str, Any]
@@ -63,40 +69,143 @@ def finished(folder: Path, job: Job, asked: Mapping[str, Any]) -> dict[str, Any]
         UserError: It was mapped to its end by another job.
     """
     try:
-        summary: dict[str, Any] = read_json(folder / "summary.json")
-        before, outputs = summary["job"], summary["outputs"]
+        summary: dict[str, Any] = read_json(folder / SUMMARY)
+        before, outputs = dict(summary["job"]), dict(summary["outputs"])
+        sums = {name: str(facts["sha256"]) for name, facts in outputs.items() if name in PRODUCTS}
     except (OSError, ValueError, KeyError, TypeError):
         return None
     _refuse_another(folder, before, job)
     whole = summary.get("asked") == dict(asked)
-    whole &= all((folder / name).is_file() for name in (*PICTURES, *outputs))
-    whole = whole and all(sha256(folder / n) == facts["sha256"] for n, facts in outputs.items())
+    whole &= sums.keys() == outputs.keys()
+    whole &= all((folder / name).is_file() for name in (*PICTURES, *sums))
+    whole = whole and all(sha256(folder / name) == digest for name, digest in sums.items())
     return summary if whole else None
 
 
-def begin(folder: Path, job: Job, resume: bool) -> None:
+def begin(folder: Path, job: Job, resume: bool, height: int, width: int) -> None:
     """Make the folder for unfinished work, or make sure that the one there is of this job.
 
     Where it begins anew, results of an earlier run are removed, so that none stays beside new ones.
 
+    Args:
+        folder: Of the area; no other run may work in it.
+        job: The job at hand.
+        resume: Whether unfinished work is gone on with.
+        height, width: Of the area's rasters.
+
     Raises:
-        UserError: The work there is of another job.
+        UserError: The work there is of another job, or its record is damaged.
     """
     unfinished = folder / UNFINISHED
     record = unfinished / "job.json"
+    remove_partial_files(folder)
     if resume and record.is_file():
-        _refuse_another(folder, read_json(record), job)
+        _refuse_another(folder, _read_record(record), job)
         return
-    for name in ("summary.json", *PICTURES, *MAPS, "changes.geojson"):
+    for name in PRODUCTS:
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
+    RowStore(unfinished, height, width).create()
     write_json(record, job)
+
+
+def _read_record(record: Path) -> Job:
+    try:
+        return dict(read_json(record))
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"{record}: the record of the run is damaged ({error}). {ADVICE}"
+        ) from error
+
+
+class RowStore:
+    """Finished rows of the maps of one raster, in a file of the whole map and a list of rows.
+
+    Rows are written by their place in the file, not through a memory map: a full disk is an error
+    then and no signal, and processes on several machines do not overwrite each other's pages. A
+    row counts once the list says so, after its values are on the disk.
+
+    Args:
+        folder: Where the two files lie.
+        height, width: Of the raster.
+    """
+
+    def __init__(self, folder: Path, height: int, width: int) -> None:
+        self.height, self.width = height, width
+        self._values, self._list = Path(folder) / "rows.npy", Path(folder) / "rows.done"
+        self._shape = (height, LAYERS, width)
+
+    def create(self) -> None:
+        """Make both files, with no row done; they take no room on the disk yet."""
+        np.lib.format.open_memmap(self._values, "w+", np.uint8, self._shape).flush()
+        self._list.write_bytes(bytes(self.height))
+
+    def put(self, row: int, rows: NDArray[np.uint8]) -> None:
+        """Store rows (LAYERS, h, W) that begin at pixel row ``row``.
+
+        Raises:
+            OSError: The disk is full or cannot be written.
+        """
+        begin = self._values.stat().st_size - self.height * LAYERS * self.width
+        content = np.ascontiguousarray(rows.swapaxes(0, 1)).tobytes()
+        _write_at(self._values, begin + row * LAYERS * self.width, content)
+        _write_at(self._list, row, bytes([1]) * rows.shape[1])
+
+    def gaps(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Rows of ``first`` … ``last − 1`` that are not stored, as (first, last) of each gap.
+
+        Raises:
+            CaimError: The files are damaged.
+        """
+        self._open()
+        done = np.frombuffer(self._list.read_bytes(), np.uint8)[first:last] == 1
+        steps = np.flatnonzero(np.diff(done, prepend=True, append=True)) + first
+        return [(int(begin), int(end)) for begin, end in steps.reshape(-1, 2)]
+
+    def slabs(self, rows: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """All rows in order: the first row and (LAYERS, h, W) of slabs of ``rows`` rows.
+
+        Raises:
+            CaimError: Rows are missing, or the files are damaged.
+        """
+        missing = self.gaps(0, self.height)
+        if missing:
+            raise CaimError(
+                f"{self._values}: found no rows {missing[0][0]}…{missing[0][1] - 1}, expected all "
+                f"{self.height}; another process may have failed. Run again with --resume."
+            )
+        for row in range(0, self.height, rows):
+            values = self._open()  # anew, since pages of a map that stays open count as memory
+            yield row, np.array(values[row : row + rows]).swapaxes(0, 1)
+
+    def _open(self) -> NDArray[np.uint8]:
+        """The whole map (H, LAYERS, W), read from the disk as it is needed."""
+        try:
+            values: NDArray[np.uint8] = np.load(self._values, mmap_mode="r", allow_pickle=False)
+            done = self._list.stat().st_size
+        except (OSError, ValueError, EOFError) as error:
+            raise CaimError(f"{self._values}: the rows are damaged ({error}). {ADVICE}") from error
+        if (values.shape, values.dtype.name, done) != (self._shape, "uint8", self.height):
+            raise CaimError(
+                f"{self._values}: found {values.shape} {values.dtype} and a list of {done} rows, "
+                f"expected {self._shape} uint8 and {self.height}. {ADVICE}"
+            )
+        return values
+
+
+def _write_at(path: Path, place: int, content: bytes) -> None:
+    """Write into the middle of a file, on the disk to its end."""
+    with path.open("rb+") as stream:
+        stream.seek(place)
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _refuse_another(folder: Path, before: Job, job: Job) -> None:
     other = [
-        _images(before.get(key, {}), job[key])
+        _images(before.get(key), job[key])
         if key == "images"
         else f"{key}: {_short(before.get(key))} there, {_short(job[key])} now"
         for key in job
@@ -109,8 +218,9 @@ def _refuse_another(folder: Path, before: Job, job: Job) -> None:
         )
 
 
-def _images(before: Job, now: Job) -> str:
+def _images(recorded: Any, now: Job) -> str:
     """Which images differ."""
+    before = recorded if isinstance(recorded, Mapping) else {}
     names = sorted({name for name in {*before, *now} if before.get(name) != now.get(name)})
     listed = ", ".join(Path(name).name for name in names[:3]) + (" …" if len(names) > 3 else "")
     return f"images: {listed} differ"

@@ -21,6 +21,7 @@ from rasterio.windows import Window
 
 from data_processing.rasters.reading import RasterInfo, quiet
 from data_processing.rasters.writing import tiled_profile, written_whole
+from mapping.products.files import AREA, DATE, MAPS_WITHOUT_MOMENT, MOMENT, SCORE
 from utils.codes import NO_DATA
 from utils.pictures.colors import moment_colors
 
@@ -114,9 +115,9 @@ def write_change_rasters(
     """
     maps = _maps(dates, tags, score_tags)
     if not moments:
-        maps = {name: maps[name] for name in ("change_area", "change_score")}
+        maps = {name: maps[name] for name in MAPS_WITHOUT_MOMENT}
     with ExitStack() as stack:
-        drafts = {name: scratch / f"{name}.draft.tif" for name in maps}
+        drafts = {name: scratch / f"draft_{name}" for name in maps}
         stack.enter_context(written_whole(*drafts.values()))
         rasters = {
             name: stack.enter_context(_draft(drafts[name], content, grid))
@@ -128,11 +129,11 @@ def write_change_rasters(
                 values = slab[1] if content.values is None else content.values[slab[0]]
                 rasters[name].write(values, 1, window=window)
             yield row, slab
-    finished = {name: scratch / f"{name}.tif" for name in maps}
+    finished = {name: scratch / name for name in maps}
     for name, draft in drafts.items():
         _finish(draft, finished[name])
     for name, path in finished.items():
-        os.replace(path, folder / f"{name}.tif")
+        os.replace(path, folder / name)
 
 
 def _maps(
@@ -149,15 +150,15 @@ def _maps(
     changed = {"AREA_0": "unchanged", "AREA_1": f"changed {dates[0]} - {dates[-1]}"}
     meaning = "first date on which the change is seen, yyyymmdd; 0 unchanged"
     return {
-        "change_area": _Map(area, NO_DATA, {**tags, **changed}, value_colors(2)),
-        "change_moment": _Map(
+        AREA: _Map(area, NO_DATA, {**tags, **changed}, value_colors(2)),
+        MOMENT: _Map(
             np.arange(TABLE).astype(np.uint8), NO_DATA, {**tags, **moment_tags(dates)},
             value_colors(T),
         ),
-        "change_date": _Map(
+        DATE: _Map(
             date_of_moment(dates), NO_DATE, {**tags, "CHANGE_DATE": meaning, **seen}, None
         ),
-        "change_score": _Map(None, NO_DATA, {**tags, **score_tags}, None),
+        SCORE: _Map(None, NO_DATA, {**tags, **score_tags}, None),
     }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.reading import read_reduced
+from mapping.products.files import FILM, QUICKLOOK, REPORT, SCORE
 from mapping.products.summary import result_line
 from mapping.report.grid import PictureGrid
 from mapping.report.page import write_report
@@ -50,15 +51,15 @@ def draw_area(folder: Path, series: RasterSeries, summary: Mapping[str, Any], sh
         [image for image, _ in pairs], [seen for _, seen in pairs], series.spec.visible_bands
     )
     del pairs
-    moment, score = (_map(folder / name, grid) for name in (shown, "change_score.tif"))
+    moment, score = (_map(folder / name, grid) for name in (shown, SCORE))
     scale, dates = grid.metres_per_pixel, series.dates
     figure = quicklook_figure(
         pictures[0], pictures[-1], moment, dates, series.name, result_line(summary), scale,
         grid.north,
     )  # fmt: skip
-    save_figure(figure, folder / "quicklook.png")
-    draw_series_gif(folder / "series.gif", pictures, dates, scale, grid.north)
-    write_report(folder / "report.html", summary, list(pictures), moment, score, dates, scale)
+    save_figure(figure, folder / QUICKLOOK)
+    draw_series_gif(folder / FILM, pictures, dates, scale, grid.north)
+    write_report(folder / REPORT, summary, list(pictures), moment, score, dates, scale)
     del figure
     gc.collect()  # parts of a figure refer to each other and hold its images until then
 

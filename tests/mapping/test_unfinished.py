@@ -1,4 +1,4 @@
-"""Finished rows of maps on disk (mapping/row_store.py)."""
+"""Finished rows of maps on disk (mapping/unfinished.py)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mapping.row_store import RowStore
+from mapping.unfinished import RowStore
 from utils.errors import CaimError
 
 MAP = np.arange(2 * 50 * 3).reshape(2, 50, 3).astype(np.uint8)
 
 
 def filled(folder: Path, *ranges: tuple[int, int]) -> RowStore:
-    store = RowStore(folder / "rows", 50, 3, 2)
+    store = RowStore(folder, 50, 3)
+    store.create()
     for first, last in ranges:
-        store.put(first, MAP[:, first:last])
+        RowStore(folder, 50, 3).put(first, MAP[:, first:last])  # as another process would
     return store
 
 
@@ -34,7 +35,7 @@ def test_slabs_are_the_map_whatever_blocks_it_was_stored_in(tmp_path: Path, rows
     assert np.array_equal(whole(store, rows), MAP)
 
 
-def test_blocks_of_two_runs_may_overlap(tmp_path: Path) -> None:
+def test_rows_of_two_runs_may_overlap(tmp_path: Path) -> None:
     store = filled(tmp_path, (0, 20), (10, 33), (12, 15), (30, 50))
     assert np.array_equal(whole(store, 16), MAP)
 
@@ -44,7 +45,7 @@ def test_gaps_are_what_is_not_stored(tmp_path: Path) -> None:
     assert store.gaps(0, 50) == [(0, 5), (10, 20), (30, 50)]
     assert store.gaps(6, 25) == [(10, 20)]
     assert store.gaps(5, 10) == []
-    assert RowStore(tmp_path / "none", 50, 3, 2).gaps(3, 9) == [(3, 9)]
+    assert store.gaps(9, 11) == [(10, 11)]
 
 
 def test_missing_rows_are_no_map(tmp_path: Path) -> None:
@@ -52,18 +53,34 @@ def test_missing_rows_are_no_map(tmp_path: Path) -> None:
         list(filled(tmp_path, (0, 10), (20, 50)).slabs(16))
 
 
-def test_a_damaged_block_is_no_map(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["rows.npy", "rows.done"])
+def test_damaged_rows_are_no_map(tmp_path: Path, name: str) -> None:
     store = filled(tmp_path, (0, 50))
-    (block,) = store.folder.iterdir()
-    block.write_bytes(block.read_bytes()[:-30])
+    whole_file = (tmp_path / name).read_bytes()
+    for content in (whole_file[:-30], b"", b"x" + whole_file[1:-1]):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CaimError, match=r"damaged|a list of .* --overwrite"):
+            list(store.slabs(16))
+    (tmp_path / name).unlink()
     with pytest.raises(CaimError, match="damaged"):
-        list(store.slabs(16))
-    np.save(block, MAP[:, :9])
-    with pytest.raises(CaimError, match=r"expected \(2, 50, 3\)"):
-        list(store.slabs(16))
+        store.gaps(0, 50)
 
 
-def test_half_written_blocks_do_not_count(tmp_path: Path) -> None:
+def test_rows_of_another_raster_are_no_map(tmp_path: Path) -> None:
+    filled(tmp_path, (0, 50))
+    with pytest.raises(CaimError, match=r"found \(50, 2, 3\) uint8 .* expected \(50, 2, 4\)"):
+        RowStore(tmp_path, 50, 4).gaps(0, 50)
+
+
+def test_rows_whose_writing_was_cut_short_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = filled(tmp_path, (0, 25))
-    (store.folder / ".rows-000000025-000000050.abc.partial.npy").write_bytes(b"half")
+
+    def power_cut(number: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        store.put(25, MAP[:, 25:])
     assert store.gaps(0, 50) == [(25, 50)]

@@ -1,0 +1,29 @@
+"""Names of all files that a mapped area leaves: one list, so that none of an earlier run stays."""
+
+from __future__ import annotations
+
+__all__ = [
+    "AREA",
+    "DATE",
+    "FILM",
+    "MAPS",
+    "MAPS_WITHOUT_MOMENT",
+    "MOMENT",
+    "PICTURES",
+    "POLYGONS",
+    "PRODUCTS",
+    "QUICKLOOK",
+    "REPORT",
+    "SCORE",
+    "SUMMARY",
+]
+
+AREA, MOMENT = "change_area.tif", "change_moment.tif"
+DATE, SCORE = "change_date.tif", "change_score.tif"
+MAPS = (MOMENT, DATE, AREA, SCORE)
+MAPS_WITHOUT_MOMENT = (AREA, SCORE)  # of networks that say whether, not when
+POLYGONS = "changes.geojson"
+QUICKLOOK, FILM, REPORT = "quicklook.png", "series.gif", "report.html"
+PICTURES = (REPORT, QUICKLOOK, FILM)
+SUMMARY = "summary.json"
+PRODUCTS = (SUMMARY, *PICTURES, *MAPS, POLYGONS)
