@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _check_name(flags, spec)
     bands = band_numbers(flags.bands, spec)
     series = open_series(find_rasters(flags.images, "--images"), flags.image_dates, spec, bands)
+    for remark in series.remarks:
+        say(f"{flags.split}/{flags.name}: {remark}")
     gaps: list[Gap] = []
     dates = _chosen(series, spec, flags, gaps)
     labels = _labels(kind, settings, series, dates, spec, flags)
@@ -153,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     more("--date-field", help="polygons: property that holds the date (default date)")
     more("--all-touched", action="store_true", default=None,
          help="polygons: draw every pixel that one touches")  # fmt: skip
-    add("--image-dates", help="2020-01,2020-04,…: in the order of the names, if they hold none")
+    add("--image-dates", help="2020-01,2020-04,…: in the order of the names, where these say none")
     add("--dates", default="even",
         help=f"which dates if there are more: {DATE_RULES} (default even)")  # fmt: skip
     add("--bands", help="1,2,3,4: bands to take in the data set's order, from 1")
@@ -226,9 +228,6 @@ def _chosen(
         DataError: There are too few.
     """
     at_hand = list(series.files)
-    if flags.image_dates is not None:
-        for date, path in series.files.items():
-            say(f"{path.name}: {date}")
     dates, remarks = choose_dates(at_hand, spec.num_dates, flags.dates)
     if not dates:
         where = str(next(iter(series.files.values())).parent)

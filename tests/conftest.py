@@ -1,4 +1,7 @@
-"""Fixtures of the tests that run Predict.py: a small city, small weights, the program itself."""
+"""Fixtures of the tests that run Predict.py: a small city, small weights, the program itself.
+
+Property tests draw the same examples in every run, and keep none on disk.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import Predict
 from tests.helpers.cities import Outcome, write_city, write_weights
 from utils.errors import run_program
+
+hypothesis.settings.register_profile("same", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture(scope="module")

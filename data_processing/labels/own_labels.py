@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from data_processing.labels.footprints import rasterise_footprints, read_features
 from data_processing.labels.transitions import UNKNOWN, Event, Transitions, change_moment
-from data_processing.rasters.dates import by_date, whole_date
+from data_processing.rasters.date_patterns import shown
+from data_processing.rasters.dates import dates_of, partners
 from data_processing.rasters.grids import grid_differences
+from data_processing.rasters.name_dates import whole_date
 from data_processing.rasters.reading import RasterInfo, header_of, read_window
 from utils.errors import DataError
 
@@ -103,36 +105,39 @@ def labels_from_masks(
         DataError: With all masks that are missing, lie on another grid or are not binary.
     """
     faults: list[str] = []
-    dated = by_date(files, faults)
-    missing = [date for date in dates if date not in dated]
+    remarks: list[str] = []
+    dated = dates_of(files, None, faults, remarks, tags=False, title="dates of masks")
+    masks = partners(dates, dated, faults)
+    missing = [date for date in dates if date not in masks and dated]
     if missing:
-        there = ", ".join(map(str, dated)) or "none"
-        faults += [f"found no mask of {date}; there are masks of {there}" for date in missing]
+        there = ", ".join(map(shown, dated)) or "none"
+        faults += [f"found no mask of {shown(d)}; there are masks of {there}" for d in missing]
     states = np.zeros((len(dates), grid.height, grid.width), dtype=np.uint8)
     known = np.zeros(states.shape, dtype=np.bool_)
-    remarks = []
     for k, date in enumerate(dates):
-        if date not in dated:
+        if date not in masks:
             continue
         try:
-            states[k], known[k], converted = _mask(dated[date], grid)
+            states[k], known[k], converted = _mask(masks[date], grid)
         except DataError as error:
-            faults += [f"{dated[date].name}: {fault}" for fault in error.faults]
+            faults += [f"{masks[date].name}: {fault}" for fault in error.faults]
             continue
         if converted:
-            remarks.append(f"{dated[date].name}: values 0/255 are taken as 0/1")
+            remarks.append(f"{masks[date].name}: values 0/255 are taken as 0/1")
     if faults:
         raise DataError(
             str(files[0].parent),
             faults,
-            "Every date of the series needs a mask of 0/1 (or 0/255) with the date in its name, "
-            "on the grid of the images; 255 is unknown where the nodata tag is 255.",
+            "Every date of the series needs a mask of 0/1 (or 0/255) with the date in its name "
+            "(a month, where it is the only mask of its month, stands for a day of it and the "
+            "other way round), on the grid of the images; 255 is unknown where the nodata tag is "
+            "255.",
         )
     surplus = len(dated) - len(dates)
     if surplus:
         remarks.append(f"{surplus} masks of dates that are not in the series are left out")
     moment = change_moment(states, known, event, transitions)
-    return Labels(moment, [dated[date] for date in dates], remarks)
+    return Labels(moment, [masks[date] for date in dates], remarks)
 
 
 def labels_from_polygons(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_processing.own_series.dating import refuse_stack
 from data_processing.rasters.dates import dates_of, short_names
 from data_processing.rasters.grids import grid_faults
 from data_processing.rasters.reading import RasterInfo, header_of, read_window
@@ -51,11 +52,13 @@ class Series:
         files: By date, ascending.
         grid: Header of the first one, which all others share.
         bands: Which bands are taken, in this order, from 1; all of them as they are if None.
+        remarks: The date of every file and where it comes from.
     """
 
     files: Mapping[datetime.date, Path]
     grid: RasterInfo
     bands: tuple[int, ...] | None
+    remarks: tuple[str, ...] = ()
 
     @property
     def nodata(self) -> float | None:
@@ -80,7 +83,10 @@ class Image:
 
 
 def find_rasters(given: Sequence[str], flag: str) -> list[Path]:
-    """Files that a flag names, sorted by name: folders, patterns such as ``city/*.tif``, files.
+    """Files that a flag names: folders, patterns such as ``city/*.tif``, files.
+
+    Returns:
+        Each once, sorted by name; where all are named one by one, in that order.
 
     Raises:
         UserError: Some of them name nothing.
@@ -108,6 +114,8 @@ def find_rasters(given: Sequence[str], flag: str) -> list[Path]:
             'GeoTIFFs, a pattern such as "city/*.tif" (in quotes), or files.'
         )
     unique = {file.resolve(): file for file in found}
+    if all(Path(word).is_file() for word in given):
+        return list(unique.values())
     return sorted(unique.values(), key=lambda file: (file.name, str(file)))
 
 
@@ -151,8 +159,8 @@ def open_series(
     """Put images in order and make sure that they fit together.
 
     Args:
-        files: Sorted by name.
-        given_dates: Their dates in that order, separated by commas; from their names if None.
+        files: Each once.
+        given_dates: Their dates in that order, separated by commas; if None, from names or tags.
         spec: Facts of the layout that they are to be written in.
         bands: See :class:`Series`.
 
@@ -161,13 +169,17 @@ def open_series(
         DataError: With all faults of dates and headers.
     """
     faults: list[str] = []
-    dated = dates_of(files, given_dates, faults)
+    remarks: list[str] = []
+    refuse_stack(files, len(spec.bands), spec.num_dates)
+    dated = dates_of(files, given_dates, faults, remarks, flag="--image-dates")
+    advice = f"Rename the files, or give their dates with --image-dates. {ADVICE}"
+    advice = advice if faults else ADVICE
     headers = headers_of(files, faults)
     if headers:
         faults += unusable(*headers[0], spec, bands) + different(headers)
     if faults:
-        raise DataError(str(files[0].parent), faults, ADVICE)
-    return Series(dated, headers[0][1], bands)
+        raise DataError(str(files[0].parent), faults, advice)
+    return Series(dated, headers[0][1], bands, tuple(remarks))
 
 
 def read_image(path: Path, series: Series, spec: DatasetSpec) -> Image:

@@ -19,6 +19,7 @@ from rasterio.transform import array_bounds
 from rasterio.warp import transform_bounds
 
 from data_processing.own_series.bands import band_marks, other_colors, other_names, without_alpha
+from data_processing.own_series.dating import chosen_dates, dated_files, refuse_stack
 from data_processing.own_series.finding import (
     band_numbers,
     different,
@@ -28,16 +29,7 @@ from data_processing.own_series.finding import (
 )
 from data_processing.own_series.image import OpenImage
 from data_processing.own_series.series import RasterSeries, SeriesOptions, spec_for
-from data_processing.rasters.date_choice import check_rule, choose_dates
-from data_processing.rasters.dates import (
-    DATE_TAGS,
-    UnknownDate,
-    by_date,
-    date_from_name,
-    dates_of,
-    short_names,
-    tagged_date,
-)
+from data_processing.rasters.dates import dates_of, partners
 from data_processing.rasters.grids import grid_faults
 from data_processing.rasters.reading import RasterInfo
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
@@ -48,7 +40,6 @@ __all__ = ["open_raster_series"]
 ADVICE = "Bring all images to one type and number of bands."
 GRID_ADVICE = "Bring all images to one grid, or let --align resample them to that of the first."
 CLOUD_ADVICE = "See --clouds: masks carry dates in their names and have one band, 0 clear, 1 cloud."
-PAIR = 2  # images that may do without dates
 LIKELY_NODATA = -9999.0  # no measurement is that low
 LARGEST_REFLECTANCE = 10.0  # float values above are hardly the 0…1 that networks take
 CLOUD_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
@@ -87,12 +78,9 @@ def open_raster_series(
     files = find_rasters([str(path) for path in words], "--images")
     where = str(files[0].parent)
     remarks: list[str] = []
-    faults: list[str] = []
-    pair = _undated_pair(words, num_dates, options, remarks)
-    dated = pair or _dated(files, options.dates, faults, remarks)
-    if faults:
-        raise DataError(where, faults, _date_advice(num_dates))
-    dates = _chosen(dated, num_dates, options.choose_dates, where, remarks)
+    refuse_stack(files, len(spec.bands), num_dates)
+    dated = dated_files(words, files, num_dates, options.dates, remarks)
+    dates = chosen_dates(dated, num_dates, options.choose_dates, where, remarks)
     paths = [dated[date] for date in dates]
     headers, numbers = _fitting(paths, spec, options, numbers, where, remarks)
     first = headers[0][1]
@@ -113,97 +101,12 @@ def open_raster_series(
     return RasterSeries(label, dates, images, clouds, spec, options, remarks)
 
 
-# ─────────────────────────────────────────── dates ───────────────────────────────────────────
-
-
 def _place_name(file: Path) -> str:
     """What an area is called after: its folder, or the one above a data set's image folder."""
     folder = file.resolve().parent
     if folder.name in (DYNAMIC.image_folder, SPACENET7.image_folder):
         folder = folder.parent
     return folder.name or "area"
-
-
-def _undated_pair(
-    words: Sequence[str | Path], num_dates: int, options: SeriesOptions, remarks: list[str]
-) -> dict[datetime.date, Path]:
-    """Two files that are named one after the other and have no dates, in that order; else none."""
-    files = [Path(word) for word in words]
-    if num_dates != PAIR or len(files) != PAIR or options.dates is not None:
-        return {}
-    if not all(file.is_file() for file in files):
-        return {}
-    if any(date_from_name(file.name) or tagged_date(file) for file in files):
-        return {}
-    labels = list(short_names(files).values())
-    remarks.append(
-        f"no dates in names or tags: {labels[0]} is taken as the image before, {labels[1]} as the "
-        "one after"
-    )
-    return {
-        UnknownDate(n, label): file
-        for n, (label, file) in enumerate(zip(labels, files, strict=True))
-    }
-
-
-def _date_advice(num_dates: int) -> str:
-    if num_dates == PAIR:
-        return (
-            "Name the two files one after the other, the one before first (before.tif after.tif), "
-            "rename them, or give their dates with --dates."
-        )
-    return (
-        f"Rename the files, or give their dates with --dates; these weights take {num_dates} dates."
-    )
-
-
-def _dated(
-    files: Sequence[Path], given: str | None, faults: list[str], remarks: list[str]
-) -> dict[datetime.date, Path]:
-    """Files by date: given, from the name, or from the file's tags."""
-    if given is not None:
-        return dates_of(files, given, faults, "--dates")
-
-    def from_tags(file: Path, name: str) -> datetime.date | None:
-        tag, date = tagged_date(file) or (None, None)
-        if date is not None:
-            remarks.append(f"{name}: no date in the name, {date} taken from its tag {tag}")
-        return date
-
-    places = f"in the name nor in a tag {', '.join(DATE_TAGS)}"
-    return by_date(files, faults, from_tags, places)
-
-
-def _chosen(
-    dated: dict[datetime.date, Path],
-    count: int,
-    rule: str | None,
-    where: str,
-    remarks: list[str],
-) -> list[datetime.date]:
-    """The dates of the series."""
-    found = list(dated)
-    listed = ", ".join(map(str, found))
-    if len(found) < count:
-        fault = f"found {len(found)} dates ({listed}), expected {count} as the network was trained"
-        raise DataError(where, [fault], "Add images (GeoTIFFs), or use weights for fewer dates.")
-    if rule is None:
-        if len(found) == count:
-            return found
-        raise UserError(
-            f"{where}: found {len(found)} dates ({listed}), the network takes {count}. Add "
-            "--choose-dates even to take them evenly spaced, first and last included, or "
-            "--choose-dates with the dates themselves, or name the images to use."
-        )
-    check_rule(rule, count, "--choose-dates")
-    dates, said = choose_dates(found, count, rule)
-    if not dates:
-        faults = [f"--choose-dates {rule}: {sentence}" for sentence in said]
-        raise DataError(where, faults, f"Dates at hand: {listed}.")
-    chosen = ", ".join(map(str, dates))
-    remarks += said
-    remarks.append(f"{count} of {len(found)} dates chosen by the rule {rule!r}: {chosen}")
-    return dates
 
 
 # ────────────────────────────────────── headers and bands ──────────────────────────────────────
@@ -331,9 +234,9 @@ def _cloud_masks(
         return [None] * len(dates)
     files = find_rasters(list(options.clouds), "--clouds")
     faults: list[str] = []
-    dated = dates_of(files, None, faults)
-    used = [date for date in dates if date in dated]
-    headers = headers_of([dated[date] for date in used], faults)
+    dated = dates_of(files, None, faults, remarks, tags=False, title="dates of cloud masks")
+    masks_of = partners(dates, dated, faults)
+    headers = headers_of(list(masks_of.values()), faults)
     for name, info in headers:
         if info.count != 1 or info.dtype not in CLOUD_TYPES:
             faults.append(
@@ -344,13 +247,13 @@ def _cloud_masks(
             faults += grid_faults([("the images", grid), (name, info)])
         elif info.crs is None and grid_faults([("the images", grid), (name, info)]):
             faults.append(f"{name}: found no CRS, expected one to resample from")
-    if not used and not faults:
+    if not masks_of and not faults:
         faults.append(f"found no mask of the dates {', '.join(map(str, dates))}")
     if faults:
         raise DataError(str(files[0].parent), faults, CLOUD_ADVICE)
     masks = {
-        date: OpenImage(dated[date], info, grid, None, None, nearest=True)
-        for date, (_, info) in zip(used, headers, strict=True)
+        date: OpenImage(file, info, grid, None, None, nearest=True)
+        for (date, file), (_, info) in zip(masks_of.items(), headers, strict=True)
     }
     _check_masks(list(masks.values()), str(files[0].parent))
     missing = [date for date in dates if date not in masks]

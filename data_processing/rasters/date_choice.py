@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
-from data_processing.rasters.dates import date_from_name
+from data_processing.rasters.name_dates import whole_date
 from utils.errors import UserError
 
 __all__ = ["DATE_RULES", "check_rule", "choose_dates"]
@@ -105,7 +105,7 @@ def _listed(rule: str, flag: str = "--dates") -> list[datetime.date]:
     """The dates of a list."""
     listed = []
     for word in rule.split(","):
-        date = date_from_name(word.strip())
+        date = whole_date(word)
         if date is None:
             raise UserError(f"{flag}: found {word!r} in {rule!r}, expected YYYY-MM or YYYY-MM-DD.")
         listed.append(date)

@@ -1,41 +1,41 @@
-"""Dates of images from their file names.
+"""Dates of files: given, from their names, or from their tags; and which files go together.
 
-Positions in a name are never relied on: a date is found by its form and its plausibility.
+What was taken for which file, and from where, is always said: a wrong date gives a plausible map.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import rasterio
 
+from data_processing.rasters.date_patterns import read_name, shown, span
+from data_processing.rasters.name_dates import dates_of_names, whole_date
 from data_processing.rasters.reading import quiet, reading
 from utils.errors import DataError, UserError
 
 __all__ = [
-    "DATE_TAGS",
-    "FIRST_YEAR",
-    "LAST_YEAR",
     "UnknownDate",
-    "by_date",
-    "date_from_name",
     "dates_of",
+    "has_date",
+    "partners",
     "short_names",
     "tagged_date",
-    "whole_date",
 ]
 
-FIRST_YEAR = 1980
-LAST_YEAR = 2100
-
-# Looked for at every position, so that an implausible number does not hide a date behind it.
-_FULL = re.compile(r"(?<!\d)(\d{4})([-_. ]?)(\d{2})\2(\d{2})(?!\d)")
-_MONTH = re.compile(r"(?<!\d)(\d{4})[-_. ]?(\d{2})(?!\d)")
+# When an image was taken, as its file may say; the first one that a file has counts.
+ACQUISITION_TAGS = (
+    "ACQUISITION_DATE", "ACQUISITIONDATE", "ACQUISITIONDATETIME", "DATE_ACQUIRED", "SENSING_TIME",
+    "DATATAKE_1_DATATAKE_SENSING_START", "PRODUCT_START_TIME", "RANGEBEGINNINGDATE",
+)  # fmt: skip
+OTHER_TAG = "DATE"  # of anything
+WRITING_TAG = "TIFFTAG_DATETIME"  # when the file was written
+TIME_ZONES = datetime.timedelta(1)  # that a name's day and a tag's may lie apart
 
 
 class UnknownDate(datetime.date):
@@ -63,148 +63,190 @@ class UnknownDate(datetime.date):
         return self.label
 
 
-def date_from_name(name: str) -> datetime.date | None:
-    """The first plausible date in a file name.
-
-    Understood are YYYYMMDD, YYYY-MM-DD and YYYY_MM_DD, and without a day YYYYMM, YYYY-MM and
-    YYYY_MM, which stand for the 1st of the month. Plausible are the years 1980…2100 and days
-    that exist.
-
-    Args:
-        name: File name, with or without folders and suffix.
-
-    Returns:
-        The date, or None when the name holds none.
-    """
-    stem = re.split(r"[\\/]", name)[-1]
-    for position in range(len(stem)):
-        full = _FULL.match(stem, position)
-        if full:
-            date = _plausible(int(full[1]), int(full[3]), int(full[4]))
-            if date:
-                return date
-        month = _MONTH.match(stem, position)
-        if month:
-            date = _plausible(int(month[1]), int(month[2]), 1)
-            if date:
-                return date
-    return None
-
-
-def _plausible(year: int, month: int, day: int) -> datetime.date | None:
-    """The date of these numbers, or None where there is none in the accepted years."""
-    if not FIRST_YEAR <= year <= LAST_YEAR:
-        return None
-    try:
-        return datetime.date(year, month, day)
-    except ValueError:
-        return None
-
-
-_DATE = re.compile(r"(\d{4})([-/]?)(\d{2})(?:\2(\d{2}))?(?:[T ].*)?")
-
-
-def whole_date(text: str) -> datetime.date | None:
-    """The date that a whole text is: YYYY-MM-DD, YYYY-MM, YYYYMMDD or YYYYMM, a time after it."""
-    found = _DATE.fullmatch(text.strip())
-    return (
-        date_from_name("-".join(part for part in found.group(1, 3, 4) if part)) if found else None
-    )
-
-
 def short_names(files: Sequence[Path]) -> dict[Path, str]:
     """How messages name files: by their names, or with their folders where names are the same."""
     counts = Counter(file.name for file in files)
     return {file: file.name if counts[file.name] == 1 else str(file) for file in files}
 
 
-def by_date(
+def dates_of(
     files: Sequence[Path],
+    given: str | None,
     faults: list[str],
-    otherwise: Callable[[Path, str], datetime.date | None] | None = None,
-    places: str = "in the name",
+    remarks: list[str],
+    *,
+    flag: str = "--dates",
+    tags: bool = True,
+    title: str = "dates",
 ) -> dict[datetime.date, Path]:
-    """Files by the dates in their names, ascending; what has none, or one twice, is a fault.
+    """Files by date, ascending; a month or year alone is a CoarseDate.
 
     Args:
         files: Each once.
+        given: Their dates in that order, separated by commas; from names or tags if None.
         faults: Gets what has no date, or one twice.
-        otherwise: The date of a file (and what messages call it) whose name has none.
-        places: Where a date is looked for, for messages.
-    """
-    dated: dict[datetime.date, Path] = {}
-    names = short_names(files)
-    for file in files:
-        date = date_from_name(file.name)
-        if date is None and otherwise is not None:
-            date = otherwise(file, names[file])
-        if date is None:
-            faults.append(f"{names[file]}: found no date {places}, expected one as in 2020-01-15")
-        else:
-            _add(date, file, dated, names, faults)
-    return dict(sorted(dated.items()))
-
-
-def dates_of(
-    files: Sequence[Path], given: str | None, faults: list[str], flag: str = "--image-dates"
-) -> dict[datetime.date, Path]:
-    """Files by date, ascending.
-
-    Args:
-        files: Sorted by name.
-        given: Their dates in that order, separated by commas; from their names if None.
-        faults: Gets what has no date, or one twice.
-        flag: Where the dates are given, for messages.
+        remarks: Gets the date of every file and where it comes from.
+        flag: Where dates are given, for messages.
+        tags: Whether the files' tags count, too.
+        title: What the files' dates are called.
 
     Raises:
         UserError: The given dates are none, are not as many, or contradict the names.
     """
-    return by_date(files, faults) if given is None else _given_dates(files, given, faults, flag)
-
-
-def _add(
-    date: datetime.date,
-    file: Path,
-    dated: dict[datetime.date, Path],
-    names: Mapping[Path, str],
-    faults: list[str],
-) -> None:
-    if date in dated:
-        faults.append(f"{names[file]}: found the date {date} twice, also in {names[dated[date]]}")
+    names = short_names(files)
+    if given is not None:
+        sources = {flag: _given_dates(names, given, flag, remarks)}
     else:
-        dated[date] = file
+        sources = _own_dates(names, tags, faults, remarks)
+    pairs = sorted(
+        (date, names[file], file, source)
+        for source in sources
+        for file, date in sources[source].items()
+    )
+    for (date, name, *_), (later, other, *_) in pairwise(pairs):
+        if _meet(date, later):
+            found = f"{shown(later)} twice" if date == later else f"{shown(later)} in {shown(date)}"
+            faults.append(f"{other}: found the date {found}, also in {name}")
+    if pairs:
+        several = len(sources) > 1
+        lines = [f"  {n}: {shown(d)}{f' ({source})' * several}" for d, n, _, source in pairs]
+        remarks.append("\n".join([f"{title} from {', '.join(sources)}:", *lines]))
+    return {date: file for date, _, file, _ in pairs}
 
 
-def _month_alone(text: str, date: datetime.date) -> bool:
-    """Whether a text that gives this date gives no day."""
-    day = rf"{date:%Y}(?P<between>[-/_. ]?){date:%m}(?P=between){date:%d}(?!\d)"
-    return date.day == 1 and re.search(day, text) is None
+def has_date(files: Sequence[Path]) -> bool:
+    """Whether any of the files may have a date of its own; when it was written is none."""
+    readings = [read_name(file.name) for file in files]
+    tags = [tagged_date(file) for file in files]
+    return any(reading.dates or reading.faults for reading in readings) or any(
+        tag is not None and tag[0] != WRITING_TAG for tag in tags
+    )
+
+
+def partners(
+    dates: Iterable[datetime.date], dated: Mapping[datetime.date, Path], faults: list[str]
+) -> dict[datetime.date, Path]:
+    """The file of each date: of the same day, or of a month and one of its days.
+
+    Args:
+        dates: Of a series.
+        dated: Other files by date.
+        faults: Gets dates with several such files, and files with several such dates.
+
+    Returns:
+        By the dates of the series that have one.
+    """
+    files: dict[datetime.date, Path] = {}
+    users: dict[Path, datetime.date] = {}
+    for date in dates:
+        there = {d: file for d, file in dated.items() if _meet(date, d)}
+        if len(there) > 1:
+            each = ", ".join(f"{file.name} ({shown(d)})" for d, file in there.items())
+            faults.append(f"{shown(date)}: found {each}, expected one file")
+        for d, file in there.items():
+            if file in users:
+                fault = f"{file.name}: found {shown(d)}, which stands for {shown(users[file])} and "
+                faults.append(f"{fault}{shown(date)}, expected a day")
+            files[date] = file
+            users[file] = date
+    return files
+
+
+def tagged_date(path: Path) -> tuple[str, datetime.date] | None:
+    """Tag and date of a file, None without one; the tag of acquisition before that of writing."""
+    with contextlib.suppress(DataError), reading(str(path)), quiet(), rasterio.open(path) as raster:
+        tags = {**raster.tags(ns="IMAGERY"), **raster.tags()}
+        texts = {key.upper(): text for key, text in tags.items()}
+        for key in (*ACQUISITION_TAGS, OTHER_TAG, WRITING_TAG):
+            date = whole_date(texts.get(key, "").replace(":", "-", 2))
+            if date is not None:
+                return key, date
+    return None
+
+
+def _meet(one: datetime.date, other: datetime.date) -> bool:
+    """Whether two dates may be the same day."""
+    (first, last), (other_first, other_last) = span(one), span(other)
+    return first <= other_last and other_first <= last
+
+
+def _finer(one: datetime.date, other: datetime.date) -> datetime.date:
+    return min(one, other, key=lambda date: span(date)[1] - span(date)[0])
+
+
+def _own_dates(
+    names: Mapping[Path, str], tags: bool, faults: list[str], remarks: list[str]
+) -> dict[str, dict[Path, datetime.date]]:
+    """Dates of files by where they come from: names first, then tags."""
+    named = dates_of_names(list(names.values()))
+    faults += named.faults
+    if named.faults:
+        return {}
+    sources: dict[str, dict[Path, datetime.date]] = {}
+    for (file, name), date in zip(names.items(), named.dates, strict=True):
+        tag, tagged = (tagged_date(file) if tags else None) or ("", None)
+        if date is None and tagged is None:
+            places = f" nor in a tag {', '.join((*ACQUISITION_TAGS, OTHER_TAG))}" if tags else ""
+            faults.append(f"{name}: found no date in the name{places}, expected one as 2020-01-15")
+        elif date is None and tagged is not None:
+            sources.setdefault(f"tag {tag}", {})[file] = tagged
+        elif date is not None:
+            sources.setdefault(f"the names ({', '.join(named.forms)})", {})[file] = date
+            if tagged is not None and tag in ACQUISITION_TAGS and _apart(date, tagged):
+                fault = f"{name}: found {shown(date)} in the name and {shown(tagged)} in its tag "
+                faults.append(f"{fault}{tag}, expected one date")
+    written = sources.get(f"tag {WRITING_TAG}")
+    if written:
+        remarks.append(
+            f"warning: {', '.join(names[file] for file in written)}: dated by {WRITING_TAG}, which "
+            "says when a file was written and not when the image was taken"
+        )
+    return sources
+
+
+def _apart(date: datetime.date, tagged: datetime.date) -> bool:
+    """Whether two dates differ by more than time zones do."""
+    first, last = span(date)
+    return not first - TIME_ZONES <= tagged <= last + TIME_ZONES
 
 
 def _given_dates(
-    files: Sequence[Path], given: str, faults: list[str], flag: str
-) -> dict[datetime.date, Path]:
-    """Files by given dates; a month alone agrees with any day of it, which is then kept."""
+    names: Mapping[Path, str], given: str, flag: str, remarks: list[str]
+) -> dict[Path, datetime.date]:
+    """Dates of files as given; where a name says the same more exactly, as there.
+
+    A name that says another day is a contradiction. One that only suggests a date (a number that
+    may be a path and row) is not, unless the names suggest the same dates in another order.
+    """
     words = given.split(",")
-    dates = [whole_date(word) for word in words]
-    if None in dates or len(dates) != len(files):
+    dates = [date for word in words if (date := whole_date(word, years=True)) is not None]
+    if len(dates) != len(words) or len(dates) != len(names):
         raise UserError(
-            f"{flag}: found {given!r} ({len(words)} dates) for {len(files)} images, "
+            f"{flag}: found {given!r} ({len(words)} dates) for {len(names)} images, "
             "expected a date for each, YYYY-MM-DD or YYYY-MM separated by commas, in the order "
-            f"of the names: {', '.join(short_names(files).values())}."
+            f"of the names: {', '.join(names.values())}."
         )
-    dated: dict[datetime.date, Path] = {}
-    names = short_names(files)
+    suggested = dates_of_names(list(names.values())).dates
+    in_order = [date for date in suggested if date is not None]
+    swapped = len(in_order) == len(dates) and all(map(_meet, sorted(in_order), sorted(dates)))
     contradictions = []
-    for file, word, date in zip(files, words, dates, strict=True):
-        assert date is not None
-        named = date_from_name(file.name) or date
-        if named != date and not (
-            named.replace(day=1) == date.replace(day=1)
-            and (_month_alone(file.name, named) or _month_alone(word, date))
-        ):
-            contradictions.append(f"  - {names[file]}: found {date} given, {named} in the name")
-        _add(max(named, date), file, dated, names, faults)
+    taken: dict[Path, datetime.date] = {}
+    for (file, name), date in zip(names.items(), dates, strict=True):
+        said = read_name(file.name)
+        others = sorted(said.every)
+        meeting = [other for other in others if _meet(other, date)]
+        taken[file] = _finer(date, meeting[0]) if len(meeting) == 1 else date
+        if meeting or not others:
+            continue
+        if said.certain is not None or swapped:
+            contradictions.append(
+                f"  - {name}: found {shown(date)} given, {shown(others[0])} in the name"
+            )
+        else:
+            each = " or ".join(map(shown, others))
+            remarks.append(
+                f"warning: {name}: {shown(date)} is given; its name can be read as {each}"
+            )
     if contradictions:
         raise UserError(
             "\n".join(
@@ -213,22 +255,4 @@ def _given_dates(
                  "the names are right, else rename the files."]
             )
         )  # fmt: skip
-    return dict(sorted(dated.items()))
-
-
-DATE_TAGS = (
-    "ACQUISITION_DATE", "ACQUISITIONDATE", "ACQUISITIONDATETIME", "DATE_ACQUIRED", "DATE",
-    "TIFFTAG_DATETIME",
-)  # fmt: skip
-
-
-def tagged_date(path: Path) -> tuple[str, datetime.date] | None:
-    """Tag and date of a file, None without one; of several the first of DATE_TAGS."""
-    with contextlib.suppress(DataError), reading(str(path)), quiet(), rasterio.open(path) as raster:
-        tags = {**raster.tags(ns="IMAGERY"), **raster.tags()}
-        named = {key.upper(): text for key, text in tags.items()}
-        for key in DATE_TAGS:
-            date = whole_date(named.get(key, "").replace(":", "-", 2))
-            if date is not None:
-                return key, date
-    return None
+    return taken

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.rasters.dates import date_from_name
+from data_processing.rasters.name_dates import whole_date
 from data_processing.rasters.reading import RasterInfo, decode_raster
 from data_processing.raw.archives import RawFile, RawFiles
 from utils.errors import DataError
@@ -38,11 +38,11 @@ REFLECTANCE = 10000.0
 
 _IMAGE = (
     r"(?:^|/)(?P<zone>\d{2}[NS])/(?P<place>[^/]+)/(?P<cube>\d+_\d+_\d+)/PF-SR/"
-    r"(?P<name>\d{4}-\d{2}-\d{2}\.tiff?)$"
+    r"(?P<date>\d{4}-\d{2}-\d{2})\.tiff?$"
 )
 _LABEL = (
     r"(?:^|/)(?P<cube>\d+_\d+_\d+)[-_](?P<zone>\d{2}[NS])/(?:Labels/)?Raster/[^/]+/"
-    r"[^/]*?(?P<name>\d{4}[-_]\d{2}[-_]\d{2}\.tiff?)$"
+    r"[^/]*?(?P<date>\d{4}([-_])\d{2}\4\d{2})\.tiff?$"
 )
 
 
@@ -71,13 +71,13 @@ def find_areas(files: RawFiles) -> dict[str, Area]:
     for match, file in files.matching(_IMAGE):
         area = _area(areas, match["cube"], match["zone"])
         area.place = match["place"]
-        date = date_from_name(match["name"])
+        date = whole_date(match["date"])
         if date is not None and date.day == 1:
             area.images[date] = file
         else:
             area.other_days += 1
     for match, file in files.matching(_LABEL):
-        date = date_from_name(match["name"])
+        date = whole_date(match["date"])
         if date is not None:
             _area(areas, match["cube"], match["zone"]).labels[date] = file
     return dict(sorted(areas.items()))

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.labels.footprints import Footprints, rasterise_footprints
-from data_processing.rasters.dates import date_from_name
+from data_processing.rasters.name_dates import date_from_name
 from data_processing.rasters.reading import RasterInfo, decode_raster
 from data_processing.raw.archives import RawFile, RawFiles
 from utils.errors import DataError

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_processing.rasters.dates import date_from_name
+from data_processing.rasters.name_dates import whole_date
 from data_processing.rasters.reading import RasterInfo, raster_info, read_window
 from data_processing.rasters.values import PixelScale, decode_label, scale_pixels
 from data_processing.scenes.spec import DatasetSpec
@@ -295,7 +295,8 @@ def _sort_images(names: list[Path], label: str, spec: DatasetSpec, files: SceneF
     by_date: dict[datetime.date, Path] = {}
     images = 0
     for path in names:
-        date = date_from_name(path.name) if pattern.fullmatch(path.name) else None
+        match = pattern.fullmatch(path.name)
+        date = whole_date(match["date"]) if match else None
         where = f"{label}, {spec.image_folder}/{path.name}"
         if date is None:
             files.faults.append(

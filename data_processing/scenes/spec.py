@@ -43,7 +43,8 @@ class DatasetSpec:
         visible_bands: Positions of red, green and blue in ``bands``.
         gsd: Ground sampling distance in metres.
         image_folder: Folder of the images inside a scene.
-        image_name: Regular expression of an image's whole file name (case ignored).
+        image_name: Regular expression of an image's whole file name (case ignored), the date in it
+            as the group ``date``.
         image_format: File name of an image that is written, from ``date`` and ``scene``.
         image_example: A file name as users know it, for messages.
         area_file: Change area inside a scene, 0/1.
@@ -167,7 +168,7 @@ DYNAMIC = DatasetSpec(
     visible_bands=(2, 1, 0),
     gsd=3.0,
     image_folder="train_images",
-    image_name=r"(19|20)\d{2}[-_. ]?\d{2}.*\.tiff?",
+    image_name=r"(?P<date>(19|20)\d{2}([-_. ]?)\d{2}(\3\d{2})?)(?!\d).*\.tiff?",
     image_format="{date}.tif",
     image_example="2018_01.tif",
     area_file="change/bi_change.tif",
@@ -187,7 +188,7 @@ SPACENET7 = DatasetSpec(
     visible_bands=(0, 1, 2),
     gsd=4.77,
     image_folder="images_masked",
-    image_name=r"global_monthly_\d{4}[-_]\d{2}_mosaic_.+\.tiff?",
+    image_name=r"global_monthly_(?P<date>\d{4}[-_]\d{2})_mosaic_.+\.tiff?",
     image_format="global_monthly_{date:%Y_%m}_mosaic_{scene}.tif",
     image_example="global_monthly_2018_01_mosaic_L15-0331E-1257N_1327_3160_13.tif",
     area_file="change/bi_change.tif",

@@ -1,0 +1,128 @@
+"""Dates of one's own images: which file is of which day, and which days make up the series."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_processing.rasters.date_choice import check_rule, choose_dates
+from data_processing.rasters.dates import UnknownDate, dates_of, has_date, short_names
+from data_processing.rasters.reading import header_of
+from utils.errors import DataError, UserError
+
+__all__ = ["chosen_dates", "dated_files", "refuse_stack"]
+
+PAIR = 2  # images that may do without dates
+
+
+def dated_files(
+    words: Sequence[str | Path],
+    files: Sequence[Path],
+    num_dates: int,
+    given: str | None,
+    remarks: list[str],
+) -> dict[datetime.date, Path]:
+    """Files by date, ascending: as given, from names or tags; of a pair without any, as named.
+
+    Args:
+        words: As the user named them.
+        files: The files that these are, each once.
+        num_dates: T that the network takes.
+        given: Dates in the order of the files, separated by commas.
+        remarks: Gets the date of every file and where it comes from.
+
+    Raises:
+        UserError: The given dates cannot be used.
+        DataError: Some files have no date, or one twice.
+    """
+    pair = num_dates == PAIR == len(words) == len(files) and all(Path(w).is_file() for w in words)
+    if pair and given is None and not has_date(files):
+        labels = list(short_names(files).values())
+        remarks.append(
+            f"no dates in names or tags: {labels[0]} is taken as the image before, {labels[1]} as "
+            "the one after"
+        )
+        return {UnknownDate(k, labels[k]): file for k, file in enumerate(files)}
+    faults: list[str] = []
+    dated = dates_of(files, given, faults, remarks)
+    if faults:
+        raise DataError(str(files[0].parent), faults, _advice(num_dates))
+    if pair and list(dated.values()) != list(files):
+        remarks.append(
+            f"warning: {files[0].name} is named first and is the later one by its date: "
+            f"{files[1].name} is taken as the image before"
+        )
+    return dated
+
+
+def _advice(num_dates: int) -> str:
+    if num_dates == PAIR:
+        return (
+            "Rename the two files (without any date they are taken in the order in which they are "
+            "named, before.tif after.tif), or give their dates with --dates."
+        )
+    return (
+        f"Rename the files, or give their dates with --dates; these weights take {num_dates} dates."
+    )
+
+
+def refuse_stack(files: Sequence[Path], num_bands: int, num_dates: int) -> None:
+    """Refuse one file that holds all dates as bands, and say how it becomes files of one date.
+
+    Raises:
+        DataError: It is such a file.
+    """
+    count = header_of(files[0]).count if len(files) == 1 else 0
+    if num_dates < PAIR or count not in (num_bands * num_dates, num_dates):
+        return
+    each = count // num_dates
+    picked = " ".join(f"-b {band}" for band in range(1, each + 1))
+    raise DataError(
+        str(files[0]),
+        [
+            f"found one file of {count} bands, expected a file for each of {num_dates} dates "
+            f"with {num_bands} bands"
+        ],
+        f"If it holds {num_dates} dates of {each} bands one after the other, write each date to a "
+        f"file of its own with the date in its name: gdal_translate {picked} {files[0].name} "
+        "2018-01.tif, and so on.",
+    )
+
+
+def chosen_dates(
+    dated: dict[datetime.date, Path],
+    count: int,
+    rule: str | None,
+    where: str,
+    remarks: list[str],
+) -> list[datetime.date]:
+    """The dates of the series, all or chosen by a rule.
+
+    Raises:
+        UserError: There are too many and no rule, or it is none.
+        DataError: There are too few.
+    """
+    dates = list(dated)
+    listed = ", ".join(map(str, dates))
+    if len(dates) < count:
+        fault = f"found {len(dates)} dates ({listed}), expected {count} as the network was trained"
+        raise DataError(where, [fault], "Add images (GeoTIFFs), or use weights for fewer dates.")
+    if rule is None:
+        if len(dates) == count:
+            return dates
+        raise UserError(
+            f"{where}: found {len(dates)} dates ({listed}), the network takes {count}. Add "
+            "--choose-dates even to take them evenly spaced, first and last included, or "
+            "--choose-dates with the dates themselves, or name the images to use."
+        )
+    check_rule(rule, count, "--choose-dates")
+    chosen, said = choose_dates(dates, count, rule)
+    if not chosen:
+        faults = [f"--choose-dates {rule}: {sentence}" for sentence in said]
+        raise DataError(where, faults, f"Dates at hand: {listed}.")
+    remarks += said
+    remarks.append(
+        f"{count} of {len(dates)} dates chosen by the rule {rule!r}: {', '.join(map(str, chosen))}"
+    )
+    return chosen
