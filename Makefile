@@ -25,10 +25,6 @@ $(STAMP): requirements.txt requirements-onnx.txt requirements-dev.txt
 # Generated scenes, a short training, and the shipped weights on test scenes: no GPU, no downloads.
 demo: $(STAMP)  ## sample data, a short training, change maps with the shipped weights
 	$(RUN) data_processing/sample_data.py --data-root demo/data --dataset both --scene-size 256 --num-train 3 --num-val 1 --num-test 2 --seed 2026 --overwrite
-	$(RUN) data_processing/Dynamic_Fsplit.py --data-root demo/data
-	$(RUN) data_processing/Dynamic_create_xys.py --data-root demo/data
-	$(RUN) data_processing/SpaceNet7_Fsplit.py --data-root demo/data
-	$(RUN) data_processing/SpaceNet7_create_xys.py --data-root demo/data
 	$(RUN) Train_Dynamic.py --data-root demo/data --output-dir demo/train_dynamic --overwrite --epochs 4 --batch-size 8 --width 32 --lr 0.001
 	$(RUN) Test_Dynamic.py --data-root demo/data --output-dir demo/test_dynamic --overwrite
 	$(RUN) Test_SpaceNet7.py --data-root demo/data --output-dir demo/test_spacenet7 --overwrite

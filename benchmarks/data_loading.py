@@ -40,7 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measuring import RESULTS, spread, table, write_results
 from data_processing.rasters.reading import close_rasters
-from data_processing.sample.scene import DATASETS, draw_scene
+from data_processing.sample.scene import draw_scene
 from data_processing.scenes.dataset import SeriesDataset
 from data_processing.scenes.patch_index import PatchOrigin
 from data_processing.scenes.scene import Scene
@@ -151,8 +151,8 @@ def _training_speed(form: Format) -> float | None:
 
 def _write_scenes(folder: Path, form: Format, count: int, size: int) -> None:
     """Write scenes in the processed layout, each a shifted copy of a mirrored landscape."""
-    kind, spec = DATASETS[form.dataset], spec_by_name(form.dataset)
-    drawn = draw_scene(1, kind, "train", 0, min(size, DRAWN))
+    spec = spec_by_name(form.dataset)
+    drawn = draw_scene(1, spec, "train", 0, min(size, DRAWN))
     beyond = size - drawn.moment.shape[0]
     images = np.pad(drawn.images, ((0, 0), (0, 0), (0, beyond), (0, beyond)), mode="symmetric")
     moment = np.pad(drawn.moment, ((0, beyond), (0, beyond)), mode="symmetric")
@@ -160,8 +160,8 @@ def _write_scenes(folder: Path, form: Format, count: int, size: int) -> None:
     for number in range(count):
         shift = (37 * number, 59 * number)
         scene = folder / f"{drawn.name}_{number}"
-        for name, image in zip(drawn.image_names, images, strict=True):
-            path = scene / spec.image_folder / name
+        for date, image in zip(drawn.dates, images, strict=True):
+            path = scene / spec.image_folder / spec.image_file(date, drawn.name)
             _write(path, np.roll(image, shift, axis=(1, 2)), form.compress, form.tiled)
         label = np.roll(moment, shift, axis=(0, 1))[None]
         _write(scene / spec.area_file, (label > 0).astype(np.uint8), "deflate", form.tiled)

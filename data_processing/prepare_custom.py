@@ -14,7 +14,6 @@ root. docs/data.md says more.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import datetime
 import sys
 from collections.abc import Iterator, Sequence
@@ -42,8 +41,9 @@ from data_processing.own_series.finding import (
     read_image,
 )
 from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
-from data_processing.raw.preparation import Gap, Plan, SceneTask, add_run_flags, prepare
-from data_processing.scenes.spec import DATASET_NAMES, DYNAMIC, SPLITS, DatasetSpec, spec_by_name
+from data_processing.raw.plan import Gap, Plan, SceneTask
+from data_processing.raw.preparation import add_run_flags, prepare
+from data_processing.scenes.spec import DATASET_NAMES, SPLITS, DatasetSpec, spec_by_name
 from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.errors import DataError, UserError, run_program
 from utils.files import plain_name, read_json
@@ -159,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--dates", default="even",
         help=f"which dates if there are more: {DATE_RULES} (default even)")  # fmt: skip
     add("--bands", help="1,2,3,4: bands to take in the data set's order, from 1")
-    add_run_flags(parser, dataclasses.replace(DYNAMIC, name="…"))
+    add_run_flags(parser, "Images_<name>/ of the data set")
     return parser
 
 

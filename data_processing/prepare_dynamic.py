@@ -38,7 +38,8 @@ from data_processing.raw.dynamic import (
     read_classes,
     read_image,
 )
-from data_processing.raw.preparation import Gap, Plan, SceneTask, add_run_flags, prepare
+from data_processing.raw.plan import Gap, Plan, SceneTask
+from data_processing.raw.preparation import add_run_flags, prepare
 from data_processing.raw.split_choice import assign_splits, read_split_file, split_file_path
 from data_processing.scenes.spec import DYNAMIC
 from data_processing.scenes.writing import scene_bytes, write_scene
@@ -138,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = program_parser(__doc__)
     add = parser.add_argument
     add("--source", type=Path, required=True, help="folder of the zips, or of what is in them")
-    add_run_flags(parser, DYNAMIC)
+    add_run_flags(parser, f"{DYNAMIC.images_root}/")
     add("--dates", default="every:4", help=f"which 6 months: {DATE_RULES} (default every:4)")
     add("--event", choices=EVENTS, default="last", help="of several changes (default last)")
     add("--snow", choices=("class", "exclude"), default="class",

@@ -47,7 +47,8 @@ from data_processing.labels.clear_cuts import (
     vegetation_index,
 )
 from data_processing.rasters.reading import RasterInfo
-from data_processing.raw.preparation import Plan, SceneTask, add_run_flags, prepare
+from data_processing.raw.plan import Plan, SceneTask
+from data_processing.raw.preparation import add_run_flags, prepare
 from data_processing.scenes.spec import DYNAMIC
 from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.errors import DataError, UserError, run_program
@@ -265,7 +266,7 @@ def _cube_file(wheel: Path) -> bytes:
 def _parser() -> argparse.ArgumentParser:
     parser = program_parser(__doc__)
     parser.add_argument("--source", type=Path, required=True, help=f"the file {WHEEL}")
-    add_run_flags(parser, DYNAMIC)
+    add_run_flags(parser, f"{DYNAMIC.images_root}/")
     return parser
 
 

@@ -27,14 +27,8 @@ from data_processing.labels.transitions import EVENTS, TRANSITIONS, change_momen
 from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
 from data_processing.rasters.grids import require_one_grid
 from data_processing.raw.archives import find_files, is_tarball, list_tarball, unpack_tarball
-from data_processing.raw.preparation import (
-    Gap,
-    Plan,
-    SceneTask,
-    add_run_flags,
-    is_complete,
-    prepare,
-)
+from data_processing.raw.plan import Gap, Plan, SceneTask
+from data_processing.raw.preparation import add_run_flags, is_complete, prepare
 from data_processing.raw.spacenet7 import (
     FOOTPRINTS,
     Area,
@@ -140,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = program_parser(__doc__)
     add = parser.add_argument
     add("--source", type=Path, required=True, help="the tarball, a zip, or the unpacked folder")
-    add_run_flags(parser, SPACENET7)
+    add_run_flags(parser, f"{SPACENET7.images_root}/")
     add("--dates", default="even", help=f"which 9 usable months: {DATE_RULES} (default even)")
     add("--event", choices=EVENTS, default="last", help="of several changes (default last)")
     add("--transitions", choices=TRANSITIONS, default="both", help="default both")

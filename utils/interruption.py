@@ -65,7 +65,7 @@ SAME_SIGNAL_S = 2.0  # a terminal and a launcher may both hand on one Ctrl-C
 
 
 class StopWish:
-    """While open, the first Ctrl-C or SIGTERM is noted instead of breaking into the step.
+    """While open, the first Ctrl-C or SIGTERM is noted instead of breaking into the work.
 
     A second Ctrl-C, two seconds later or more, breaks in all the same. Outside the main thread,
     where no signal arrives, nothing is noted.
@@ -73,9 +73,13 @@ class StopWish:
     Attributes:
         interrupted: Ctrl-C has come.
         terminated: SIGTERM has come.
+
+    Args:
+        work: What is ended first, for the line that is said.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, work: str = "this step, with a checkpoint") -> None:
+        self.work = work
         self.interrupted = False
         self.terminated = False
         self._since: float | None = None
@@ -85,6 +89,17 @@ class StopWish:
     def wished(self) -> bool:
         """Whether any of them has come."""
         return self.interrupted or self.terminated
+
+    def raise_if_wished(self) -> None:
+        """Raise what was noted.
+
+        Raises:
+            KeyboardInterrupt, Terminated: Which of them has come.
+        """
+        if self.interrupted:
+            raise KeyboardInterrupt
+        if self.terminated:
+            raise Terminated
 
     def __enter__(self) -> StopWish:
         if threading.current_thread() is threading.main_thread():
@@ -110,4 +125,4 @@ class StopWish:
         self.interrupted |= number == signal.SIGINT
         self.terminated |= number == signal.SIGTERM
         if first:
-            say("stopping after this step, with a checkpoint; Ctrl-C again stops at once")
+            say(f"stopping after {self.work}; Ctrl-C again stops at once")

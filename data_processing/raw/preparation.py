@@ -10,118 +10,50 @@ the paper.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data_processing.scenes.patch_index import write_patch_index
+from data_processing.raw.earlier import (
+    RECORD,
+    Earlier,
+    is_made_by,
+    read_audit,
+    read_earlier,
+    read_record,
+    remove_scene,
+    remove_tree,
+)
+from data_processing.raw.plan import Gap, Plan, SceneTask, generator_of, plain
+from data_processing.scenes.patch_index import patch_index_path, write_patch_index
 from data_processing.scenes.spec import SPLITS, DatasetSpec, Split
-from data_processing.scenes.splits import REPOSITORY, write_scene_lists
-from utils.errors import DataError, UserError
-from utils.files import read_json, write_json
+from data_processing.scenes.splits import REPOSITORY, scene_list_path, write_scene_list
+from utils.errors import CaimError, DataError, UserError
+from utils.files import plain_name, remove_partial_files, write_json
+from utils.interruption import StopWish
 from utils.progress import progress, say
 from utils.run_folder import write_csv_rows
 
-__all__ = ["Gap", "Plan", "SceneTask", "add_run_flags", "is_complete", "prepare"]
+__all__ = ["add_run_flags", "is_complete", "prepare", "require_ours"]
 
-RECORD = "prepared.json"  # in every finished scene
 PARTIAL = ".partial-"  # before the name of a scene that is being written
 MIB = 1 << 20
 
-SceneWriter = Callable[["SceneTask", Path], dict[str, Any]]
+SceneWriter = Callable[[SceneTask, Path], dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Gap:
-    """Something that is missing or irregular, and what is done about it."""
-
-    area: str
-    found: str
-    done: str
-
-    def __str__(self) -> str:
-        return f"{self.area}: {self.found}; {self.done}"
-
-
-@dataclass(frozen=True)
-class SceneTask:
-    """One scene to be written.
-
-    Attributes:
-        name: Its folder.
-        split: Its split.
-        area: What it is called in the raw data.
-        nbytes: What it takes on disk at most.
-        inputs: Name, size and mark of every raw file that it is made from.
-        facts: What was decided for it (dates, sources), for ``dataset.json``.
-        work: What the writer needs; goes to another process.
-    """
-
-    name: str
-    split: Split
-    area: str
-    nbytes: int
-    inputs: Sequence[tuple[str, int, int]]
-    facts: Mapping[str, Any]
-    work: Any
-
-
-@dataclass
-class Plan:
-    """Everything that was decided before writing.
-
-    Attributes:
-        program: The program's file name.
-        version: Of what it writes; part of every fingerprint.
-        spec: Facts of the data set.
-        data_root: Where it is written.
-        source: What it is made from: path, size, checksum as far as known.
-        settings: What the user can change and what changes the result.
-        notes: Further facts for ``dataset.json`` (bands, classes, licence).
-        tasks: The scenes.
-        gaps: What is missing, areas that are left out among it.
-        adds: Keep scenes of earlier runs that this one does not have.
-    """
-
-    program: str
-    version: int
-    spec: DatasetSpec
-    data_root: Path
-    source: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    notes: Mapping[str, Any]
-    tasks: Sequence[SceneTask]
-    gaps: list[Gap] = field(default_factory=list)
-    adds: bool = False
-
-    @property
-    def folder(self) -> Path:
-        """The folder of all scenes."""
-        return self.data_root / self.spec.images_root
-
-    def target(self, task: SceneTask) -> Path:
-        """A scene's folder."""
-        return self.folder / task.split / task.name
-
-    def fingerprint(self, task: SceneTask) -> str:
-        """Changes with whatever changes the scene."""
-        content = [self.program, self.version, self.settings, task.area, task.inputs, task.facts]
-        text = json.dumps(content, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
-
-
-def add_run_flags(parser: argparse.ArgumentParser, spec: DatasetSpec) -> None:
-    """Flags that all ``prepare_*`` programs have."""
+def add_run_flags(parser: argparse.ArgumentParser, gets: str) -> None:
+    """Flags that all programs that make scenes have; ``gets`` is what the data root gets."""
     add = parser.add_argument
     add("--data-root", type=Path, default=REPOSITORY / "data",
-        help=f"folder that gets {spec.images_root}/ (default: the repository's data/)")  # fmt: skip
+        help=f"folder that gets {gets} (default: the repository's data/)")  # fmt: skip
     add("--strict", action="store_true", help="stop with exit code 3 if anything is missing")
     add("--dry-run", action="store_true", help="show the plan and its sizes; write nothing")
     add("--overwrite", action="store_true", help="make scenes anew that other settings made")
@@ -131,16 +63,30 @@ def add_run_flags(parser: argparse.ArgumentParser, spec: DatasetSpec) -> None:
 def is_complete(
     data_root: Path, spec: DatasetSpec, program: str, source: Any, settings: Any
 ) -> bool:
-    """Whether an earlier run with the same source and settings came to its end."""
+    """Whether an earlier run with the same source and settings came to its end.
+
+    Raises:
+        DataError: What it left is damaged.
+    """
     folder = data_root / spec.images_root
-    earlier = _earlier(folder)
+    earlier = read_earlier(folder)
     return (
         earlier is not None
-        and bool(earlier.get("complete"))
-        and (earlier.get("generator"), earlier.get("source"), earlier.get("settings"))
-        == (f"data_processing/{program}", *_plain([source, settings]))
-        and all((folder / s["split"] / s["name"] / RECORD).is_file() for s in earlier["scenes"])
+        and _is_finished(data_root, spec, earlier)
+        and (earlier.generator, earlier.source, earlier.settings)
+        == (generator_of(program), *plain([source, settings]))
+        and all((folder / s["split"] / s["name"] / RECORD).is_file() for s in earlier.scenes)
     )
+
+
+def require_ours(plan: Plan, overwrite: bool) -> None:
+    """Make sure that a plan can be run where it shall be, before any of several is.
+
+    Raises:
+        UserError: The folder holds other data, or scenes of other settings without ``overwrite``.
+        DataError: What earlier runs left is damaged.
+    """
+    _refuse_what_is_not_ours(plan, _undone(plan), read_earlier(plan.folder), overwrite)
 
 
 def prepare(plan: Plan, write: SceneWriter, flags: argparse.Namespace) -> None:
@@ -154,31 +100,29 @@ def prepare(plan: Plan, write: SceneWriter, flags: argparse.Namespace) -> None:
 
     Raises:
         UserError: The folder holds other data, or the disk is too small.
-        DataError: With ``--strict`` and gaps; or scenes could not be made, all of them at once.
+        DataError: With ``--strict`` and gaps; what earlier runs left is damaged; or scenes could
+            not be made, all of them at once.
+        CaimError: A process was killed.
+        KeyboardInterrupt, Terminated: After the scenes that are being written, when asked to stop.
     """
-    _say_gaps(plan)
-    if not plan.tasks:
-        raise DataError(
-            str(plan.source.get("path", plan.data_root)),
-            [str(gap) for gap in plan.gaps] or ["found no area to make a scene from"],
-            "Nothing was written. docs/data.md shows what the raw data look like.",
-        )
-    if flags.strict and plan.gaps:
-        raise DataError(
-            str(plan.source.get("path", plan.folder)),
-            [str(gap) for gap in plan.gaps],
-            "Nothing was written. Complete the data, or leave --strict out to go on without.",
-        )
-    undone = [task for task in plan.tasks if not _is_done(plan, task)]
-    earlier = _earlier(plan.folder)
+    for gap in plan.gaps:
+        say(f"gap: {gap}")
+    _refuse_what_cannot_be_made(plan, flags.strict)
+    undone, earlier = _undone(plan), read_earlier(plan.folder)
     _say_plan(plan, undone)
-    if not flags.dry_run:
-        _refuse_what_is_not_ours(plan, undone, earlier, flags.overwrite)
-        _check_disk(plan, undone)
-        if not undone and earlier is not None and earlier.get("complete"):
-            say(f"{plan.folder}: complete already, made with the same settings; nothing done")
-            return
-        _write_all(plan, undone, write, flags.num_workers, earlier)
+    if flags.dry_run:
+        return
+    surplus = _refuse_what_is_not_ours(plan, undone, earlier, flags.overwrite)
+    _check_disk(plan, undone)
+    _remove_unfinished(plan)
+    if not (undone or surplus) and _is_finished(plan.data_root, plan.spec, earlier):
+        say(f"{plan.folder}: complete already, made with the same settings; nothing done")
+        return
+    for scene in surplus:
+        if not remove_scene(plan.folder / scene["split"] / scene["name"], plan.program):
+            say(f"{scene['split']}/{scene['name']}: left as it is, and in no list: it is not ours")
+    stays = _surplus(plan, earlier) if plan.adds else []
+    _write_all(plan, undone, write, flags.num_workers, stays)
 
 
 def _write_all(
@@ -186,22 +130,19 @@ def _write_all(
     undone: Sequence[SceneTask],
     write: SceneWriter,
     num_workers: int,
-    earlier: dict[str, Any] | None,
+    stays: Sequence[dict[str, Any]],
 ) -> None:
-    """Write the scenes and all that stands beside them."""
-    kept = _kept_scenes(plan, earlier)
+    """Write the scenes and all that stands beside them; ``stays`` are those of earlier runs."""
     # first, so that a run that is killed leaves a folder that says what it is
-    write_json(plan.folder / "dataset.json", _dataset(plan, kept, complete=False))
-    errors: list[DataError] = []
+    write_json(plan.folder / "dataset.json", _dataset(plan, stays, complete=False))
     done = partial(_write_one, plan=plan, write=write)
-    for outcome in progress(
-        _outcomes(done, undone, num_workers), "writing scenes", len(undone), "scene"
-    ):
-        if isinstance(outcome, DataError):
-            errors.append(outcome)
-    found = [Gap(**gap) for task in plan.tasks for gap in _record(plan, task).get("gaps", [])]
-    write_json(plan.folder / "audit.json", _audit(plan, found, errors))
-    for gap in found:
+    outcomes = _outcomes(done, undone, num_workers)
+    errors = [
+        error for error in progress(outcomes, "writing scenes", len(undone), "scene") if error
+    ]
+    remarks = [Gap(**gap) for task in plan.tasks for gap in _record(plan, task).get("gaps", [])]
+    write_json(plan.folder / "audit.json", _audit(plan, remarks, errors))
+    for gap in remarks:
         say(f"remark: {gap}")
     if errors:
         faults = [f"{e.where}: {fault}" for e in errors for fault in e.faults or [""]]
@@ -210,14 +151,14 @@ def _write_all(
             faults,
             "The other scenes are written; run the same command again when this is mended.",
         )
-    facts = _dataset(plan, kept, complete=True)
-    write_json(plan.folder / "dataset.json", facts)
+    facts = _dataset(plan, stays, complete=True)
     columns = ("split", "name", "area")
     write_csv_rows(
         plan.folder / "scenes.csv",
         [{**{c: s[c] for c in columns}, "dates": " ".join(s["dates"])} for s in facts["scenes"]],
     )
-    _write_lists(plan)
+    _write_lists(plan, facts["scenes"])
+    write_json(plan.folder / "dataset.json", facts)  # last: what it calls complete is complete
     _say_result(plan)
 
 
@@ -225,59 +166,74 @@ def _write_one(task: SceneTask, plan: Plan, write: SceneWriter) -> DataError | N
     """Write a scene beside its place and move it there when it is whole."""
     target = plan.target(task)
     scratch = target.with_name(PARTIAL + target.name)
-    shutil.rmtree(scratch, ignore_errors=True)
+    remove_tree(scratch)
     scratch.mkdir(parents=True)
     try:
         facts = write(task, scratch)
+        gaps = facts.pop("gaps", [])
+        record = {
+            "fingerprint": plan.fingerprint(task),
+            "program": plan.program,
+            "scene": {"name": task.name, "split": task.split, "area": task.area,
+                      **plain(task.facts), **facts},
+            "gaps": [asdict(gap) for gap in gaps],
+        }  # fmt: skip
+        write_json(scratch / RECORD, record)
+        remove_scene(target, plan.program)
+        os.replace(scratch, target)
     except DataError as error:
-        shutil.rmtree(scratch, ignore_errors=True)
         return error
-    gaps = facts.pop("gaps", [])
-    record = {
-        "fingerprint": plan.fingerprint(task),
-        "program": plan.program,
-        "scene": {"name": task.name, "split": task.split, "area": task.area,
-                  **_plain(task.facts), **facts},
-        "gaps": [asdict(gap) for gap in gaps],
-    }  # fmt: skip
-    write_json(scratch / RECORD, record)
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(scratch, target)
+    finally:
+        remove_tree(scratch)
     return None
 
 
 def _outcomes(
     done: Callable[[SceneTask], DataError | None], tasks: Sequence[SceneTask], num_workers: int
 ) -> Iterator[DataError | None]:
-    """What became of each scene, as they are finished."""
-    if num_workers < 2 or len(tasks) < 2:
-        yield from map(done, tasks)
-        return
-    with ProcessPoolExecutor(min(num_workers, len(tasks))) as pool:
-        futures: list[Future[DataError | None]] = [pool.submit(done, task) for task in tasks]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:  # an interruption too: what has not begun shall not begin
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+    """What became of each scene, as they are finished.
+
+    A request to stop is noted, not raised where it arrives: while a process forks it would be
+    lost. Scenes that are being written are finished first.
+    """
+    with StopWish("the scenes that are being written") as stop:
+        if num_workers < 2 or len(tasks) < 2:
+            for task in tasks:
+                yield done(task)
+                stop.raise_if_wished()
+            return
+        pool = ProcessPoolExecutor(min(num_workers, len(tasks)), initializer=_leave_signals_alone)
+        with pool:
+            try:
+                for future in as_completed([pool.submit(done, task) for task in tasks]):
+                    yield future.result()
+                    stop.raise_if_wished()
+            except BrokenProcessPool:
+                raise CaimError(
+                    "a process that wrote scenes was killed, most often since memory ran out. What "
+                    "is finished is kept: run the same command again, with --num-workers 0."
+                ) from None
+            finally:  # what has not begun shall not begin
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_signals_alone() -> None:
+    """Let the main process decide when this one ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 # ───────────────────────────────── what lies there already ─────────────────────────────────
 
 
-def _earlier(folder: Path, name: str = "dataset.json") -> dict[str, Any] | None:
-    """What an earlier run of any program wrote down, None without one."""
-    try:
-        found = read_json(folder / name)
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def _record(plan: Plan, task: SceneTask) -> dict[str, Any]:
     """What a finished scene says of itself; nothing when it is not finished."""
-    return _earlier(plan.target(task), RECORD) or {}
+    return read_record(plan.target(task))
+
+
+def _undone(plan: Plan) -> list[SceneTask]:
+    """Scenes that are not there as the plan wants them."""
+    return [task for task in plan.tasks if not _is_done(plan, task)]
 
 
 def _is_done(plan: Plan, task: SceneTask) -> bool:
@@ -285,29 +241,59 @@ def _is_done(plan: Plan, task: SceneTask) -> bool:
     record, spec = _record(plan, task), plan.spec
     if record.get("fingerprint") != plan.fingerprint(task):
         return False
-    names = [f"{spec.image_folder}/{name}" for name in record["scene"].get("images", [])]
+    names = [f"{spec.image_folder}/{name}" for name in record["scene"]["images"]]
     return all(
         (plan.target(task) / name).is_file() for name in (*names, spec.area_file, spec.moment_file)
     )
 
 
+def _refuse_what_cannot_be_made(plan: Plan, strict: bool) -> None:
+    """No scenes, names that are none, or gaps where there shall be none."""
+    where, faults, advice = str(plan.source.get("path", plan.folder)), [], ""
+    for task in plan.tasks:
+        try:
+            plain_name(task.name)
+        except ValueError as error:
+            faults.append(f"found {error}, expected the name of a scene's folder")
+            advice = "Rename the area."
+    if not plan.tasks:
+        faults = [str(gap) for gap in plan.gaps] or ["found no area to make a scene from"]
+        advice = "docs/data.md shows what the raw data look like."
+    elif strict and plan.gaps:
+        faults += [str(gap) for gap in plan.gaps]
+        advice = "Complete the data, or leave --strict out to go on without."
+    if faults:
+        raise DataError(where, faults, f"Nothing was written. {advice}")
+
+
 def _refuse_what_is_not_ours(
-    plan: Plan, undone: Sequence[SceneTask], earlier: dict[str, Any] | None, overwrite: bool
-) -> None:
-    """Nothing of the user's, or of another program, is replaced unasked."""
+    plan: Plan, undone: Sequence[SceneTask], earlier: Earlier | None, overwrite: bool
+) -> list[dict[str, Any]]:
+    """Nothing of the user's, or of another program, is replaced unasked.
+
+    Returns:
+        Scenes of an earlier run to be removed.
+    """
     if not plan.folder.exists() or not any(plan.folder.iterdir()):
-        return
-    generator = f"data_processing/{plan.program}"
-    if earlier is None or earlier.get("generator") != generator:
-        made_by = "no dataset.json" if earlier is None else f"data of {earlier.get('generator')}"
+        return []
+    generator = plan.generator
+    if earlier is None or earlier.generator != generator:
+        made_by = "no dataset.json" if earlier is None else f"data of {earlier.generator}"
         raise UserError(
             f"{plan.folder}: found {made_by}, expected an empty folder or data of {generator}. "
             "Nothing was written. Give another --data-root, or move that folder away."
         )
-    other = [task for task in undone if plan.target(task).exists()]
-    same = _plain([plan.settings, plan.source]) == [
-        earlier.get("settings"), earlier.get("source"),
-    ]  # fmt: skip
+    existing = [task for task in undone if os.path.lexists(plan.target(task))]
+    foreign = [t.name for t in existing if not is_made_by(plan.target(t), plan.program)]
+    if foreign:
+        raise UserError(
+            f"{plan.folder}: found {', '.join(foreign)} without a sound {RECORD} of {generator}, "
+            "expected to write scenes there. Nothing was written. Move them away, or give another "
+            "--data-root."
+        )
+    # one that has only lost a file is made again unasked
+    other = [t for t in existing if _record(plan, t)["fingerprint"] != plan.fingerprint(t)]
+    same = plain([plan.settings, plan.source]) == [earlier.settings, earlier.source]
     surplus = [] if plan.adds else _surplus(plan, earlier)
     if (other or surplus or not (same or plan.adds)) and not overwrite:
         raise UserError(
@@ -315,27 +301,46 @@ def _refuse_what_is_not_ours(
             f"({_difference(plan, other, earlier)}). Nothing was written. Add --overwrite to make "
             "them anew, or give another --data-root."
         )
-    for scene in surplus:
-        shutil.rmtree(plan.folder / scene["split"] / scene["name"], ignore_errors=True)
+    return surplus
 
 
-def _surplus(plan: Plan, earlier: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _surplus(plan: Plan, earlier: Earlier | None) -> list[dict[str, Any]]:
     """Scenes of an earlier run that this one does not have."""
     wanted = {(task.split, task.name) for task in plan.tasks}
-    return [s for s in earlier.get("scenes", []) if (s["split"], s["name"]) not in wanted]
+    scenes = [] if earlier is None else earlier.scenes
+    return [scene for scene in scenes if (scene["split"], scene["name"]) not in wanted]
 
 
-def _kept_scenes(plan: Plan, earlier: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """Records of scenes of an earlier run that stay."""
-    return _surplus(plan, earlier) if plan.adds and earlier is not None else []
+def _remove_unfinished(plan: Plan) -> None:
+    """Remove what a run that was killed had not finished."""
+    for split in SPLITS:
+        for scratch in (plan.folder / split).glob(f"{PARTIAL}*"):
+            remove_tree(scratch)
+    lists = plan.data_root / plan.spec.lists_folder
+    index = plan.data_root / plan.spec.index_folder(plan.spec.patch_size, plan.spec.stride)
+    for folder in (plan.folder, lists, index):
+        remove_partial_files(folder)
 
 
-def _difference(plan: Plan, other: Sequence[SceneTask], earlier: Mapping[str, Any]) -> str:
+def _is_finished(data_root: Path, spec: DatasetSpec, earlier: Earlier | None) -> bool:
+    """Whether a run came to its end, and scene lists and patch index are still there."""
+    return (
+        earlier is not None
+        and earlier.complete
+        and all(
+            scene_list_path(data_root, spec, split).is_file()
+            and patch_index_path(data_root, spec, split, spec.patch_size, spec.stride).is_file()
+            for split in earlier.names()
+        )
+    )
+
+
+def _difference(plan: Plan, other: Sequence[SceneTask], earlier: Earlier) -> str:
     """Settings that differ, for a message; those of the scene where each has its own."""
-    before, now = dict(earlier.get("settings", {})), _plain(plan.settings)
+    before, now = dict(earlier.settings), plain(plan.settings)
     if plan.adds and other:
         before |= _record(plan, other[0]).get("scene", {})
-        now |= _plain(other[0].facts)
+        now |= plain(other[0].facts)
         before = {key: value for key, value in before.items() if key in now}
     changed = [
         f"{key}: {before.get(key)!r} there, {now.get(key)!r} asked for"
@@ -360,35 +365,35 @@ def _check_disk(plan: Plan, undone: Sequence[SceneTask]) -> None:
 # ────────────────────────────────── what is written and said ──────────────────────────────────
 
 
-def _dataset(plan: Plan, kept: Sequence[dict[str, Any]], complete: bool) -> dict[str, Any]:
+def _dataset(plan: Plan, stays: Sequence[dict[str, Any]], complete: bool) -> dict[str, Any]:
     """Content of dataset.json."""
     records = (_record(plan, task).get("scene") for task in plan.tasks)
-    scenes = [*kept, *(record for record in records if record)]
+    scenes = [*stays, *(record for record in records if record)]
     return {
-        "generator": f"data_processing/{plan.program}",
+        "generator": plan.generator,
         "generator_version": plan.version,
         "complete": complete,
-        "source": _plain(plan.source),
-        "settings": _plain(plan.settings),
-        **_plain(plan.notes),
+        "source": plain(plan.source),
+        "settings": plain(plan.settings),
+        **plain(plan.notes),
         "scenes": sorted(scenes, key=lambda scene: (SPLITS.index(scene["split"]), scene["name"])),
     }
 
 
-def _audit(plan: Plan, found: Sequence[Gap], errors: Sequence[DataError]) -> dict[str, Any]:
+def _audit(plan: Plan, remarks: Sequence[Gap], errors: Sequence[DataError]) -> dict[str, Any]:
     """Content of audit.json."""
-    gaps = [asdict(gap) for gap in (*plan.gaps, *found)]
+    gaps = [asdict(gap) for gap in (*plan.gaps, *remarks)]
     inputs = {
         f"{task.split}/{task.name}": [
             {"name": name, "bytes": size, "mark": mark} for name, size, mark in task.inputs
         ]
         for task in plan.tasks
     }
-    before = _earlier(plan.folder, "audit.json") if plan.adds else None
-    if before is not None:  # what was found in scenes that stay
+    if plan.adds:  # to what stands there of scenes that stay
+        gaps_before, inputs_before = read_audit(plan.folder)
         ours = {task.name for task in plan.tasks}
-        gaps = [gap for gap in before["gaps"] if gap["area"] not in ours] + gaps
-        inputs = before["inputs"] | inputs
+        gaps = [gap for gap in gaps_before if gap["area"] not in ours] + gaps
+        inputs = inputs_before | inputs
     return {
         "program": plan.program,
         "gaps": gaps,
@@ -397,18 +402,17 @@ def _audit(plan: Plan, found: Sequence[Gap], errors: Sequence[DataError]) -> dic
     }
 
 
-def _write_lists(plan: Plan) -> None:
-    """Scene lists and patch index of the splits that are there."""
-    there = [split for split in SPLITS if any((plan.folder / split).glob("[!.]*"))]
-    write_scene_lists(plan.data_root, plan.spec, there)
+def _write_lists(plan: Plan, scenes: Sequence[dict[str, Any]]) -> None:
+    """Scene lists and patch index of the splits that have scenes."""
+    names: dict[Split, list[str]] = {}
+    for scene in scenes:
+        if (plan.folder / scene["split"] / scene["name"]).is_dir():
+            names.setdefault(scene["split"], []).append(scene["name"])
+    for split, listed in names.items():
+        write_scene_list(plan.data_root, plan.spec, split, listed)
     write_patch_index(
-        plan.data_root, plan.spec, plan.spec.patch_size, plan.spec.stride, splits=there
+        plan.data_root, plan.spec, plan.spec.patch_size, plan.spec.stride, splits=list(names)
     )
-
-
-def _say_gaps(plan: Plan) -> None:
-    for gap in plan.gaps:
-        say(f"gap: {gap}")
 
 
 def _say_plan(plan: Plan, undone: Sequence[SceneTask]) -> None:
@@ -416,7 +420,7 @@ def _say_plan(plan: Plan, undone: Sequence[SceneTask]) -> None:
     waiting = {task.name for task in undone}
     for task in sorted(plan.tasks, key=lambda task: (SPLITS.index(task.split), task.name)):
         state = f"up to {task.nbytes / MIB:.0f} MiB" if task.name in waiting else "done"
-        dates = ", ".join(str(date) for date in task.facts.get("dates", []))
+        dates = ", ".join(str(date) for date in task.facts.get("dates", ["dates are drawn"]))
         say(f"  {task.split}/{task.name} from {task.area}: {dates} ({state})")
     counts = ", ".join(f"{split} {sum(t.split == split for t in plan.tasks)}" for split in SPLITS)
     total = sum(task.nbytes for task in undone) / MIB
@@ -440,8 +444,3 @@ def _say_result(plan: Plan) -> None:
     say(f"Next: python data_processing/{name}_custom.py --data-root {root}")
     training = any(task.split == "train" for task in plan.tasks)
     say(f"      python {'Train' if training else 'Test'}_{name}.py --data-root {root}")
-
-
-def _plain(value: Any) -> Any:
-    """As it comes back from a JSON file."""
-    return json.loads(json.dumps(value, default=str))

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from rasterio.transform import Affine, from_origin
 
+from data_processing.rasters.reading import RasterInfo
 from data_processing.sample.events import draw_history, moment_label
 from data_processing.sample.fields import fractal_noise, rotated_grid, smooth_noise
 from data_processing.sample.landscape import Landscape, draw_landscape
@@ -26,123 +26,116 @@ from data_processing.sample.sensor import (
     record,
     to_basemap,
 )
-from utils.files import atomic_path
+from data_processing.scenes.spec import SPLITS, DatasetSpec, Split
+from utils.errors import UserError
 
-__all__ = [
-    "DATASETS",
-    "SPLITS",
-    "SampleKind",
-    "SceneData",
-    "draw_scene",
-    "scene_name",
-    "write_scene",
-]
+__all__ = ["DrawnScene", "draw_scene", "require_drawable", "scene_name"]
 
-SPLITS = ("train", "val", "test")
 MARGIN = 8  # pixels around the scene that shifts and blur draw upon
+BANDS = ("blue", "green", "red", "nir")  # that the sensor records
+COLOURS = ("red", "green", "blue", "alpha")  # of a mosaic
 _MERCATOR = 20037508.342789244
 
 
 @dataclass(frozen=True)
-class SampleKind:
-    """What distinguishes the two data sets.
+class Look:
+    """How scenes look, beyond what a data set's specification says.
 
     Attributes:
-        key: Name on the command line.
         code: Number that enters the seed.
-        folder: Images_<name>.
-        image_folder: Folder of the images within a scene.
-        moment_file: Name of the change-moment raster.
-        num_dates: T.
         gsd: Pixel size in metres at factor 1.
         gsd_factors: Pixel size of the scenes in multiples of ``gsd``, taken in turn.
         biomes: Biomes, taken in turn.
         share: Lowest and highest changed share of a scene.
     """
 
-    key: str
     code: int
-    folder: str
-    image_folder: str
-    moment_file: str
-    num_dates: int
     gsd: float
     gsd_factors: tuple[float, ...]
     biomes: tuple[str, ...]
     share: tuple[float, float]
 
 
-DATASETS = {
-    "dynamic": SampleKind(
-        key="dynamic",
-        code=1,
-        folder="Images_Dynamic",
-        image_folder="train_images",
-        moment_file="multi_change.tif",
-        num_dates=6,
-        gsd=3.0,
-        gsd_factors=(1.0, 10 / 3, 1.0, 2.0, 10 / 3),
-        biomes=(
-            "temperate forest",
-            "agriculture",
-            "urban fringe",
-            "tropical",
-            "temperate forest",
-            "arid",
-            "coast",
-        ),
-        share=(0.03, 0.20),
+REFLECTANCE = Look(
+    code=1,
+    gsd=3.0,
+    gsd_factors=(1.0, 10 / 3, 1.0, 2.0, 10 / 3),
+    biomes=(
+        "temperate forest",
+        "agriculture",
+        "urban fringe",
+        "tropical",
+        "temperate forest",
+        "arid",
+        "coast",
     ),
-    "spacenet7": SampleKind(
-        key="spacenet7",
-        code=2,
-        folder="Images_SpaceNet7",
-        image_folder="images_masked",
-        moment_file="multi_change_last.tif",
-        num_dates=9,
-        gsd=2 * _MERCATOR / 8192 / 1024,
-        gsd_factors=(1.0, 2.0, 1.0, 4.0, 8.0),
-        biomes=(
-            "urban fringe",
-            "arid",
-            "agriculture",
-            "urban fringe",
-            "tropical",
-            "coast",
-            "temperate forest",
-        ),
-        share=(0.02, 0.15),
+    share=(0.03, 0.20),
+)
+MOSAIC = Look(
+    code=2,
+    gsd=2 * _MERCATOR / 8192 / 1024,
+    gsd_factors=(1.0, 2.0, 1.0, 4.0, 8.0),
+    biomes=(
+        "urban fringe",
+        "arid",
+        "agriculture",
+        "urban fringe",
+        "tropical",
+        "coast",
+        "temperate forest",
     ),
-}
+    share=(0.02, 0.15),
+)
 
 
 @dataclass(frozen=True)
-class SceneData:
+class DrawnScene:
     """A scene ready to be written.
 
     Attributes:
         name: Folder name.
-        image_names: T file names.
-        images: (T, C, H, W) float32 reflectance or uint8 RGBA.
-        moment: (H, W) uint8, 0…T-1.
-        epsg: Code of the coordinate system.
-        transform: Pixel to map coordinates.
-        record: What dataset.json says of the scene.
+        dates: T dates.
+        images: (T, C, H, W) float32 reflectance 0…1, or uint8 RGBA.
+        valid: (H, W) bool, data at every date.
+        moment: (H, W) uint8, 0…T−1.
+        grid: Where the pixels lie.
+        facts: What dataset.json says of the scene.
     """
 
     name: str
-    image_names: list[str]
+    dates: list[date]
     images: NDArray[Any]
+    valid: NDArray[np.bool_]
     moment: NDArray[np.uint8]
-    epsg: int
-    transform: Affine
-    record: dict[str, Any]
+    grid: RasterInfo
+    facts: dict[str, Any]
 
 
-def _days(rng: np.random.Generator, kind: SampleKind) -> list[date]:
+def require_drawable(spec: DatasetSpec) -> None:
+    """Make sure that images of a data set can be drawn.
+
+    Raises:
+        UserError: It has bands that no sensor here records.
+    """
+    if _look(spec) is MOSAIC and spec.bands == COLOURS:
+        return
+    unknown = [band for band in spec.bands if band not in BANDS]
+    if unknown:
+        raise UserError(
+            f"{spec.title}: found bands {', '.join(unknown)}, expected bands among "
+            f"{', '.join(BANDS)}, or a mosaic of {', '.join(COLOURS)}. No such scenes can be drawn."
+        )
+
+
+def _look(spec: DatasetSpec) -> Look:
+    """Images with a mask in their alpha band are monthly mosaics of natural colours."""
+    return REFLECTANCE if spec.alpha_band is None else MOSAIC
+
+
+def _days(rng: np.random.Generator, spec: DatasetSpec) -> list[date]:
     """Irregular dates over one and a half to three years, or evenly spaced months."""
-    T = kind.num_dates
-    if kind.key == "spacenet7":
+    T = spec.num_dates
+    if _look(spec) is MOSAIC:
         start = int(rng.integers(2017 * 12 + 6, 2018 * 12 + 3))
         span = int(rng.integers(17, 26))
         months = [start + round(span * t / (T - 1)) for t in range(T)]
@@ -164,24 +157,24 @@ def _summer(day: date, rng: np.random.Generator) -> date:
     return date(day.year, 1, 1) + timedelta(days=int(rng.integers(135, 270)))
 
 
-def _turn(seed: int, kind: SampleKind, split: str) -> int:
+def _turn(seed: int, look: Look, split: Split) -> int:
     """Where in the lists of biomes and pixel sizes a split begins."""
-    words = np.random.SeedSequence([seed, kind.code, SPLITS.index(split)]).generate_state(1)
+    words = np.random.SeedSequence([seed, look.code, SPLITS.index(split)]).generate_state(1)
     return int(words[0] % 997)
 
 
-def _pixel_size(seed: int, kind: SampleKind, split: str, index: int) -> float:
-    factors = kind.gsd_factors
-    return kind.gsd * factors[(index + _turn(seed, kind, split)) % len(factors)]
+def _pixel_size(seed: int, look: Look, split: Split, index: int) -> float:
+    factors = look.gsd_factors
+    return look.gsd * factors[(index + _turn(seed, look, split)) % len(factors)]
 
 
-def _placing(seed: int, kind: SampleKind, split: str, index: int) -> tuple[str, bool, int, Affine]:
+def _placing(seed: int, look: Look, split: Split, index: int) -> tuple[str, bool, int, Affine]:
     """Name, whether south of the equator, EPSG code and transform of a scene."""
     split_code = SPLITS.index(split)
-    rng = np.random.default_rng(np.random.SeedSequence([seed, kind.code, split_code, index, 1]))
-    gsd, south = _pixel_size(seed, kind, split, index), bool(rng.uniform() < 0.25)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, look.code, split_code, index, 1]))
+    gsd, south = _pixel_size(seed, look, split, index), bool(rng.uniform() < 0.25)
     number = 3 * index + split_code + 1  # unique over the splits, however many scenes there are
-    if kind.key == "dynamic":
+    if look is REFLECTANCE:
         zone = int(rng.integers(1, 61))
         north = rng.uniform(6.2e6, 8.5e6) if south else rng.uniform(1.5e6, 6.4e6)
         east = rng.uniform(3e5, 6.5e5)
@@ -196,15 +189,9 @@ def _placing(seed: int, kind: SampleKind, split: str, index: int) -> tuple[str, 
     return f"L15-{quad_x:04d}E-{quad_y:04d}N_{tile_x}_{tile_y}_13", south, 3857, origin
 
 
-def scene_name(seed: int, key: str, split: str, index: int) -> str:
+def scene_name(seed: int, spec: DatasetSpec, split: Split, index: int) -> str:
     """Folder name of a scene, known before it is drawn."""
-    return _placing(seed, DATASETS[key], split, index)[0]
-
-
-def _image_name(kind: SampleKind, scene: str, day: date) -> str:
-    if kind.key == "dynamic":
-        return f"{day:%Y-%m-%d}.tif"
-    return f"global_monthly_{day:%Y_%m}_mosaic_{scene}.tif"
+    return _placing(seed, _look(spec), split, index)[0]
 
 
 def _textures(rng: np.random.Generator, shape: tuple[int, int], gsd: float) -> NDArray[np.float32]:
@@ -218,141 +205,96 @@ def _textures(rng: np.random.Generator, shape: tuple[int, int], gsd: float) -> N
     )
 
 
-def _seen(
+def _unmasked(
     rng: np.random.Generator, weathers: list[Weather], shape: tuple[int, int]
 ) -> NDArray[np.bool_]:
     """Where each date of a masked mosaic has data: no mask on most dates, (T, H, W) bool."""
-    seen = np.ones((len(weathers), *shape), np.bool_)
+    clear = np.ones((len(weathers), *shape), np.bool_)
     masked = 0
     for t, weather in enumerate(weathers):
         lost = weather.cloud_mask
         if lost.any() and lost.mean() < 0.1 and masked < 2 and rng.uniform() < 0.75:
-            seen[t] &= ~lost
+            clear[t] &= ~lost
             masked += 1
     if rng.uniform() < 0.2:  # the strip ends inside the scene
         angle = rng.choice([0.0, np.pi / 2, np.pi, -np.pi / 2]) + rng.normal(0.0, 0.12)
         along = rotated_grid(shape, float(angle), 1.0)[0]
         edge = np.quantile(along, rng.uniform(0.02, 0.07))
-        seen[int(rng.integers(len(weathers)))] &= along > edge
-    return seen
+        clear[int(rng.integers(len(weathers)))] &= along > edge
+    return clear
 
 
 def _render(
-    rng: np.random.Generator, place: Landscape, kind: SampleKind, days: list[date], share: float
-) -> tuple[NDArray[Any], NDArray[np.uint8], list[dict[str, int | str]]]:
-    """Images (T, C, H, W) with margin cut off, moment label, events."""
+    rng: np.random.Generator, place: Landscape, spec: DatasetSpec, days: list[date], share: float
+) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8], list[dict[str, int | str]]]:
+    """Images (T, C, H, W) with margin cut off, where there are data, moment label, events."""
     shape = (place.height.shape[0], place.height.shape[1])
-    bands = 4 if kind.key == "dynamic" else 3
-    history = draw_history(rng, place, days, share, bands)
+    mosaic = _look(spec) is MOSAIC
+    history = draw_history(rng, place, days, share, 3 if mosaic else 4)
     textures, speed = _textures(rng, shape, place.gsd), float(rng.uniform(0.15, 1.1))
     sensor = Sensor(
         blur=float(rng.uniform(0.4, 0.75) if place.gsd < 11 else rng.uniform(0.2, 0.5)),
         noise=float(rng.uniform(0.001, 0.004)),
-        calibration=float(rng.uniform(0.01, 0.05) if bands == 4 else rng.uniform(0.05, 0.15)),
+        calibration=float(rng.uniform(0.05, 0.15) if mosaic else rng.uniform(0.01, 0.05)),
         shift=0.7,
     )
-    cloudiness = float(rng.uniform(0.05, 0.45) if bands == 4 else rng.uniform(0.02, 0.3))
-    widest = 0.25 if bands == 4 else 0.1
+    cloudiness = float(rng.uniform(0.02, 0.3) if mosaic else rng.uniform(0.05, 0.45))
+    widest = 0.1 if mosaic else 0.25
     weathers = [draw_weather(rng, place, day, cloudiness, widest) for day in days]
     gain, gamma = float(rng.uniform(2.4, 3.5)), float(rng.uniform(0.8, 1.0))
     inner = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    seen = np.ones((len(days), *shape), np.bool_)
-    if bands == 3:
-        seen = _seen(rng, weathers, shape)
+    clear = np.ones((len(days), *shape), np.bool_)
+    if mosaic:
+        clear = _unmasked(rng, weathers, shape)
     images: list[NDArray[Any]] = []
     for t, weather in enumerate(weathers):
         ground = ground_reflectance(rng, place, history, days, t, textures, speed)
-        seen_image = record(rng, ground, history.surfaces[t].cover, place, weather, sensor)
-        if bands == 4:
-            images.append(seen_image[inner].transpose(2, 0, 1))
+        recorded = record(rng, ground, history.surfaces[t].cover, place, weather, sensor)[inner]
+        if not mosaic:
+            stored = [BANDS.index(band) for band in spec.bands]
+            images.append(recorded.transpose(2, 0, 1)[stored])
             continue
-        colours = to_basemap(rng, seen_image[inner], gain, gamma)
-        alpha = np.where(seen[t][inner], 255, 0).astype(np.uint8)
+        colours = to_basemap(rng, recorded, gain, gamma)
+        alpha = np.where(clear[t][inner], 255, 0).astype(np.uint8)
         images.append(np.concatenate([colours * (alpha > 0), alpha[None]]))
-    crop = (slice(None), *inner)
-    return np.stack(images), moment_label(history.state[crop], seen[crop]), history.events
+    clear = clear[:, *inner]
+    moment = moment_label(history.state[:, *inner], clear)
+    return np.stack(images), np.asarray(clear.all(axis=0)), moment, history.events
 
 
-def draw_scene(seed: int, kind: SampleKind, split: str, index: int, size: int) -> SceneData:
+def draw_scene(seed: int, spec: DatasetSpec, split: Split, index: int, size: int) -> DrawnScene:
     """Generate one scene.
 
     Args:
         seed: Seed of the whole data set.
-        kind: Which data set.
-        split: "train", "val" or "test".
+        spec: Facts of the data set, see :func:`require_drawable`.
+        split: Which split.
         index: Number of the scene within its split, from 0.
         size: Side in pixels, at least 64.
 
     Returns:
         The scene; it does not depend on how many others there are.
     """
-    split_code = SPLITS.index(split)
-    rng = np.random.default_rng(np.random.SeedSequence([seed, kind.code, split_code, index]))
-    turn = _turn(seed, kind, split)
-    biome = kind.biomes[(index + turn) % len(kind.biomes)]
-    gsd = _pixel_size(seed, kind, split, index)
+    look, split_code = _look(spec), SPLITS.index(split)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, look.code, split_code, index]))
+    turn = _turn(seed, look, split)
+    biome = look.biomes[(index + turn) % len(look.biomes)]
+    gsd = _pixel_size(seed, look, split, index)
     side = size + 2 * MARGIN
-    name, south, epsg, transform = _placing(seed, kind, split, index)
+    name, south, epsg, transform = _placing(seed, look, split, index)
     place = draw_landscape(rng, biome, (side, side), gsd, south)
-    days = _days(rng, kind)
-    low, high = kind.share
+    days = _days(rng, spec)
+    low, high = look.share
     quiet = index > 1 and (index + turn) % 10 == 9  # never in a split of two scenes
     share = rng.uniform(0.0, 0.004) if quiet else low * (high / low) ** rng.uniform(0.4, 1.0)
-    images, moment, events = _render(rng, place, kind, days, float(share))
-    counts = np.bincount(moment.ravel(), minlength=kind.num_dates)
-    return SceneData(
+    images, valid, moment, events = _render(rng, place, spec, days, float(share))
+    crs = CRS.from_epsg(epsg)
+    return DrawnScene(
         name=name,
-        image_names=[_image_name(kind, name, day) for day in days],
+        dates=days,
         images=images,
+        valid=valid,
         moment=moment,
-        epsg=epsg,
-        transform=transform,
-        record={
-            "split": split,
-            "name": name,
-            "biome": biome,
-            "pixel_size_m": round(gsd, 4),
-            "pixels_per_class": [int(count) for count in counts],
-            "events": events,
-        },
+        grid=RasterInfo(size, size, len(spec.bands), images.dtype.name, crs, transform, None),
+        facts={"biome": biome, "pixel_size_m": round(gsd, 4), "events": events},
     )
-
-
-def _write_raster(path: Path, pixels: NDArray[Any], scene: SceneData, compress: str) -> None:
-    profile = {
-        "driver": "GTiff",
-        "count": pixels.shape[0],
-        "height": pixels.shape[1],
-        "width": pixels.shape[2],
-        "dtype": pixels.dtype.name,
-        "crs": f"EPSG:{scene.epsg}",
-        "transform": scene.transform,
-        "compress": compress,
-    }
-    if pixels.shape[0] == 4 and pixels.dtype == np.uint8:
-        profile |= {"photometric": "RGB", "alpha": "YES"}
-    with atomic_path(path) as partial, rasterio.open(partial, "w", **profile) as raster:
-        raster.write(pixels)
-        if pixels.dtype == np.float32:
-            for band, colour in enumerate(("blue", "green", "red", "nir"), start=1):
-                raster.set_band_description(band, colour)
-
-
-def write_scene(root: Path, kind: SampleKind, scene: SceneData) -> None:
-    """Write a scene's rasters under ``root``/<split>/<name>.
-
-    Args:
-        root: The folder Images_<name>.
-        kind: Which data set.
-        scene: The scene.
-
-    Raises:
-        OSError: When the folder cannot be written or the disk is full.
-    """
-    folder = root / str(scene.record["split"]) / scene.name
-    compress = "lzw" if kind.key == "spacenet7" else "deflate"
-    for name, image in zip(scene.image_names, scene.images, strict=True):
-        _write_raster(folder / kind.image_folder / name, image, scene, compress)
-    area = (scene.moment > 0).astype(np.uint8)
-    _write_raster(folder / "change" / "bi_change.tif", area[None], scene, "deflate")
-    _write_raster(folder / "change" / kind.moment_file, scene.moment[None], scene, "deflate")

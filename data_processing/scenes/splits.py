@@ -30,6 +30,7 @@ __all__ = [
     "no_data_error",
     "read_scene_list",
     "scene_list_path",
+    "write_scene_list",
     "write_scene_lists",
     "writing",
 ]
@@ -92,19 +93,26 @@ def write_scene_lists(
         except DataError as error:
             errors.append(error)
             continue
-        found[split] = sorted(f"../{spec.images_root}/{split}/{scene.name}" for scene in scenes)
+        found[split] = [scene.name for scene in scenes]
     if errors:
         faults = [fault for error in errors for fault in error.faults]
         # Without any data root every split tells the same.
         raise DataError(errors[0].where, list(dict.fromkeys(faults)), errors[-1].advice)
-    for split, paths in found.items():
-        with (
-            writing(data_root, spec),
-            atomic_path(scene_list_path(data_root, spec, split)) as partial,
-            partial.open("wb") as stream,
-        ):
-            np.save(stream, np.array(paths, dtype=np.str_), allow_pickle=False)
-    return found
+    return {s: write_scene_list(data_root, spec, s, names) for s, names in found.items()}
+
+
+def write_scene_list(
+    data_root: Path, spec: DatasetSpec, split: Split, names: Sequence[str]
+) -> list[str]:
+    """Write the scene list of a split from the names of its scenes; the paths written."""
+    paths = sorted(f"../{spec.images_root}/{split}/{name}" for name in names)
+    with (
+        writing(data_root, spec),
+        atomic_path(scene_list_path(data_root, spec, split)) as partial,
+        partial.open("wb") as stream,
+    ):
+        np.save(stream, np.array(paths, dtype=np.str_), allow_pickle=False)
+    return paths
 
 
 def read_scene_list(data_root: Path, spec: DatasetSpec, split: Split) -> list[Path]:

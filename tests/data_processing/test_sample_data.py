@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from pathlib import Path
@@ -12,7 +13,9 @@ import rasterio
 
 from data_processing import sample_data
 from data_processing.sample.events import moment_label
-from data_processing.sample.scene import DATASETS, draw_scene, scene_name
+from data_processing.sample.scene import draw_scene, require_drawable, scene_name
+from data_processing.scenes.dataset import open_split
+from data_processing.scenes.spec import DYNAMIC, SPACENET7, spec_by_name
 from utils.errors import UserError
 from utils.files import read_json, write_json
 
@@ -78,7 +81,7 @@ def test_dynamic_scene_has_the_processed_layout(tmp_path: Path) -> None:
 
 def test_spacenet7_scene_has_the_processed_layout(tmp_path: Path) -> None:
     write(tmp_path, dataset="spacenet7")
-    name = scene_name(3, "spacenet7", "train", 0)
+    name = scene_name(3, SPACENET7, "train", 0)
     assert re.fullmatch(r"L15-\d{4}E-\d{4}N_\d{4}_\d{4}_13", name)
     folder = tmp_path / "Images_SpaceNet7" / "train" / name
     images = sorted((folder / "images_masked").iterdir())
@@ -86,7 +89,6 @@ def test_spacenet7_scene_has_the_processed_layout(tmp_path: Path) -> None:
     for path in images:
         assert re.fullmatch(rf"global_monthly_\d{{4}}_\d\d_mosaic_{name}\.tif", path.name)
         with rasterio.open(path) as raster:
-            assert raster.compression.value == "LZW"
             assert raster.crs.to_epsg() == 3857
             assert raster.dtypes == ("uint8",) * 4
             pixels = raster.read()
@@ -97,19 +99,19 @@ def test_spacenet7_scene_has_the_processed_layout(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ["dynamic", "spacenet7"])
 def test_every_moment_occurs_over_several_scenes_and_events_show(key: str) -> None:
-    kind = DATASETS[key]
+    spec = spec_by_name(key)
     bands = 4 if key == "dynamic" else 3
-    counts = np.zeros(kind.num_dates, np.int64)
+    counts = np.zeros(spec.num_dates, np.int64)
     changed_jump, still_jump = [], []
     for index in range(6):
-        scene = draw_scene(1, kind, "train", index, 96)
-        counts += np.bincount(scene.moment.ravel(), minlength=kind.num_dates)
+        scene = draw_scene(1, spec, "train", index, 96)
+        counts += np.bincount(scene.moment.ravel(), minlength=spec.num_dates)
         values = scene.images[:, :bands].astype(np.float32)
         steps = np.abs(np.diff(values, axis=0)).mean(axis=1)  # (T−1, H, W)
-        for k in range(1, kind.num_dates):
+        for k in range(1, spec.num_dates):
             changed_jump.append(steps[k - 1][scene.moment == k])
             still_jump.append(steps[k - 1][scene.moment == 0])
-    assert len(counts) == kind.num_dates
+    assert len(counts) == spec.num_dates
     assert (counts > 0).all()
     changed = np.concatenate(changed_jump).mean()
     assert changed > 1.5 * np.concatenate(still_jump).mean()
@@ -155,22 +157,22 @@ def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
     own.parent.mkdir(parents=True)
     own.write_text("real data")
     for extra in ((), ("--overwrite",)):
-        with pytest.raises(UserError, match=r"no dataset\.json of this program"):
+        with pytest.raises(UserError, match=r"found no dataset\.json"):
             sample_data.main(["--data-root", str(tmp_path), "--dataset", "dynamic", *extra])
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own]
 
 
 def test_other_arguments_need_overwrite_which_removes_only_own_scenes(tmp_path: Path) -> None:
     write(tmp_path, num_train=2)
-    kept = tmp_path / "Images_Dynamic" / "train" / "Mine" / "image.tif"
-    kept.parent.mkdir()
-    kept.write_text("mine")
+    mine = tmp_path / "Images_Dynamic" / "train" / "Mine" / "image.tif"
+    mine.parent.mkdir()
+    mine.write_text("mine")
     with pytest.raises(UserError, match="--overwrite"):
         write(tmp_path)
     argv = "--dataset dynamic --scene-size 64 --num-train 1 --num-val 0 --num-test 0"
     sample_data.main(["--data-root", str(tmp_path), *argv.split(), "--overwrite"])
-    assert kept.is_file()
-    assert sorted(path.name for path in kept.parents[1].iterdir()) == ["Mine", "Scene01"]
+    assert mine.is_file()
+    assert sorted(path.name for path in mine.parents[1].iterdir()) == ["Mine", "Scene01"]
 
 
 def test_an_interrupted_run_says_so_and_is_done_anew(tmp_path: Path) -> None:
@@ -192,8 +194,40 @@ def test_dataset_json_says_what_the_data_is(tmp_path: Path) -> None:
     assert content["event"] == "last"
     assert content["transitions"] == "both"
     assert "not observations" in content["note"]
-    assert content["arguments"]["scene_size"] == 64
-    assert content["scene_folders"] == ["train/Scene01"]
+    assert content["settings"] == {"scene_size": 64, "seed": 3}
+    (scene,) = content["scenes"]
+    assert (scene["split"], scene["name"], len(scene["dates"])) == ("train", "Scene01", 6)
+
+
+def test_more_scenes_are_added_to_those_that_are_there(tmp_path: Path) -> None:
+    write(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("Scene*/**/*")}
+    write(tmp_path, num_train=2, num_test=1)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
+    assert len(read_json(tmp_path / "Images_Dynamic" / "dataset.json")["scenes"]) == 3
+
+
+def test_sample_data_can_be_trained_on_at_once(tmp_path: Path) -> None:
+    write(tmp_path, num_train=2)
+    assert len(open_split(tmp_path, DYNAMIC, "train")) == 2
+
+
+def test_nothing_is_written_when_one_of_two_data_sets_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "Images_SpaceNet7").mkdir()
+    (tmp_path / "Images_SpaceNet7" / "mine.txt").write_text("mine")
+    with pytest.raises(UserError, match="Images_SpaceNet7"):
+        write(tmp_path, dataset="both")
+    assert [path.name for path in tmp_path.iterdir()] == ["Images_SpaceNet7"]
+
+
+def test_other_numbers_of_dates_and_fewer_bands_are_drawn_and_unknown_bands_refused() -> None:
+    spec = dataclasses.replace(DYNAMIC, num_dates=4, bands=("red", "nir"), visible_bands=(0, 0, 0))
+    require_drawable(spec)
+    scene = draw_scene(1, spec, "train", 0, 64)
+    assert scene.images.shape == (4, 2, 64, 64)
+    assert scene.moment.max() <= 3
+    with pytest.raises(UserError, match="found bands swir"):
+        require_drawable(dataclasses.replace(DYNAMIC, bands=("red", "swir")))
 
 
 @pytest.mark.parametrize(

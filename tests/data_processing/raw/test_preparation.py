@@ -17,7 +17,8 @@ from rasterio import Affine
 
 from data_processing.rasters.reading import RasterInfo
 from data_processing.raw import preparation
-from data_processing.raw.preparation import Gap, Plan, SceneTask, prepare
+from data_processing.raw.plan import Gap, Plan, SceneTask
+from data_processing.raw.preparation import prepare
 from data_processing.scenes.spec import DYNAMIC
 from data_processing.scenes.writing import write_scene
 from tests.helpers.children import heed_interrupts
@@ -99,7 +100,7 @@ def test_a_scene_that_lost_a_file_is_made_again_and_others_are_not(tmp_path: Pat
     folder = tmp_path / "Images_Dynamic/test"
     before = stamps(folder / "Scene02")
     (folder / "Scene01/change/bi_change.tif").unlink()
-    prepare(plan(tmp_path, [1, "bad"]), write, flags(overwrite=True))
+    prepare(plan(tmp_path, [1, "bad"]), write, flags())
     assert (folder / "Scene01/change/bi_change.tif").is_file()
     assert stamps(folder / "Scene02") == before
 
