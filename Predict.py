@@ -14,16 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data_processing.own_series.series import SeriesOptions
-from mapping.area import MapOptions
-from mapping.areas import map_areas
-from mapping.model import load_model
 from utils.errors import UserError, run_program
+from utils.fields import (
+    Gigabytes,
+    Loose,
+    Natural,
+    NonNegative,
+    PatchSide,
+    PathPattern,
+    Positive,
+    WeightsFile,
+)
 from utils.interruption import resumable
-from utils.processes import join_processes
 from utils.progress import say
-from utils.run_folder import start_run
-from utils.settings import override, setting, to_dict
+from utils.settings import read_settings, to_dict
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
@@ -33,55 +37,40 @@ class Settings:
     """One value a line, ordered by how often it is edited; each is also a flag."""
 
     # paths
-    images: tuple[str, ...] | None = setting(
-        None, "folder, pattern or files of an area, or a folder of such folders; also without flag",
-        "paths", path=True, flagless=True,
-    )  # fmt: skip
-    checkpoint: Path = setting(
-        Path("best_model/Pretrained_model_Dynamic.pth"), "weights, .pth or .onnx"
+    images: Loose[tuple[PathPattern, ...] | None] = (
+        None  # folder, pattern, files; or a folder of areas
     )
-    output_dir: Path | None = setting(None, "results; none = runs/predict/<time>")
-    overwrite: bool = setting(False, "replace results in an output folder that is not empty")
-    resume: bool = setting(False, "go on with the run in --output-dir")
+    # weights, .pth or .onnx
+    checkpoint: WeightsFile = Path("best_model/Pretrained_model_Dynamic.pth")
+    output_dir: Path | None = None  # results; none = runs/predict/<time>
+    overwrite: bool = False  # replace results in an output folder that is not empty
+    resume: bool = False  # go on with the run in --output-dir
     # series
-    dates: str | None = setting(
-        None, "dates of the images in the order of their names, with commas", "series"
-    )
-    choose_dates: str | None = setting(
-        None, "of more dates than the weights take: even, first, every:N, or a list"
-    )
-    bands: str | None = setting(None, "band numbers in the weights' order, e.g. 3,2,1,4")
-    align: bool = setting(False, "resample other grids to that of the first image")
-    clouds: tuple[str, ...] | None = setting(
-        None, "cloud masks with dates in their names: 0 clear, 1 or 255 cloud", path=True
-    )
-    min_valid_dates: int | None = setting(
-        None, "dates at which a pixel must be seen; none = all", minimum=1
-    )
-    pixel_scale: Literal["checkpoint", "auto", "stored"] = setting(
-        "checkpoint", "auto = 8-bit / 255, 16-bit / 10000; stored = as they are"
-    )
+    dates: str | None = None  # dates of the images in the order of their names, with commas
+    # of more dates than the weights take: even, first, every:N, or a list
+    choose_dates: str | None = None
+    bands: str | None = None  # band numbers in the weights' order, e.g. 3,2,1,4
+    align: bool = False  # resample other grids to that of the first image
+    # cloud masks with dates in their names: 0 clear, 1 or 255 cloud
+    clouds: tuple[PathPattern, ...] | None = None
+    min_valid_dates: Positive | None = None  # dates at which a pixel must be seen; none = all
+    # auto = 8-bit / 255, 16-bit / 10000; stored = as they are
+    pixel_scale: Literal["checkpoint", "auto", "stored"] = "checkpoint"
     # results
-    polygons: bool = setting(False, "write changed regions to changes.geojson", "results")
-    min_area: float = setting(0.0, "square metres; smaller regions are left out of it", minimum=0)
-    export_onnx: Path | None = setting(None, "write the network as ONNX; images need not be given")
+    polygons: bool = False  # write changed regions to changes.geojson
+    min_area: NonNegative = 0.0  # square metres; smaller regions are left out of it
+    export_onnx: Path | None = None  # write the network as ONNX; images need not be given
     # speed
-    batch_size: int | None = setting(
-        None, "tiles at a time; none = 8, of CTMA 1", "speed", minimum=1
-    )
-    memory: float = setting(2.0, "GB that a process may take, GPU memory aside", minimum=0.1)
-    tile_size: int | None = setting(
-        None,
-        "pixels; none = as trained (released weights: 64, of CTMA 256)",
-        minimum=4,
-        multiple_of=4,
-    )
-    overlap: int | None = setting(None, "least overlap of tiles; none = a quarter", minimum=0)
-    share_cam: bool = setting(False, "average per-window CAM weights, for any batch and size")
-    precision: Literal["float32", "bfloat16"] = setting("float32", "bfloat16 = autocast")
-    backend: Literal["torch", "onnx"] = setting("torch", "onnx = run by onnxruntime")
-    compile: bool = setting(False, "torch.compile: pays on some GPUs, not on CPUs seen so far")
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
+    batch_size: Positive | None = None  # tiles at a time; none = 8, of CTMA 1
+    memory: Gigabytes = 2.0  # GB that a process may take, GPU memory aside
+    # pixels; none = as trained (released weights: 64, of CTMA 256)
+    tile_size: PatchSide | None = None
+    overlap: Natural | None = None  # least overlap of tiles; none = a quarter
+    share_cam: bool = False  # average per-window CAM weights, for any batch and size
+    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16 = autocast
+    backend: Literal["torch", "onnx"] = "torch"  # onnx = run by onnxruntime
+    compile: bool = False  # torch.compile: pays on some GPUs, not on CPUs seen so far
+    device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
 
 
 # ─────────────────────────────── nothing below needs editing ───────────────────────────────
@@ -89,7 +78,15 @@ class Settings:
 
 def main() -> None:
     """Read the weights, map every area."""
-    settings = override(Settings())
+    settings = read_settings(Settings)
+    # the flags are right: now what takes seconds to import
+    from data_processing.own_series.series import SeriesOptions
+    from mapping.area import MapOptions
+    from mapping.areas import map_areas
+    from mapping.model import load_model
+    from utils.processes import join_processes
+    from utils.run_folder import start_run
+
     if settings.images is None and settings.export_onnx is None:
         raise UserError("--images: found none, expected a folder of GeoTIFFs, a pattern or files.")
     if settings.min_area and not settings.polygons:

@@ -13,11 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from data_processing.pairs.authors_commands import authors_form
 from data_processing.pairs.spec import pair_spec_by_name
 from mapping.scoring_settings import PairScoring
-from utils.authors_commands import authors_form
 from utils.errors import run_program
-from utils.settings import override, setting
+from utils.fields import (
+    ExistingPath,
+    Fraction,
+    Frames,
+    Natural,
+    NonNegative,
+    PairSide,
+    Positive,
+    WeightsFile,
+    Workers,
+)
+from utils.settings import read_settings
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
@@ -27,50 +38,37 @@ class Settings(PairScoring):
     """One value a line, ordered by how often it is edited; each is also a flag."""
 
     # paths
-    dataset: Literal["svcd", "levir", "whu", "folder"] = setting(
-        "folder", "whose layout, labels and fusion weights", "paths"
-    )
-    data_root: Path = setting(Path("data/pairs"), "folder that holds test/")
-    checkpoint: Path | None = setting(None, "weights file")
-    output_dir: Path | None = setting(None, "results; none = runs/test_ctma/<time>")
-    overwrite: bool = setting(False, "replace results in an output folder that is not empty")
+    dataset: Literal["svcd", "levir", "whu", "folder"] = "folder"  # whose layout and labels
+    data_root: Path = Path("data/pairs")  # folder that holds test/
+    checkpoint: WeightsFile | None = None  # weights file
+    output_dir: Path | None = None  # results; none = runs/test_ctma/<time>
+    overwrite: bool = False  # replace results in an output folder that is not empty
     # data
-    subset: Literal["train", "val", "test"] = setting("test", "pairs to score", "data")
-    list_file: Path | None = setting(None, "text file with a name a line: only these pairs")
-    window_size: int | None = setting(
-        None, "side of a sliding window, such as 256; none = whole pairs", minimum=8, multiple_of=8
-    )
-    stride: int = setting(64, "step of the sliding window", minimum=1)
-    threshold: float = setting(0.5, "probability above which a pixel is changed", minimum=0)
-    label_rule: Literal["exact", "nonzero", "above_127"] | None = setting(
-        None, "what counts as changed in labels; none = the data set's"
-    )
-    bands: tuple[int, ...] | None = setting(
-        None, "three bands to take, from 1; none = those of an RGB image", minimum=1
-    )
-    pixel_scale: Literal["auto", "reflectance", "stored"] = setting(
-        "auto", "auto = 8-bit / 255, reflectance = 16-bit / 10000, stored = float 0…1"
-    )
+    subset: Literal["train", "val", "test"] = "test"  # pairs to score
+    list_file: ExistingPath | None = None  # text file with a name a line: only these pairs
+    window_size: PairSide | None = None  # side of a sliding window, such as 256; none = whole pairs
+    stride: Positive = 64  # step of the sliding window
+    threshold: NonNegative = 0.5  # probability above which a pixel is changed
+    # what counts as changed in labels; none = the data set's
+    label_rule: Literal["exact", "nonzero", "above_127"] | None = None
+    # three bands to take, from 1; none = those of an RGB image
+    bands: tuple[Positive, ...] | None = None
+    # auto = 8-bit / 255, reflectance = 16-bit / 10000, stored = float 0…1
+    pixel_scale: Literal["auto", "reflectance", "stored"] = "auto"
     # model
-    fusion_weights: tuple[float, float] | None = setting(
-        None, "of the two decoders; none = as trained, for released weights the data set's",
-        "model", minimum=0,
-    )  # fmt: skip
-    mask_threshold: float | None = setting(
-        None, "coarse probability that branch 2 looks at; none = as trained", minimum=0, below=1
-    )
-    video_len: int | None = setting(
-        None, "frames of the pseudo-video; none = as trained", minimum=2
-    )
+    fusion_weights: tuple[NonNegative, NonNegative] | None = None  # of decoders; none = as trained
+    # coarse probability that branch 2 looks at; none = as trained
+    mask_threshold: Fraction | None = None
+    video_len: Frames | None = None  # frames of the pseudo-video; none = as trained
     # speed
-    batch_size: int = setting(8, "windows or pairs at a time", "speed", minimum=1)
-    precision: Literal["float32", "bfloat16"] = setting("float32", "bfloat16 = autocast")
-    compile: bool = setting(False, "torch.compile")
-    num_workers: int | None = setting(None, "reading processes; none = 2, on a CPU 0", minimum=0)
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
+    batch_size: Positive = 8  # windows or pairs at a time
+    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16 = autocast
+    compile: bool = False  # torch.compile
+    num_workers: Workers | None = None  # reading processes; none = 2, on a CPU 0
+    device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     # output
-    save_on: bool = setting(True, "write maps and pictures", "output")
-    overviews: int = setting(20, "pictures of so many pairs", minimum=0)
+    save_on: bool = True  # write maps and pictures
+    overviews: Natural = 20  # pictures of so many pairs
 
 
 # ─────────────────────────────── nothing below needs editing ───────────────────────────────
@@ -78,7 +76,7 @@ class Settings(PairScoring):
 
 def main() -> None:
     """Load weights and pairs, score, write maps."""
-    settings = override(Settings(), authors_form(Settings(), "eval"))
+    settings = read_settings(Settings, authors_form(Settings, "eval"))
     from mapping.scoring import score_pairs  # PyTorch is loaded for settings that can be used only
 
     score_pairs(pair_spec_by_name(settings.dataset), settings)

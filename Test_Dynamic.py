@@ -15,7 +15,8 @@ from typing import Literal
 from data_processing.scenes.spec import DYNAMIC
 from mapping.scoring_settings import SeriesScoring
 from utils.errors import run_program
-from utils.settings import override, setting
+from utils.fields import Natural, PatchSide, Positive, WeightsFile, Workers
+from utils.settings import read_settings
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
@@ -25,31 +26,27 @@ class Settings(SeriesScoring):
     """One value a line, ordered by how often it is edited; each is also a flag."""
 
     # paths
-    data_root: Path = setting(Path("data"), "folder that holds Images_Dynamic/", "paths")
-    checkpoint: Path = setting(Path("best_model/Pretrained_model_Dynamic.pth"), "weights file")
-    output_dir: Path | None = setting(None, "results; none = runs/test_dynamic/<time>")
-    overwrite: bool = setting(False, "replace results in an output folder that is not empty")
+    data_root: Path = Path("data")  # folder that holds Images_Dynamic/
+    checkpoint: WeightsFile = Path("best_model/Pretrained_model_Dynamic.pth")  # weights file
+    output_dir: Path | None = None  # results; none = runs/test_dynamic/<time>
+    overwrite: bool = False  # replace results in an output folder that is not empty
     # data
-    split: Literal["train", "val", "test"] = setting("test", "scenes to score", "data")
-    protocol: Literal["full", "released"] = setting(
-        "full", "full = every pixel once; released = the patch index as it is"
-    )
-    patch_size: int | None = setting(
-        None, "pixels; none = as trained (64 for released weights)", minimum=4, multiple_of=4
-    )
-    stride: int = setting(64, "step between the index's patches (protocol released)", minimum=1)
-    overlap: int = setting(0, "least overlap of patches in pixels (protocol full)", minimum=0)
-    pixel_scale: Literal["checkpoint", "auto", "stored"] = setting(
-        "checkpoint", "auto = 8-bit / 255, 16-bit / 10000; stored = as they are"
-    )
-    ignore_invalid: bool = setting(True, "leave pixels without data out (released: no)")
-    share_cam: bool = setting(False, "average per-window CAM weights, for any batch and size")
+    split: Literal["train", "val", "test"] = "test"  # scenes to score
+    # full = every pixel once; released = the patch index as it is
+    protocol: Literal["full", "released"] = "full"
+    patch_size: PatchSide | None = None  # pixels; none = as trained (64 for released weights)
+    stride: Positive = 64  # step between the index's patches (protocol released)
+    overlap: Natural = 0  # least overlap of patches in pixels (protocol full)
+    # auto = 8-bit / 255, 16-bit / 10000; stored = as they are
+    pixel_scale: Literal["checkpoint", "auto", "stored"] = "checkpoint"
+    ignore_invalid: bool = True  # leave pixels without data out (released: no)
+    share_cam: bool = False  # average per-window CAM weights, for any batch and size
     # speed
-    batch_size: int = setting(8, "patches at a time", "speed", minimum=1)
-    precision: Literal["float32", "bfloat16"] = setting("float32", "bfloat16 = autocast")
-    compile: bool = setting(False, "torch.compile: pays on some GPUs, not on CPUs seen so far")
-    num_workers: int | None = setting(None, "reading processes; none = 2, on a CPU 0", minimum=0)
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps")
+    batch_size: Positive = 8  # patches at a time
+    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16 = autocast
+    compile: bool = False  # torch.compile: pays on some GPUs, not on CPUs seen so far
+    num_workers: Workers | None = None  # reading processes; none = 2, on a CPU 0
+    device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
 
 
 # ─────────────────────────────── nothing below needs editing ───────────────────────────────
@@ -57,7 +54,7 @@ class Settings(SeriesScoring):
 
 def main() -> None:
     """Load weights and scenes, score, write maps."""
-    settings = override(Settings())
+    settings = read_settings(Settings)
     from mapping.scoring import score_series  # PyTorch is loaded for settings that can be used only
 
     score_series(DYNAMIC, settings)

@@ -13,19 +13,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from data_processing.pairs.dataset import PairDataset, open_pair_split, training_windows
+from data_processing.pairs.authors_commands import authors_form
 from data_processing.pairs.spec import PairSpec, pair_spec_by_name
 from data_processing.rasters.values import LabelRule
-from data_processing.scenes.augmentation import OneOfSeven
-from models.weights.choosing import backbone_from
-from training.pair_task import PairTask
-from training.program import Experiment, train
-from utils.authors_commands import authors_form
 from utils.errors import run_program
-from utils.run_folder import run_settings
-from utils.settings import setting
+from utils.fields import (
+    ClipNorm,
+    ExistingPath,
+    Fraction,
+    Frames,
+    LearningRate,
+    Natural,
+    NonNegative,
+    PairSide,
+    Positive,
+    Seed,
+    WeightsFile,
+    Workers,
+)
+from utils.settings import run_settings
+
+if TYPE_CHECKING:
+    from data_processing.pairs.dataset import PairDataset
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
@@ -35,80 +46,55 @@ class Settings:
     """One value a line, ordered by how often it is edited; each is also a flag."""
 
     # paths
-    dataset: Literal["svcd", "levir", "whu", "folder"] = setting(
-        "folder", "whose layout, labels and recipe", "paths"
-    )
-    data_root: Path = setting(Path("data/pairs"), "folder that holds train/ and val/")
-    output_dir: Path | None = setting(None, "folder of this run; none = runs/train_ctma/<time>")
-    checkpoint: Path | None = setting(None, "weights to start from; none = new ones")
-    resnet34: Path | None = setting(
-        None, "ImageNet weights of ResNet-34, a torchvision file (released: downloads it)"
-    )
-    overwrite: bool = setting(False, "start afresh in an output folder that is not empty")
-    resume: bool = setting(False, "go on with the run in --output-dir, with its settings")
+    dataset: Literal["svcd", "levir", "whu", "folder"] = "folder"  # whose layout, labels and recipe
+    data_root: Path = Path("data/pairs")  # folder that holds train/ and val/
+    output_dir: Path | None = None  # folder of this run; none = runs/train_ctma/<time>
+    checkpoint: WeightsFile | None = None  # weights to start from; none = new ones
+    # ImageNet weights of ResNet-34, a torchvision file (released: downloads it)
+    resnet34: ExistingPath | None = None
+    overwrite: bool = False  # start afresh in an output folder that is not empty
+    resume: bool = False  # go on with the run in --output-dir, with its settings
     # data
-    patch_size: int | None = setting(
-        None, "cut pairs into squares of that side; none = whole pairs", "data",
-        minimum=8, multiple_of=8,
-    )  # fmt: skip
-    stride: int | None = setting(None, "step between squares; none = their side", minimum=1)
-    augment: bool = setting(True, "one of seven flips, turns, shifts per pair")
-    repeats: int | None = setting(
-        None, "how often an epoch serves each pair; none = the data set's", minimum=1
-    )
-    shuffle: bool = setting(True, "new order of pairs every epoch")
-    drop_last: bool = setting(True, "leave a short last batch out")
-    label_rule: Literal["exact", "nonzero", "above_127"] | None = setting(
-        None, "what counts as changed in labels; none = the data set's"
-    )
-    bands: tuple[int, ...] | None = setting(
-        None, "three bands to take, from 1; none = those of an RGB image", minimum=1
-    )
-    pixel_scale: Literal["auto", "reflectance", "stored"] = setting(
-        "auto", "auto = 8-bit / 255, reflectance = 16-bit / 10000, stored = float 0…1"
-    )
-    num_workers: int | None = setting(None, "reading processes; none = 2, on a CPU 0", minimum=0)
-    cache: bool = setting(False, "keep all pairs in memory")
+    patch_size: PairSide | None = None  # cut pairs into squares of that side; none = whole pairs
+    stride: Positive | None = None  # step between squares; none = their side
+    augment: bool = True  # one of seven flips, turns, shifts per pair
+    repeats: Positive | None = None  # how often an epoch serves each pair; none = the data set's
+    shuffle: bool = True  # new order of pairs every epoch
+    drop_last: bool = True  # leave a short last batch out
+    # what counts as changed in labels; none = the data set's
+    label_rule: Literal["exact", "nonzero", "above_127"] | None = None
+    # three bands to take, from 1; none = those of an RGB image
+    bands: tuple[Positive, ...] | None = None
+    # auto = 8-bit / 255, reflectance = 16-bit / 10000, stored = float 0…1
+    pixel_scale: Literal["auto", "reflectance", "stored"] = "auto"
+    num_workers: Workers | None = None  # reading processes; none = 2, on a CPU 0
+    cache: bool = False  # keep all pairs in memory
     # model
-    fusion_weights: tuple[float, float] | None = setting(
-        None, "of the two decoders; none = the data set's", "model", minimum=0
-    )
-    mask_threshold: float = setting(
-        0.5, "coarse probability that branch 2 looks at", minimum=0, below=1
-    )
-    video_len: int = setting(8, "frames of the pseudo-video", minimum=2)
-    width: int = setting(32, "channels of the first S-Block; all others scale", minimum=1)
+    fusion_weights: tuple[NonNegative, NonNegative] | None = None  # of decoders; none = data set's
+    mask_threshold: Fraction = 0.5  # coarse probability that branch 2 looks at
+    video_len: Frames = 8  # frames of the pseudo-video
+    width: Positive = 32  # channels of the first S-Block; all others scale
     # optimisation
-    epochs: int | None = setting(
-        None, "passes over the pairs; none = the data set's", "optimisation", minimum=1
-    )
-    batch_size: int = setting(8, "pairs per step, over all processes", minimum=1)
-    lr: float | None = setting(
-        None, "learning rate of Adam; none = the data set's", minimum=1e-12, below=10
-    )
-    schedule: Literal["step", "cosine"] = setting("step", "course of the learning rate")
-    lr_milestones: tuple[int, ...] | None = setting(
-        None, "epochs (from 0) at which steps lower it; none = the data set's", minimum=0
-    )
-    lr_factor: float | None = setting(
-        None, "by how much a step lowers it; none = the data set's", minimum=0
-    )
-    weight_decay: float = setting(0.0, "of Adam", minimum=0)
-    clip_norm: float | None = setting(None, "largest gradient norm", minimum=1e-9)
-    change_factor: float = setting(1.0, "weight of changed pixels in the loss", minimum=0)
-    precision: Literal["float32", "bfloat16"] = setting("float32", "bfloat16 = autocast")
-    max_memory: str | None = setting(
-        None, "such as 8G: batches are computed in parts that fit; none = what the GPU has"
-    )
-    compile: bool = setting(False, "torch.compile")
+    epochs: Positive | None = None  # passes over the pairs; none = the data set's
+    batch_size: Positive = 8  # pairs per step, over all processes
+    lr: LearningRate | None = None  # learning rate of Adam; none = the data set's
+    schedule: Literal["step", "cosine"] = "step"  # course of the learning rate
+    # epochs (from 0) at which steps lower it; none = the data set's
+    lr_milestones: tuple[Natural, ...] | None = None
+    lr_factor: NonNegative | None = None  # by how much a step lowers it; none = the data set's
+    weight_decay: NonNegative = 0.0  # of Adam
+    clip_norm: ClipNorm | None = None  # largest gradient norm
+    change_factor: NonNegative = 1.0  # weight of changed pixels in the loss
+    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16 = autocast
+    # such as 8G: batches are computed in parts that fit; none = what the GPU has
+    max_memory: str | None = None
+    compile: bool = False  # torch.compile
     # output
-    device: str = setting("auto", "auto, cpu, cuda, cuda:1, mps", "output")
-    seed: int = setting(1, "of weights, order and augmentation", minimum=0, below=2**32)
-    deterministic: bool = setting(False, "on GPUs: the same bits every time, slower")
-    checkpoint_minutes: float | None = setting(
-        15.0, "time between checkpoints within an epoch", minimum=0
-    )
-    tensorboard: bool = setting(False, "write TensorBoard's files, too (needs tensorboard)")
+    device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    seed: Seed = 1  # of weights, order and augmentation
+    deterministic: bool = False  # on GPUs: the same bits every time, slower
+    checkpoint_minutes: NonNegative | None = 15.0  # time between checkpoints within an epoch
+    tensorboard: bool = False  # write TensorBoard's files, too (needs tensorboard)
 
     recompute = False  # no setting: batch normalisation would count what is computed again
 
@@ -118,7 +104,12 @@ class Settings:
 
 def main() -> None:
     """Open the data, build the network, train it."""
-    settings = run_settings(Settings(), argv=authors_form(Settings(), "train"))
+    settings = run_settings(Settings, argv=authors_form(Settings, "train"))
+    # the flags are right: now what takes seconds to import
+    from models.weights.choosing import backbone_from
+    from training.pair_task import PairTask
+    from training.program import Experiment, train
+
     spec = pair_spec_by_name(settings.dataset)
     settings = with_recipe(settings, spec)
     width = settings.width
@@ -149,6 +140,9 @@ def with_recipe(settings: Settings, spec: PairSpec) -> Settings:
 
 def open_set(settings: Settings, spec: PairSpec, split: Literal["train", "val"]) -> PairDataset:
     """Pairs of a split; those for training are changed at random and repeated."""
+    from data_processing.pairs.dataset import PairDataset, open_pair_split, training_windows
+    from data_processing.scenes.augmentation import OneOfSeven
+
     learning = split == "train"
     rule: LabelRule | None = settings.label_rule
     pairs = open_pair_split(

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from utils.settings import REPOSITORY, override
+from utils.settings import REPOSITORY, read_settings
 
 README = REPOSITORY / "README.md"
 PAGES = sorted([README, *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("best_model/*.md")])
@@ -114,7 +114,7 @@ def _flags(name: str) -> frozenset[str]:
             _program(name).main()
     finally:
         sys.argv = arguments
-    return frozenset(re.findall(r"(?<=[\s/])--[a-z][a-z-]*", shown.getvalue()))
+    return frozenset(re.findall(r"(?<=\s)--[a-z][a-z-]*", shown.getvalue()))
 
 
 def _slug(heading: str) -> str:
@@ -166,7 +166,9 @@ def _check_call(call: list[str], where: str) -> None:
     assert given <= _flags(program) | OTHER_PROGRAMS_FLAGS, f"{where}: {shlex.join(call)}"
     settings: Any = getattr(_program(program), "Settings", None)
     if settings is not None and "--help" not in arguments:
-        override(settings(), arguments, program)  # raises on values of the wrong type
+        read_settings(
+            settings, arguments, program, must_exist=False
+        )  # raises on values of the wrong type
 
 
 def _without_the_authors_form(arguments: list[str]) -> list[str]:

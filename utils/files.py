@@ -21,6 +21,7 @@ __all__ = [
     "path_inside",
     "plain_name",
     "read_json",
+    "read_yaml",
     "remove_partial_files",
     "sha256",
     "whole_number",
@@ -31,6 +32,8 @@ JSON_BYTES = 256 << 20  # at most; the largest that a program writes is far belo
 JSON_DEPTH = 100
 NUMBER_SIGNS = 100  # of a number that somebody wrote, at most; no quantity has more
 LARGEST_WHOLE = 2**64 - 1
+YAML_BYTES = 1 << 20  # of settings somebody typed
+YAML_DEPTH = 16
 NAME_BYTES = 255  # of a file's or folder's name, as file systems have it
 PARTIAL_BYTES = 48  # of a file's name that its unfinished one shows
 # as atomic_path names them
@@ -195,6 +198,31 @@ def remove_partial_files(folder: Path) -> None:
     for path in folder.glob(".*.partial*"):
         if PARTIAL_FILE.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a UTF-8 YAML file that anybody may have written: plain values, no aliases.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no YAML, holds aliases or tags, or is too large or too deep.
+    """
+    import yaml  # most programs run without one
+
+    with Path(path).open("rb") as stream:
+        content = stream.read(YAML_BYTES + 1)
+    if len(content) > YAML_BYTES:
+        raise ValueError(f"found more than {YAML_BYTES} bytes, expected a short list of values")
+    depth = 0
+    try:
+        for event in yaml.parse(content, Loader=yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > YAML_DEPTH or isinstance(event, yaml.AliasEvent):
+                raise ValueError("found aliases or many levels, expected plain names and values")
+        return yaml.safe_load(content)
+    except yaml.YAMLError as error:
+        raise ValueError(f"found no readable YAML ({str(error).splitlines()[0]})") from error
 
 
 def is_web_page(head: bytes) -> bool:

@@ -15,8 +15,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from utils.errors import Terminated
+from utils.fields import FALSE_WORDS, TRUE_WORDS
 from utils.progress import say
-from utils.settings import FALSE_WORDS, TRUE_WORDS
 
 __all__ = ["StopWish", "resumable", "resume_command"]
 

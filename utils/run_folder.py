@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import os
 import platform
@@ -16,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 
@@ -24,7 +23,7 @@ from utils.device import choose_device, describe_device
 from utils.errors import UserError
 from utils.files import atomic_path, read_json, write_json
 from utils.progress import say
-from utils.settings import REPOSITORY, from_dict, override, to_dict
+from utils.settings import OF_ONE_START, REPOSITORY, to_dict
 
 __all__ = [
     "UNFINISHED",
@@ -32,7 +31,6 @@ __all__ = [
     "log_resumption",
     "open_run_folder",
     "read_csv_rows",
-    "run_settings",
     "start_run",
     "write_csv_rows",
 ]
@@ -53,35 +51,6 @@ GIT_TIMEOUT_S = 5.0
 WITHOUT_RESULTS = {"settings.json", "environment.json"}  # all that a refused run leaves
 UNFINISHED = ".unfinished"  # hidden, but somebody's work
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
-OF_ONE_START = ("resume", "overwrite", "output_dir")  # how a program is started, not how it trains
-
-Settings = TypeVar("Settings")
-
-
-def run_settings(
-    settings: Settings, released: Mapping[str, Any] | None = None, argv: Sequence[str] | None = None
-) -> Settings:
-    """What a training program is to do.
-
-    With ``--resume`` the settings are those that the run in ``--output-dir`` began with; a flag
-    given beside it wins, and is said aloud.
-
-    Args:
-        settings: The script's block; its fields must include resume and output_dir.
-        released: Values that ``protocol="released"`` sets.
-        argv: Arguments without the program's name; those of the process if left out.
-
-    Raises:
-        UserError: As ``override``; or there is no run to go on with.
-    """
-    asked: Any = override(settings, argv, quiet=True)
-    if asked.resume and asked.output_dir is not None:
-        settings = _stored(settings, asked.output_dir)
-    chosen: Any = override(settings, argv)
-    if released is not None and chosen.protocol == "released":
-        chosen = dataclasses.replace(chosen, **released)
-        say(f"protocol released: {dict(released)}")
-    return cast(Settings, chosen)
 
 
 def open_run_folder(
@@ -236,24 +205,6 @@ def read_csv_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file as text by column name."""
     with Path(path).open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
-
-
-def _stored(settings: Settings, folder: Path) -> Settings:
-    """The settings that a run began with; how it was started is left out."""
-    path = folder / "settings.json"
-    if not path.is_file():
-        raise UserError(
-            f"--resume: {folder} holds no settings.json, expected the folder of a run. Name it by "
-            "--output-dir, or start again without --resume."
-        )
-    try:
-        stored = {k: v for k, v in read_json(path).items() if k not in OF_ONE_START}
-        return from_dict(settings, stored)
-    except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(
-            f"--resume: {path} cannot be read ({error}), expected the settings as they were "
-            "written; restore the file, or give all flags without --resume elsewhere."
-        ) from error
 
 
 def _counts(name: str) -> bool:

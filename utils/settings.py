@@ -1,9 +1,10 @@
 """Settings of the programs: a frozen dataclass at the top of a script, each field also a flag.
 
-A script writes ``batch_size: int = setting(96, "patches per step")`` and calls
-``settings = override(Settings())``; ``--batch-size 8`` then changes the value for one run.
-Fields hold ``int``, ``float``, ``str``, ``bool``, ``Path``, ``Literal[...]``, ``X | None`` or
-``tuple[X, ...]``. Whether values go together is for the program to judge, not for this module.
+A script writes ``batch_size: Positive = 96  # patches per step`` and calls
+``settings = read_settings(Settings)``; ``--batch-size 8`` changes the value for one run, and so
+does a line ``batch_size: 8`` of a file given by ``--config``. The comment beside a field is its
+text in ``--help``. Fields hold ``int``, ``float``, ``str``, ``bool``, ``Path``, ``Literal[...]``,
+``X | None`` or ``tuple[X, ...]``. Whether values go together is for the program to judge.
 """
 
 from __future__ import annotations
@@ -11,31 +12,109 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
-import math
-import os
+import io
 import re
 import sys
-import textwrap
-import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, cast
+
+import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from utils.errors import UserError
+from utils.fields import (
+    FALSE_WORDS,
+    LOOSE,
+    REPOSITORY,
+    REQUIRED,
+    TRUE_WORDS,
+    Existing,
+    Field,
+    SettingsBlock,
+    anchored,
+    field_of,
+    fields_of,
+    plain,
+    shown,
+    texts_of,
+    typed,
+)
+from utils.files import read_json, read_yaml
 from utils.progress import say
 
-__all__ = ["REPOSITORY", "from_dict", "override", "program_parser", "setting", "to_dict"]
+__all__ = [
+    "OF_ONE_START",
+    "REPOSITORY",
+    "from_dict",
+    "program_parser",
+    "read_settings",
+    "run_settings",
+    "to_dict",
+]
 
-REPOSITORY: Path = Path(__file__).resolve().parents[1]
+OF_ONE_START = ("resume", "overwrite", "output_dir")
+"""Settings that say how a program is started, not how it trains."""
 
-Value = TypeVar("Value")
-Settings = TypeVar("Settings")
-
-TRUE_WORDS = ("true", "yes", "1", "on")
-FALSE_WORDS = ("false", "no", "0", "off")
 NEGATIVE_NUMBER = re.compile(r"-(\d|\.\d|inf$)")
-HELP_WIDTH = 100
-HELP_INDENT = 34
+
+Block = TypeVar("Block", bound=SettingsBlock)
+
+
+def read_settings(
+    block: type[Block],
+    argv: Sequence[str] | None = None,
+    prog: str | None = None,
+    base: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+    must_exist: bool = True,
+) -> Block:
+    """Settings from the block's defaults, a file given by ``--config``, and flags; the last wins.
+
+    Args:
+        block: A frozen dataclass; its fields are the flags, those without default must be given.
+        argv: Arguments without the program's name; those of the process if left out.
+        prog: The program's name in messages; that of the process if left out.
+        base: Values that stand for the defaults.
+        quiet: Leave the line out that says which values differ from the defaults.
+        must_exist: Refuse files that do not exist, where the block says that they must.
+
+    Returns:
+        An instance of the block. Every path in it is absolute: defaults and paths in files are
+        relative to the repository, paths given as flags to the current folder.
+
+    Raises:
+        UserError: A flag is unknown, abbreviated, given twice or without its value, a value is
+            of the wrong type, no choice or out of range, an argument belongs to no flag, or a
+            file does not exist.
+        SystemExit: With code 0 after ``--help``.
+    """
+    name = prog or Path(sys.argv[0]).name
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    fields = {field.name: field for field in fields_of(block)}
+    defaults = {n: anchored(field, field.default) for n, field in fields.items()} | dict(base or {})
+    if any(argument in ("--help", "-h") for argument in arguments):
+        say(_help_text(block, defaults, name))
+        raise SystemExit(0)
+    try:
+        given, config = _arguments(block, fields, defaults, arguments, name)
+        chosen = {} if config is None else _of_file(block, config)
+        chosen |= typed({fields[n]: texts for n, texts in given.items()})
+        values = defaults | chosen
+        new = chosen.keys() if base else fields.keys()
+        _check_all_are_there(fields, values, new if must_exist else ())
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    changes = [
+        f"{n} {shown(defaults[n])} → {shown(values[n])}"
+        for n in fields
+        if values[n] != defaults[n] and defaults[n] is not REQUIRED
+    ]
+    if changes and not quiet:
+        say("changed: " + ", ".join(changes))
+    return block(**values)
 
 
 def program_parser(text: str | None, **options: Any) -> argparse.ArgumentParser:
@@ -53,91 +132,37 @@ def program_parser(text: str | None, **options: Any) -> argparse.ArgumentParser:
     )
 
 
-def setting(
-    default: Value,
-    help: str,
-    group: str | None = None,
-    path: bool = False,
-    minimum: float | None = None,
-    below: float | None = None,
-    multiple_of: int | None = None,
-    flagless: bool = False,
-) -> Value:
-    """A field of a settings dataclass, with the text that ``--help`` shows.
+def run_settings(
+    block: type[Block], released: Mapping[str, Any] | None = None, argv: Sequence[str] | None = None
+) -> Block:
+    """What a training program is to do.
+
+    With ``--resume`` the settings are those that the run in ``--output-dir`` began with; a flag
+    given beside it wins, and is said aloud.
 
     Args:
-        default: The value when no flag is given; must not be mutable.
-        help: What the value means, with its unit.
-        group: Heading in ``--help``; without one, the group of the field above.
-        path: The value is a file or folder although its type is ``str``. Default paths are
-            relative to the repository, paths given as flags to the shell's current folder.
-        minimum: Least value of a number.
-        below: A number must be smaller than this.
-        multiple_of: A whole number must be a multiple of this.
-        flagless: The field, a list, takes the arguments that belong to no flag.
-
-    Returns:
-        A dataclass field; typed as the value so that type checkers see the field's type.
-    """
-    bounds = {"minimum": minimum, "below": below, "multiple_of": multiple_of}
-    metadata = {
-        "help": help, "group": group, "path": path, "bounds": bounds, "flagless": flagless,
-    }  # fmt: skip
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def override(
-    settings: Settings,
-    argv: Sequence[str] | None = None,
-    prog: str | None = None,
-    quiet: bool = False,
-) -> Settings:
-    """Settings with the values that the command line gives, and one line that says which changed.
-
-    Args:
-        settings: Instance of a dataclass; its values are the defaults.
+        block: The script's; its fields must include resume and output_dir.
+        released: Values that ``protocol="released"`` sets.
         argv: Arguments without the program's name; those of the process if left out.
-        prog: The program's name in messages; that of the process if left out.
-        quiet: Leave the line out.
-
-    Returns:
-        An instance of the same class. Every path in it is absolute.
 
     Raises:
-        UserError: A flag is unknown, abbreviated, given twice or without its value, a value is
-            of the wrong type, no choice or out of range, or an argument belongs to no flag.
-        SystemExit: With code 0 after ``--help``.
+        UserError: As ``read_settings``; or there is no run to go on with.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    name = prog or Path(sys.argv[0]).name
-    fields = _fields_of(settings)
-    if any(argument in ("--help", "-h") for argument in arguments):
-        say(_help_text(settings, fields, name))
-        raise SystemExit(0)
-    base = {field.flag: _anchored(field, getattr(settings, field.name)) for field in fields}
-    try:
-        given = _parse(arguments, {field.flag: field for field in fields})
-    except UserError as error:
-        raise UserError(f"{name}: {error}") from None
-    values = {field.name: given.get(field.flag, base[field.flag]) for field in fields}
-    faults = [text for field in fields for text in _out_of_range(field, values[field.name])]
-    if faults:
-        raise UserError(f"{name}: {'; '.join(faults)}")
-    changes = [
-        f"{field.name} {_shown(base[field.flag])} → {_shown(values[field.name])}"
-        for field in fields
-        if values[field.name] != base[field.flag]
-    ]
-    if changes and not quiet:
-        say("changed: " + ", ".join(changes))
-    return cast(Settings, dataclasses.replace(cast(Any, settings), **values))
+    asked: Any = read_settings(block, argv, quiet=True, must_exist=False)
+    resumes = asked.resume and asked.output_dir is not None
+    base = _stored(block, asked.output_dir) if resumes else {}
+    chosen: Any = read_settings(block, argv, base=base)
+    if released is not None and chosen.protocol == "released":
+        chosen = dataclasses.replace(chosen, **released)
+        say(f"protocol released: {dict(released)}")
+    return cast(Block, chosen)
 
 
-def to_dict(settings: Any, with_paths: bool = True) -> dict[str, Any]:
+def to_dict(settings: SettingsBlock, with_paths: bool = True) -> dict[str, Any]:
     """Settings as plain values for JSON, in the order of the fields.
 
     Args:
-        settings: Instance of a dataclass.
+        settings: Instance of a block.
         with_paths: Whether to keep files and folders; weights files leave them out, since they
             travel and paths tell about the machine they were made on.
 
@@ -146,292 +171,207 @@ def to_dict(settings: Any, with_paths: bool = True) -> dict[str, Any]:
         defaults are written, all others as they are.
     """
     return {
-        field.name: _plain(getattr(settings, field.name))
-        for field in _fields_of(settings)
+        field.name: plain(getattr(settings, field.name))
+        for field in fields_of(type(settings))
         if with_paths or not field.is_path
     }
 
 
-def from_dict(settings: Settings, values: Mapping[str, Any]) -> Settings:
-    """Settings with values as ``to_dict`` gives them; what is not among them stays."""
-    changed = {
-        field.name: _typed(field, values[field.name])
-        for field in _fields_of(settings)
-        if field.name in values
-    }
-    return cast(Settings, dataclasses.replace(cast(Any, settings), **changed))
+def from_dict(block: type[SettingsBlock], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as the block's fields hold them, from plain ones as ``to_dict`` gives them.
+
+    Names that the block does not have are left out.
+
+    Raises:
+        UserError: Values are of the wrong type or out of range, with all of them.
+    """
+    fields = [field for field in fields_of(block) if field.name in values]
+    return typed({field: texts_of(field, values[field.name]) for field in fields})
 
 
-def _typed(field: _Field, value: Any) -> Any:
-    """A plain value as its field holds it."""
-    if value is None:
-        return None
-    if field.is_list:
-        return tuple(field.item_kind(item) if field.is_path else item for item in value)
-    return field.kind(value) if field.is_path else value
+def _stored(block: type[SettingsBlock], folder: Path) -> dict[str, Any]:
+    """The settings that a run began with; how it was started is left out."""
+    path = folder / "settings.json"
+    if not path.is_file():
+        raise UserError(
+            f"--resume: {folder} holds no settings.json, expected the folder of a run. Name it by "
+            "--output-dir, or start again without --resume."
+        )
+    try:
+        stored = {k: v for k, v in read_json(path).items() if k not in OF_ONE_START}
+        return from_dict(block, stored)
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"--resume: {path} cannot be read ({error}), expected the settings as they were "
+            "written; restore the file, or give all flags without --resume elsewhere."
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)
-class _Field:
-    """One setting: its name, type and texts. ``kind`` is the type without ``| None``."""
+class _Texts:
+    """What the command line gives for a field; it becomes a value where the field is known."""
 
-    name: str
-    kind: Any
-    optional: bool
-    is_path: bool
-    help: str
-    group: str
-    bounds: Mapping[str, float | None]
-    flagless: bool = False
-
-    @property
-    def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def is_list(self) -> bool:
-        return get_origin(self.kind) is tuple
-
-    @property
-    def item_kind(self) -> Any:
-        return get_args(self.kind)[0] if self.is_list else self.kind
+    texts: list[str]
 
 
-def _fields_of(settings: Any) -> list[_Field]:
-    hints = get_type_hints(type(settings))
-    fields = []
-    group = "settings"
-    for field in dataclasses.fields(settings):
-        if not field.init:
-            continue
-        group = field.metadata.get("group") or group
-        kind = hints[field.name]
-        parts = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-        kinds = [part for part in parts if part is not type(None)]
-        if len(kinds) != 1:
-            raise TypeError(f"setting {field.name}: found type {kind}, expected one type or None")
-        item = get_args(kinds[0])[0] if get_origin(kinds[0]) is tuple else kinds[0]
-        fields.append(
-            _Field(
-                name=field.name,
-                kind=kinds[0],
-                optional=len(parts) > len(kinds),
-                is_path=item is Path or bool(field.metadata.get("path")),
-                help=str(field.metadata.get("help", "")),
-                group=group,
-                bounds=field.metadata.get("bounds", {}),
-                flagless=bool(field.metadata.get("flagless")),
-            )
-        )
-    return fields
+RULES = ConstructorRegistry()
 
 
-def _parse(arguments: list[str], by_flag: dict[str, _Field]) -> dict[str, Any]:
-    """Values by flag, as the arguments give them."""
-    given: dict[str, Any] = {}
-    rest, loose = list(arguments), list[str]()
-    taker = next((field for field in by_flag.values() if field.flagless), None)
-    while rest:
-        argument = rest.pop(0)
-        if not _is_flag(argument):
-            if taker is None:
-                text = "which belongs to no flag; --help lists the flags"
-                raise UserError(f"found {argument!r}, {text}")
-            loose.append(argument)
-            continue
-        head, equals, tail = argument.partition("=")
-        flag = head.replace("_", "-")
-        negated = flag not in by_flag and _is_negation(flag, by_flag)
-        if negated:
-            flag = "--" + flag.removeprefix("--no-")
-        if flag not in by_flag:
-            raise UserError(_unknown(head, by_flag))
-        field = by_flag[flag]
-        if flag in given:
-            raise UserError(f"{flag} is given twice; give it once")
-        if negated:
-            if equals:
-                raise UserError(f"{head} takes no value; write {head} or {flag} true/false")
-            given[flag] = False
-        else:
-            texts = [tail] if equals else _take_values(field, rest, taker is not None)
-            given[flag] = _convert_all(field, texts, equals=bool(equals))
-    if taker is not None and loose:
-        if taker.flag in given:
-            raise UserError(
-                f"found {loose[0]!r} beside {taker.flag}; give all of them in one place"
-            )
-        given[taker.flag] = _convert_all(taker, loose, equals=False)
-    return given
-
-
-def _is_flag(argument: str) -> bool:
-    return argument.startswith("-") and argument != "-" and not NEGATIVE_NUMBER.match(argument)
-
-
-def _is_negation(flag: str, by_flag: dict[str, _Field]) -> bool:
-    positive = by_flag.get("--" + flag.removeprefix("--no-"))
-    return flag.startswith("--no-") and positive is not None and positive.kind is bool
-
-
-def _unknown(flag: str, by_flag: dict[str, _Field]) -> str:
-    known = list(by_flag)
-    known += [f"--no-{f.flag[2:]}" for f in by_flag.values() if f.kind is bool]
-    wanted = flag.replace("_", "-").lower()
-    close = [name for name in known if wanted.startswith("--") and name.startswith(wanted)]
-    close += difflib.get_close_matches(wanted, known, n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]}?" if close else "--help lists the flags"
-    return f"unknown flag {flag}; {hint}"
-
-
-def _take_values(field: _Field, rest: list[str], others_may_follow: bool = False) -> list[str]:
-    """Remove a field's values from the front of the remaining arguments."""
-    if field.kind is bool and (not rest or _is_flag(rest[0])):
-        return ["true"]
-    if field.kind is bool and others_may_follow and rest[0].lower() not in TRUE_WORDS + FALSE_WORDS:
-        return ["true"]
-    taken: list[str] = []
-    while rest and not _is_flag(rest[0]) and (field.is_list or not taken):
-        taken.append(rest.pop(0))
-    if not taken:
-        raise UserError(f"{field.flag}: found no value, expected {_expected(field)}")
-    return taken
-
-
-def _out_of_range(field: _Field, value: Any) -> list[str]:
-    """What is wrong with a setting's numbers; nothing where it has no bounds or is none."""
-    minimum, below, step = (field.bounds.get(k) for k in ("minimum", "below", "multiple_of"))
-    wanted = [
-        f"at least {minimum:g}" if minimum is not None else "",
-        f"less than {below:g}" if below is not None else "",
-        f"a multiple of {step:g}" if step is not None else "",
-    ]
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, int | float) and (
-            (minimum is not None and number < minimum)
-            or (below is not None and number >= below)
-            or (step is not None and number % step)
-        ):
-            expected = ", ".join(text for text in wanted if text)
-            return [f"{field.flag}: found {number:g}, expected {expected}"]
-    return []
-
-
-def _convert_all(field: _Field, texts: list[str], equals: bool) -> Any:
-    choices = get_args(field.item_kind) if get_origin(field.item_kind) is Literal else ()
-    if field.optional and [text.lower() for text in texts] == ["none"] and "none" not in choices:
+@RULES.primitive_rule
+def _texts_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """How tyro takes values: as texts, all types but switches."""
+    if info.type in (bool, type(None)) or dataclasses.is_dataclass(info.type):
         return None
-    if not field.is_list:
-        return _convert(field, texts[0])
-    if not field.is_path:
-        texts = [part.strip() for text in texts for part in text.removesuffix(",").split(",")]
-    if equals and texts == [""]:
-        return ()
-    lengths = get_args(field.kind)
-    if lengths[-1] is not Ellipsis and len(texts) != len(lengths):
-        raise UserError(f"{field.flag}: found {len(texts)} values, expected {len(lengths)}")
-    return tuple(_convert(field, text) for text in texts)
+    field = field_of("", info.type, None)
+    letters = {int: "N", float: "X", str: "TEXT"}
+    sign = "{" + ",".join(field.choices) + "}" if field.choices else letters.get(field.item, "PATH")
+    sign = "PATH" if field.is_path else sign
+    return PrimitiveConstructorSpec(
+        nargs="*" if field.is_list else 1,
+        metavar=f"{sign} ..." if field.is_list else sign,
+        instance_from_str=_Texts,
+        is_instance=lambda value: True,
+        str_from_instance=lambda value: shown(value).split(" "),
+    )
 
 
-def _convert(field: _Field, text: str) -> Any:
-    """One value from its text. Raises UserError with what was found and expected."""
-    kind = field.item_kind
-    try:
-        if get_origin(kind) is Literal:
-            return {str(choice): choice for choice in get_args(kind)}[text]
-        if kind is bool:
-            return {**dict.fromkeys(TRUE_WORDS, True), **dict.fromkeys(FALSE_WORDS, False)}[
-                text.lower()
-            ]
-        if field.is_path:
-            if not text:
-                raise ValueError
-            return kind(os.path.abspath(os.path.expanduser(text)))
-        value = kind(text)
-        if kind is float and math.isnan(value):
-            raise ValueError
-    except (KeyError, ValueError):
-        raise UserError(f"{field.flag}: found {text!r}, expected {_expected(field)}") from None
-    return value
+def _by_tyro(
+    block: type[SettingsBlock], values: Mapping[str, Any], argv: list[str], prog: str
+) -> tuple[Any, list[str]]:
+    """The line as tyro reads it, and the words that it has no use for."""
+    config = Annotated[Path | None, tyro.conf.arg(help="YAML or JSON file of settings; flags win")]
+    line = dataclasses.make_dataclass(
+        "Line",
+        [
+            ("settings", Annotated[block, tyro.conf.arg(name="")]),
+            ("config", config, dataclasses.field(default=None)),
+        ],
+    )
+    with redirect_stderr(io.StringIO()) as complaint:
+        try:
+            return tyro.cli(
+                line, args=argv, prog=prog, description="", default=line(block(**values)),
+                return_unknown_args=True, registry=RULES,
+            )  # fmt: skip
+        except SystemExit as end:
+            if not end.code:
+                raise
+            words = re.sub(r"[^\w\s.,:;'()/=-]", " ", complaint.getvalue()).split()
+            raise UserError(" ".join(words)) from None
 
 
-def _expected(field: _Field) -> str:
-    kind = field.item_kind
-    if get_origin(kind) is Literal:
-        text = "one of " + ", ".join(str(choice) for choice in get_args(kind))
-    elif kind is bool:
-        text = "true or false"
-    elif field.is_path:
-        text = "a path"
-    else:
-        text = {int: "a whole number", float: "a number", str: "text"}.get(kind, str(kind))
-    if field.is_list:
-        text += " (several may be given)"
-    return text + (" or none" if field.optional else "")
+def _help_text(block: type[SettingsBlock], defaults: Mapping[str, Any], prog: str) -> str:
+    """The program's docstring as written, and tyro's list of flags."""
+    with redirect_stdout(io.StringIO()) as flags, suppress(SystemExit):
+        _by_tyro(block, {n: tyro.MISSING if v is REQUIRED else v for n, v in defaults.items()},
+                 ["--help"], prog)  # fmt: skip
+    about = (sys.modules[block.__module__].__doc__ or "").strip()
+    paths = "Default paths are relative to the repository, paths given here to the current folder."
+    return "\n\n".join([about, flags.getvalue().strip(), paths])
 
 
-def _anchored(field: _Field, value: Any) -> Any:
-    """A default with its paths made absolute from the repository's root."""
-    if value is None or not field.is_path:
-        return value
-    if isinstance(value, tuple):
-        return tuple(_anchored(field, item) for item in value)
-    return type(value)(os.path.abspath(REPOSITORY / Path(value).expanduser()))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, Path | str) and Path(value).is_absolute():
-        path = Path(value)
-        return (
-            path.relative_to(REPOSITORY).as_posix()
-            if path.is_relative_to(REPOSITORY)
-            else str(value)
-        )
-    return str(value) if isinstance(value, Path) else value
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, tuple):
-        return " ".join(_shown(item) for item in value) or "(empty)"
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return str(_plain(value))
-
-
-def _help_text(settings: Any, fields: list[_Field], name: str) -> str:
-    summary = (sys.modules[type(settings).__module__].__doc__ or "").strip().split("\n\n")[0]
-    lines = [f"usage: python {name} [--flag value ...]", *summary.splitlines()]
-    group = ""
-    for field in fields:
-        if field.group != group:
-            group = field.group
-            lines += ["", f"{group}:"]
-        lines += _help_lines(field, getattr(settings, field.name))
-    lines += [
-        "",
-        "  --help".ljust(HELP_INDENT) + "show this text",
-        "",
-        "Default paths are relative to the repository, paths given here to the current folder.",
+def _arguments(
+    block: type[SettingsBlock],
+    fields: Mapping[str, Field],
+    defaults: Mapping[str, Any],
+    argv: list[str],
+    prog: str,
+) -> tuple[dict[str, list[str]], Path | None]:
+    """Texts by field that the arguments give, and the file of ``--config``."""
+    argv = _switched(argv, fields)
+    times = Counter(_name_of(word, fields) for word in argv if word.startswith("--"))
+    values = {n: fields[n].any_value if v is REQUIRED else v for n, v in defaults.items()}
+    line, rest = _by_tyro(block, values, argv, prog)
+    faults = [_unknown(word, fields) for word in rest if _is_flag(word)]
+    faults += [
+        f"--{n.replace('_', '-')} is given twice; give it once" for n in times if times[n] > 1
     ]
-    return "\n".join(lines)
+    given = {name: getattr(line.settings, name) for name in fields if name in times}
+    texts = {n: v.texts if isinstance(v, _Texts) else [str(v)] for n, v in given.items()}
+    taker = next((field for field in fields.values() if LOOSE in field.notes), None)
+    if rest and not faults:
+        if taker is None:
+            faults.append(f"found {rest[0]!r}, which belongs to no flag; --help lists the flags")
+        elif taker.name in texts:
+            faults.append(f"found {rest[0]!r} beside {taker.flag}; give all of them in one place")
+        else:
+            texts[taker.name] = rest
+    if faults:
+        raise UserError("; ".join(faults))
+    return texts, Path(line.config.texts[0]) if line.config is not None else None
 
 
-def _help_lines(field: _Field, default: Any) -> Iterator[str]:
-    if get_origin(field.item_kind) is Literal:
-        values = "{" + ",".join(str(choice) for choice in get_args(field.item_kind)) + "}"
-    elif field.is_path:
-        values = "PATH"
-    else:
-        values = {int: "N", float: "X", str: "TEXT"}.get(field.item_kind, "")
-    head = f"  {field.flag}" + (f"/--no-{field.flag[2:]}" if field.kind is bool else f" {values}")
-    head += " ..." if field.is_list else ""
-    body = f"{field.help} (default: {_shown(default)})".strip()
-    lines = textwrap.wrap(body, HELP_WIDTH - HELP_INDENT, break_on_hyphens=False)
-    if len(head) >= HELP_INDENT - 1:
-        yield head
-        head = ""
-    for line in lines:
-        yield head.ljust(HELP_INDENT) + line
-        head = ""
+def _is_flag(word: str) -> bool:
+    return word.startswith("-") and word != "-" and not NEGATIVE_NUMBER.match(word)
+
+
+def _name_of(word: str, fields: Mapping[str, Field]) -> str:
+    """The field that a flag sets; another name where it sets none."""
+    name = word.partition("=")[0][2:].replace("-", "_")
+    positive = name.removeprefix("no_")
+    is_negation = name not in fields and positive in fields and fields[positive].item is bool
+    return positive if is_negation else name
+
+
+def _switched(argv: list[str], fields: Mapping[str, Field]) -> list[str]:
+    """Arguments with ``--flag true`` and ``--flag=no`` as ``--flag`` and ``--no-flag``."""
+    words: list[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        head, equals, value = word.partition("=")
+        name = head[2:].replace("-", "_") if head.startswith("--") else ""
+        if name in fields and fields[name].item is bool:
+            if not equals and rest and rest[0].lower() in TRUE_WORDS + FALSE_WORDS:
+                value, equals = rest.pop(0), "="
+            if equals and value.lower() not in TRUE_WORDS + FALSE_WORDS:
+                raise UserError(f"{head}: found {value!r}, expected true or false")
+            word = f"--no-{head[2:]}" if equals and value.lower() in FALSE_WORDS else head
+        words.append(word)
+    return words
+
+
+def _unknown(word: str, fields: Mapping[str, Field]) -> str:
+    flags = [field.flag for field in fields.values()] + ["--config"]
+    flags += [f"--no-{field.flag[2:]}" for field in fields.values() if field.item is bool]
+    head = word.partition("=")[0]
+    wanted = head.replace("_", "-").lower()
+    near = [flag for flag in flags if wanted.startswith("--") and flag.startswith(wanted)]
+    near += difflib.get_close_matches(wanted, flags, n=1, cutoff=0.6)
+    return (
+        f"unknown flag {head}; {f'did you mean {near[0]}?' if near else '--help lists the flags'}"
+    )
+
+
+def _of_file(block: type[SettingsBlock], path: Path) -> dict[str, Any]:
+    """Values of a file of settings, YAML or, by its name, JSON."""
+    try:
+        content = read_json(path) if path.suffix.lower() == ".json" else read_yaml(path)
+        if not isinstance(content, dict):
+            raise ValueError(f"found {type(content).__name__}, expected names with values")
+        values = {str(name).replace("-", "_"): value for name, value in content.items()}
+        fields = {field.name: field for field in fields_of(block)}
+        faults = [_unknown(f"--{name}", fields) for name in values if name not in fields]
+        if faults:
+            raise UserError("; ".join(faults))
+        return from_dict(block, values)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"--config {path}: {error}") from error
+
+
+def _check_all_are_there(
+    fields: Mapping[str, Field], values: Mapping[str, Any], new: Collection[str]
+) -> None:
+    """Refuse settings that lack a value, and new ones whose file must exist and does not."""
+    faults = []
+    for name, field in fields.items():
+        value = values[name]
+        notes = [note for note in field.notes if isinstance(note, Existing) and name in new]
+        if value is REQUIRED:
+            faults.append(f"{field.flag}: found nothing, expected {field.expected}")
+            continue
+        for note in notes:
+            if value is not None and not value.exists():
+                faults.append(f"{field.flag} {value}: no such file, expected {note.expected}")
+    if faults:
+        raise UserError("; ".join(faults))

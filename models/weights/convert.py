@@ -16,12 +16,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from models.weights.checkpoint import load_checkpoint, save_checkpoint
-from models.weights.choosing import shared_cam
 from utils.errors import UserError, run_program
+from utils.fields import ExistingPath, PatchSide, WeightsFile
 from utils.files import read_json, sha256, write_json
 from utils.progress import say
-from utils.settings import override, setting
+from utils.settings import read_settings
 
 __all__ = ["Settings", "main"]
 
@@ -30,23 +29,27 @@ __all__ = ["Settings", "main"]
 class Settings:
     """Flags of the program."""
 
-    checkpoint: Path = setting(Path("last.pth"), "weights file of ours or the authors'", "files")
-    output: Path = setting(Path("converted.pth"), "file to write")
-    scores: Path | None = setting(None, "metrics.json of a Test program, for the sheet")
-    about: str = setting("", "a sentence on the data, for the sheet")
-    overwrite: bool = setting(False, "replace an existing output")
-    share_cam: bool = setting(False, "average per-window CAM weights into shared ones", "what")
-    half: bool = setting(False, "store the weights in 16 bits")
-    patch_size: int = setting(64, "training patch size of a released file, in pixels")
+    checkpoint: WeightsFile  # weights file of ours or the authors'
+    output: Path  # file to write
+    scores: ExistingPath | None = None  # metrics.json of a Test program, for the sheet
+    about: str = ""  # a sentence on the data, for the sheet
+    overwrite: bool = False  # replace an existing output
+    share_cam: bool = False  # average per-window CAM weights into shared ones
+    half: bool = False  # store the weights in 16 bits
+    patch_size: PatchSide = 64  # training patch size of a released file, in pixels
 
 
 def main() -> None:
     """Read, convert, write, describe."""
-    settings = override(Settings())
+    settings = read_settings(Settings)
     if settings.output.exists() and not settings.overwrite:
         raise UserError(
             f"--output {settings.output}: the file exists; name another, or add --overwrite."
         )
+    # the flags are right: now what takes seconds to import
+    from models.weights.checkpoint import load_checkpoint, save_checkpoint
+    from models.weights.choosing import shared_cam
+
     loaded = load_checkpoint(settings.checkpoint, settings.patch_size)
     say(f"{settings.checkpoint}: {loaded.summary()}")
     for key in loaded.dropped:

@@ -11,30 +11,30 @@ import pytest
 
 from utils.errors import UserError
 from utils.files import write_json
-from utils.run_folder import log_resumption, run_settings
-from utils.settings import setting, to_dict
+from utils.run_folder import log_resumption
+from utils.settings import run_settings, to_dict
 
 
 @dataclass(frozen=True)
 class Settings:
     """As those of a training program."""
 
-    data_root: Path = setting(Path("data"), "a folder")
-    output_dir: Path | None = setting(None, "a folder")
-    overwrite: bool = setting(False, "whether")
-    resume: bool = setting(False, "whether")
-    epochs: int = setting(100, "passes")
-    lr: float = setting(1e-4, "rate")
-    factors: tuple[float, ...] | None = setting(None, "numbers")
-    device: str = setting("auto", "which")
-    protocol: Literal["ours", "released"] = setting("ours", "which")
-    shuffle: bool = setting(True, "whether")
+    data_root: Path = Path("data")  # a folder
+    output_dir: Path | None = None  # a folder
+    overwrite: bool = False  # whether
+    resume: bool = False  # whether
+    epochs: int = 100  # passes
+    lr: float = 1e-4  # rate
+    factors: tuple[float, ...] | None = None  # numbers
+    device: str = "auto"  # which
+    protocol: Literal["ours", "released"] = "ours"  # which
+    shuffle: bool = True  # whether
 
 
 def begun(folder: Path, *flags: str) -> Settings:
     """A run's folder with the settings that it began with."""
     folder.mkdir(exist_ok=True)
-    first = run_settings(Settings(), {}, ["--output-dir", str(folder), *flags])
+    first = run_settings(Settings, {}, ["--output-dir", str(folder), *flags])
     write_json(folder / "settings.json", to_dict(first))
     return first
 
@@ -44,7 +44,7 @@ def test_a_resumed_run_takes_the_settings_it_began_with(tmp_path: Path) -> None:
         tmp_path, "--data-root", str(tmp_path / "d"), "--epochs", "7", "--factors", "1", "2.5",
         "--overwrite",
     )  # fmt: skip
-    again = run_settings(Settings(), {}, ["--output-dir", str(tmp_path), "--resume"])
+    again = run_settings(Settings, {}, ["--output-dir", str(tmp_path), "--resume"])
     assert (again.epochs, again.factors) == (7, (1.0, 2.5))
     assert again.data_root == first.data_root
     assert (again.resume, again.overwrite, again.output_dir) == (True, False, tmp_path)
@@ -55,7 +55,7 @@ def test_a_flag_beside_resume_wins_and_is_logged(
 ) -> None:
     begun(tmp_path, "--epochs", "7", "--lr", "0.5")
     flags = ["--resume", "--output-dir", str(tmp_path), "--lr", "0.25"]
-    again = run_settings(Settings(), {}, flags)
+    again = run_settings(Settings, {}, flags)
     assert (again.epochs, again.lr) == (7, 0.25)
     log_resumption(tmp_path, again)
     log_resumption(tmp_path, again)
@@ -68,9 +68,9 @@ def test_a_flag_beside_resume_wins_and_is_logged(
 
 def test_the_released_protocol_holds_in_a_resumed_run(tmp_path: Path) -> None:
     released = {"shuffle": False}
-    first = run_settings(Settings(), released, ["--protocol", "released"])
+    first = run_settings(Settings, released, ["--protocol", "released"])
     write_json(tmp_path / "settings.json", to_dict(first))
-    again = run_settings(Settings(), released, ["--resume", "--output-dir", str(tmp_path)])
+    again = run_settings(Settings, released, ["--resume", "--output-dir", str(tmp_path)])
     assert not first.shuffle
     assert (again.protocol, again.shuffle) == ("released", False)
 
@@ -78,7 +78,7 @@ def test_the_released_protocol_holds_in_a_resumed_run(tmp_path: Path) -> None:
 def test_a_folder_without_settings_or_with_broken_ones_is_told(tmp_path: Path) -> None:
     flags = ["--resume", "--output-dir", str(tmp_path)]
     with pytest.raises(UserError, match=r"holds no settings\.json"):
-        run_settings(Settings(), {}, flags)
+        run_settings(Settings, {}, flags)
     (tmp_path / "settings.json").write_text("{half")
     with pytest.raises(UserError, match=r"settings\.json cannot be read"):
-        run_settings(Settings(), {}, flags)
+        run_settings(Settings, {}, flags)

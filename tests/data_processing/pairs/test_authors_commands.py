@@ -8,22 +8,24 @@ import pytest
 
 import Test_CTMA
 import Train_CTMA
+from data_processing.pairs.authors_commands import authors_form
 from data_processing.pairs.spec import pair_spec_by_name
-from utils.authors_commands import authors_form
 from utils.errors import UserError
-from utils.settings import REPOSITORY, override
+from utils.settings import REPOSITORY, read_settings
 
 CONFIGS = sorted((REPOSITORY / "configs").glob("*.yaml"))
 
 
 def trained(*argv: str) -> Train_CTMA.Settings:
-    settings = Train_CTMA.Settings()
-    return override(settings, authors_form(settings, "train", argv), "Train_CTMA.py")
+    return read_settings(
+        Train_CTMA.Settings, authors_form(Train_CTMA.Settings, "train", argv), "Train_CTMA.py"
+    )
 
 
 def asked(*argv: str) -> Test_CTMA.Settings:
-    settings = Test_CTMA.Settings()
-    return override(settings, authors_form(settings, "eval", argv), "Test_CTMA.py")
+    return read_settings(
+        Test_CTMA.Settings, authors_form(Test_CTMA.Settings, "eval", argv), "Test_CTMA.py"
+    )
 
 
 def written(path: Path, text: str) -> str:

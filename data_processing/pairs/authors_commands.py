@@ -10,17 +10,15 @@ inherits from ``a.yaml`` and ``a_b.yaml`` beside it, as there.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from utils.errors import UserError
+from utils.fields import FALSE_WORDS, REPOSITORY, TRUE_WORDS, SettingsBlock, fields_of
+from utils.files import read_yaml
 from utils.progress import say
-from utils.settings import FALSE_WORDS, REPOSITORY, TRUE_WORDS
 
 __all__ = ["authors_form"]
 
@@ -39,11 +37,13 @@ WITHOUT_EFFECT = {
 SWITCHES = {"--anew", "--debug-on", "--log-off", "--suffix-off"}  # theirs, as flags
 
 
-def authors_form(settings: Any, word: Word, argv: Sequence[str] | None = None) -> list[str]:
+def authors_form(
+    block: type[SettingsBlock], word: Word, argv: Sequence[str] | None = None
+) -> list[str]:
     """Arguments as flags of ours.
 
     Args:
-        settings: The script's block, whose fields are the flags.
+        block: The script's, whose fields are the flags.
         word: What the program does, the first word that is accepted.
         argv: Arguments without the program's name; those of the process if left out.
 
@@ -79,7 +79,7 @@ def authors_form(settings: Any, word: Word, argv: Sequence[str] | None = None) -
             arguments.append(named + equals + tail if head.startswith("--") else argument)
     given = {argument.partition("=")[0] for argument in arguments if argument.startswith("--")}
     given |= {"--" + flag[len("--no-") :] for flag in given if flag.startswith("--no-")}
-    return [*(_of_file(settings, config, given) if config else ()), *arguments]
+    return [*(_of_file(block, config, given) if config else ()), *arguments]
 
 
 def _is_value(rest: Sequence[str]) -> bool:
@@ -107,9 +107,9 @@ def _resumed(path: Path, word: Word) -> list[str]:
     return ["--checkpoint", str(path)]
 
 
-def _of_file(settings: Any, path: Path, given: Collection[str]) -> list[str]:
+def _of_file(block: type[SettingsBlock], path: Path, given: Collection[str]) -> list[str]:
     """The values of a YAML file, those it inherits among them, as flags; given ones left out."""
-    known = {field.name: "Path" in str(field.type) for field in dataclasses.fields(settings)}
+    known = {field.name: field.is_path for field in fields_of(block)}
     values: dict[str, Any] = {}
     ignored: list[str] = []
     unknown: list[str] = []
@@ -174,10 +174,9 @@ def _inherited(path: Path) -> dict[str, Any]:
 
 def _content(path: Path) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{path}: found no readable YAML ({reason}).") from error
+        content = read_yaml(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: {error}") from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path}: found {type(content).__name__}, expected names with values.")
     return content
