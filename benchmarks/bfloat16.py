@@ -136,8 +136,8 @@ def agreement(flags: argparse.Namespace) -> None:
     """Score a split in both formats, print how they agree and add it to the results."""
     device, spec = choose_device(flags.device), spec_by_name(flags.dataset)
     weights = load_for_scoring(
-        flags.checkpoint, spec.facts(spec.patch_size), protocol="full", patch_size=None,
-        batch_size=flags.batch_size, pixel_scale="checkpoint", share_cam=False,
+        flags.checkpoint, spec.facts(spec.patch_size, spec.released_scale), protocol="full",
+        patch_size=None, batch_size=flags.batch_size, pixel_scale="checkpoint", share_cam=False,
     )  # fmt: skip
     patches = cover_split(
         flags.data_root, spec, flags.split, weights.data["patch_size"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from data_processing.pairs.spec import PAIR_BANDS
-from data_processing.scenes.spec import released_spec
+from data_processing.scenes.spec import DatasetSpec, released_spec
 from mapping.prediction import Predicts, TilePlan, TileRunner
 from models import area_prob_bounds, gives_moments
 from models.weights.checkpoint import Checkpoint, load_checkpoint
@@ -119,7 +119,9 @@ class Model:
                 f"--export-onnx: found --backend onnx or an ONNX file ({self.path}), expected a "
                 "checkpoint run by torch; leave --backend out."
             )
-        found = _export(self.network, self.weights, self.path, self.tile_size, target)
+        told = {"bands": list(self.bands), "pixel_scale": _scale(self.weights)}  # if it does not
+        weights = replace(self.weights, data={**told, **self.weights.data})
+        found = _export(self.network, weights, self.path, self.tile_size, target)
         say(
             f"{target}: written; largest difference from the network "
             f"{found.largest_difference:.1e}, same change moment at "
@@ -176,10 +178,12 @@ def load_model(
     elif not exported:
         network = ready_to_run(network, place, precision, compiled=compiled)
     num_dates = int(weights.arguments.get("num_dates", PAIR))
-    scale = weights.data.get("pixel_scale", "auto") if pixel_scale == "checkpoint" else pixel_scale
+    scale = _scale(weights) if pixel_scale == "checkpoint" else pixel_scale
+    if scale == "stored":
+        say("pixel values are used as stored, as in training (--pixel-scale auto would scale).")
     return Model(
         path, sha256(path), weights, cast(Predicts, network), bands=_bands(weights, num_dates),
-        num_dates=num_dates, tile_size=side, pixel_scale=str(scale),
+        num_dates=num_dates, tile_size=side, pixel_scale=scale,
         device=place, precision=precision, backend="onnx" if exported else backend,
     )  # fmt: skip
 
@@ -238,10 +242,22 @@ def _export(
     )
 
 
+def _released_spec(weights: Checkpoint) -> DatasetSpec | None:
+    """The data set of weights that do not say theirs."""
+    arguments = weights.arguments
+    return released_spec(int(arguments.get("num_dates", PAIR)), int(arguments["in_channels"]))
+
+
+def _scale(weights: Checkpoint) -> str:
+    """How values are scaled for these weights: as the file says, else as its data set's program."""
+    released = _released_spec(weights)
+    usual = released.released_scale if released else "auto"
+    return str(weights.data.get("pixel_scale", usual))
+
+
 def _bands(weights: Checkpoint, num_dates: int) -> tuple[str, ...]:
     """Names of the bands: the file's, else those of its data set, else numbers."""
-    count = int(weights.arguments["in_channels"])
-    released = released_spec(num_dates, count)
+    released, count = _released_spec(weights), int(weights.arguments["in_channels"])
     usual = PAIR_BANDS if num_dates == PAIR else released.bands if released else ()
     names = tuple(weights.data.get("bands", usual))
     return names if len(names) == count else tuple(f"band {n}" for n in range(1, count + 1))

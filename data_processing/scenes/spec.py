@@ -54,6 +54,8 @@ class DatasetSpec:
         scene_example: A folder name as users know it, for messages.
         patch_size: Side of a patch in pixels.
         stride: Step between patches in pixels.
+        released_scale: How the released program for it takes stored values: ``stored`` uses them as
+            they are, ``auto`` brings integers to 0…1. Weights in the authors' format need that.
     """
 
     name: str
@@ -73,6 +75,7 @@ class DatasetSpec:
     scene_example: str
     patch_size: int
     stride: int
+    released_scale: Literal["auto", "stored"] = "auto"
 
     @property
     def num_classes(self) -> int:
@@ -178,6 +181,7 @@ DYNAMIC = DatasetSpec(
     scene_example="Scene01",
     patch_size=64,
     stride=64,
+    released_scale="stored",  # its processed copies hold 0…1
 )
 
 SPACENET7 = DatasetSpec(

@@ -8,41 +8,42 @@ The released format is described in models/weights/released_caim.py.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from models import build_network
-from models.weights.released_caim import from_released, is_released
+from models.weights.reading import is_plain, read_state_file, tensors_of
+from models.weights.released_caim import arguments_of, from_released, is_released
 from models.weights.released_ctma import from_released_ctma, is_released_ctma
 from utils.errors import CheckpointError
-from utils.files import atomic_path, is_web_page, sha256
+from utils.files import atomic_path, sha256
+from utils.progress import say
 
 __all__ = [
     "FORMAT",
     "Checkpoint",
+    "facts_faults",
     "load_checkpoint",
-    "read_state_file",
     "save_checkpoint",
 ]
 
 FORMAT = "caim-net checkpoint 1"
 
-# a score among the weights, as the authors' CTMA program stores it, is a number and no code
-NUMPY_SCALARS: list[Any] = [
-    (np._core.multiarray.scalar, f"{module}.multiarray.scalar")  # type: ignore[attr-defined]
-    for module in ("numpy.core", "numpy._core")
-]
-NUMPY_SCALARS += [np.dtype, *(type(np.dtype(name)) for name in ("f4", "f8", "i4", "i8"))]
-
 RELEASED_PATCH_SIZE = 64
-RELEASED_STORED_DATES = 6  # the released program for 6 dates (DynamicEarthNet) scales no values
+BARE_MARKS = {"be_conv.weight", "encoder.merge.0.weight", "coarse_moment2.conv2.weight"}
+SCALES = ("auto", "stored", "reflectance")
+MOST_COUNTED = 1 << 16  # dates, bands or pixels of a side
+
+KINDS: dict[str, type] = {
+    "network": str, "arguments": dict, "state_dict": dict, "data": dict, "training": dict,
+    "decision": dict, "resume": dict,
+}  # fmt: skip
+OPTIONAL = {"data", "training", "decision", "resume"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Checkpoint:
         data: What it was trained on: name, num_dates, bands, pixel_scale, patch_size (ours).
         training: Epoch, scores, settings (ours).
         dropped: Keys of a released file that have no effect.
+        decision: How probabilities become labels, see ``models.weights.checkpoint.offset_of``.
         resume: Optimiser state and what else a run needs to go on (only in last.pth).
     """
 
@@ -67,6 +69,7 @@ class Checkpoint:
     data: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
+    decision: dict[str, Any] = field(default_factory=dict)
     resume: dict[str, Any] = field(default_factory=dict)
 
     def build(self) -> nn.Module:
@@ -76,10 +79,11 @@ class Checkpoint:
             CheckpointError: Weights and arguments do not go together.
         """
         try:
-            network = build_network(self.network, self.arguments)
-        except (ValueError, TypeError, RuntimeError) as error:
+            with torch.device("meta"):  # takes no memory, whatever sizes the arguments ask for
+                expected = build_network(self.network, self.arguments).state_dict()
+        except (ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
             raise CheckpointError(f"checkpoint: its network cannot be built: {error}") from error
-        faults = _differences(network.state_dict(), self.state_dict)
+        faults = _differences(expected, self.state_dict)
         if faults:
             raise CheckpointError(
                 f"checkpoint for {self.network}({self.arguments}): {len(faults)} tensors do not "
@@ -92,6 +96,7 @@ class Checkpoint:
                 f"checkpoint: {len(bad)} tensors hold NaN or infinite values ({', '.join(bad[:3])}"
                 "), expected numbers; the training that wrote it had diverged. Use an earlier one."
             )
+        network = build_network(self.network, self.arguments)
         network.load_state_dict(self.state_dict)
         return network.eval()
 
@@ -138,6 +143,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, half: bool = False) -> N
         },
         "data": checkpoint.data,
         "training": checkpoint.training,
+        "decision": checkpoint.decision,
         "resume": checkpoint.resume,
     }
     with atomic_path(path) as partial:
@@ -156,152 +162,136 @@ def load_checkpoint(path: Path, patch_size: int | None = None) -> Checkpoint:
         CheckpointError: There is no such file, it is no checkpoint, damaged, of an unknown kind,
             or its tensors do not go together.
     """
-    content = read_state_file(path)
+    path = Path(path)
+    content: Mapping[str, Any] = read_state_file(path)
     patch_size = patch_size or RELEASED_PATCH_SIZE
+    for inner in content.values():  # a file of ours that somebody put into another dictionary
+        if isinstance(inner, Mapping) and inner.get("format") == FORMAT:
+            content = inner
     if content.get("format") == FORMAT:
         return _ours(path, content)
-    if "format" in content and isinstance(content["format"], str):
+    if isinstance(content.get("format"), str):
         raise CheckpointError(
-            f"{path}: found format {content['format']!r}, expected {FORMAT!r}; the file was "
+            f"{path}: found format {content['format'][:100]!r}, expected {FORMAT!r}; the file was "
             "written by another version of this program."
         )
-    wrappers = ("state_dict", "model", "model_state_dict")
-    inner = next((content[key] for key in wrappers if key in content), content)
-    state = {
-        str(key).removeprefix("module."): value
-        for key, value in (inner.items() if isinstance(inner, Mapping) else ())
-        if isinstance(value, Tensor)
-    }
-    if is_released_ctma(state):
-        return _released_ctma(path, state)
-    if not is_released(state):
-        if "be_conv.weight" in state:
-            raise CheckpointError(
-                f"{path}: found a bare state_dict of this project's network, expected a file that "
-                "also says how the network is built; write it with models.weights.checkpoint."
-                "save_checkpoint, or use last.pth or best.pth of a training run."
-            )
-        shown = ", ".join(f"{k} {tuple(v.shape)}" for k, v in list(state.items())[:3])
-        raise CheckpointError(
-            f"{path}: found a file with {len(state)} tensors ({shown or 'none'} …), expected "
-            "weights of CAIM-Net or CTMA, ours or the authors'; it belongs to another network."
-        )
+    state = tensors_of(path, content)
     try:
-        released = from_released(state, patch_size)
-    except ValueError as error:
+        if is_released_ctma(state):
+            return _released_ctma(state)
+        if is_released(state):
+            return _released(state, patch_size)
+        if state.keys() >= BARE_MARKS:
+            return _bare(path, state, patch_size)
+    except (ValueError, TypeError, RuntimeError) as error:  # of another network, sizes do not fit
         raise CheckpointError(f"{path}: {error}") from error
-    num_dates = released.arguments["num_dates"]
-    data = {
-        "num_dates": num_dates,
-        "patch_size": patch_size,
-        "pixel_scale": "stored" if num_dates == RELEASED_STORED_DATES else "auto",
-    }
-    return Checkpoint(
-        "caim_net", released.arguments, released.state_dict, "released", data,
-        dropped=released.dropped,
-    )  # fmt: skip
+    shown = ", ".join(f"{key[:100]} {tuple(v.shape)}" for key, v in list(state.items())[:3])
+    raise CheckpointError(
+        f"{path}: found a file with {len(state)} tensors ({shown or 'none'} …), expected "
+        "weights of CAIM-Net or CTMA, ours or the authors'; it belongs to another network."
+    )
 
 
-def _released_ctma(path: Path, state: Mapping[str, Tensor]) -> Checkpoint:
-    try:
-        released = from_released_ctma(state)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+def _released_ctma(state: Mapping[str, Tensor]) -> Checkpoint:
+    released = from_released_ctma(state)
     data = {"num_dates": 2, "pixel_scale": "auto"}
     return Checkpoint(
         "ctma", released.arguments, released.state_dict, "released", data, dropped=released.dropped
     )
 
 
-def read_state_file(path: Path) -> dict[str, Any]:
-    """Read a torch file as a dictionary of plain values and tensors; no code in it is run.
+def _released(state: Mapping[str, Tensor], patch_size: int) -> Checkpoint:
+    """How values are scaled is not in such a file: it follows from its data set."""
+    released = from_released(state, patch_size)
+    data = {"num_dates": released.arguments["num_dates"], "patch_size": patch_size}
+    return Checkpoint(
+        "caim_net", released.arguments, released.state_dict, "released", data,
+        dropped=released.dropped,
+    )  # fmt: skip
+
+
+def _bare(path: Path, state: Mapping[str, Tensor], patch_size: int) -> Checkpoint:
+    """Parameters of our network without a word on how it is built; what shapes do not tell is said.
 
     Raises:
-        CheckpointError: Says what the file is instead, and what to do.
+        ValueError: The parameters are not those of one network.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise CheckpointError(f"{path}: found a folder, expected a weights file (.pth) in it.")
-    if not path.is_file():
-        raise CheckpointError(
-            f"{path}: no such file, expected a weights file (.pth). best_model/README.md says "
-            "where weights come from; Train_*.py writes last.pth and best.pth."
-        )
-    _refuse_what_is_no_torch_file(path)
-    try:
-        with torch.serialization.safe_globals(NUMPY_SCALARS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{path}: found a pickle that holds more than tensors and plain values, expected a "
-            "plain state dict; it was not opened, since loading it could run code. If you trust "
-            f"its source, rewrite it there with torch.save(model.state_dict(), ...). ({reason})"
-        ) from error
-    except Exception as error:  # arbitrary bytes make the unpickler fail in any way
-        raise CheckpointError(
-            f"{path}: the file is damaged or cut short ({path.stat().st_size:,} bytes), expected "
-            "a complete torch file; download or copy it again and compare its SHA-256. "
-            f"({type(error).__name__})"
-        ) from error
-    if not isinstance(content, Mapping):
-        raise CheckpointError(
-            f"{path}: found a {type(content).__name__}, expected a dictionary of tensors; save "
-            "the network's state_dict()."
-        )
-    return dict(content)
-
-
-def _refuse_what_is_no_torch_file(path: Path) -> None:
-    with path.open("rb") as stream:
-        head = stream.read(512)
-    if not head:
-        raise CheckpointError(f"{path}: the file is empty, expected weights; download it again.")
-    if is_web_page(head):
-        raise CheckpointError(
-            f"{path}: found a web page (HTML), expected weights; the download saved a login or "
-            "error page. Open the address in a browser, sign in, and save the file itself."
-        )
-    if not head.startswith((b"PK\x03\x04", b"\x80")):
-        kind = "text" if head.isascii() else "unknown bytes"
-        raise CheckpointError(
-            f"{path}: found {kind} (first bytes {head[:8]!r}), expected a torch file (.pth); "
-            "this is no checkpoint."
-        )
+    arguments = arguments_of(state, patch_size)
+    say(
+        f"warning: {path}: found parameters alone, which do not say how the network is built; "
+        f"taken: {', '.join(f'{key} {value}' for key, value in arguments.items())}. If the "
+        "attention or the number of its heads was another one, the maps are wrong; last.pth and "
+        "best.pth of a training run say it."
+    )
+    floats = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    data = {"num_dates": arguments["num_dates"]}
+    return Checkpoint("caim_net", arguments, floats, "ours, parameters alone", data)
 
 
 def _ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
-    kinds = {"network": str, "arguments": dict, "state_dict": dict}
-    optional = {"data": dict, "training": dict, "resume": dict}
-    missing = sorted(kinds.keys() - content.keys())
-    if missing:
-        raise CheckpointError(
-            f"{path}: {missing} missing, expected in every file of format {FORMAT!r}; "
-            "the file was edited. Use it as it was written."
-        )
-    faults = [
+    missing = sorted(KINDS.keys() - OPTIONAL - content.keys())
+    faults = [f"{key} is missing" for key in missing]
+    faults += [
         f"{key} is a {type(content[key]).__name__}, expected a {kind.__name__}"
-        for key, kind in (kinds | optional).items()
+        for key, kind in KINDS.items()
         if key in content and not isinstance(content[key], kind)
     ]
-    if not faults and not all(isinstance(v, Tensor) for v in content["state_dict"].values()):
-        faults = ["state_dict holds other things, expected tensors only"]
+    if not faults:
+        faults = _value_faults(content)
     if faults:
         raise CheckpointError(
-            f"{path}: {'; '.join(faults)}; the file was edited. Use it as it was written."
+            f"{path}: found a file of format {FORMAT!r} in which {'; '.join(faults)}; the file was "
+            "edited. Use it as it was written."
         )
-    state = {
-        key: value.float() if value.is_floating_point() else value
-        for key, value in content["state_dict"].items()
-    }
+    state = tensors_of(path, content["state_dict"])
     return Checkpoint(
         network=content["network"],
         arguments=dict(content["arguments"]),
-        state_dict=state,
+        state_dict={k: v.float() if v.is_floating_point() else v for k, v in state.items()},
         data=dict(content.get("data", {})),
         training=dict(content.get("training", {})),
+        decision=dict(content.get("decision", {})),
         resume=dict(content.get("resume", {})),
     )
+
+
+def _value_faults(content: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the facts in a file of ours, whose entries have the right types."""
+    faults = [
+        f"{key} holds more than plain values of usual size"
+        for key in ("arguments", "data", "training", "decision")
+        if not is_plain(content.get(key, {}))
+    ]
+    if not all(isinstance(value, Tensor) for value in content["state_dict"].values()):
+        faults.append("state_dict holds other things, expected tensors only")
+    return faults or facts_faults(content["arguments"], content.get("data", {}))
+
+
+def facts_faults(arguments: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
+    """What is wrong with what a file says of its network and its data, in plain values.
+
+    Args:
+        arguments: Of the network's constructor.
+        data: What it was trained on.
+    """
+    faults = []
+    for name in ("num_dates", "in_channels"):
+        if not _counts(arguments.get(name, 2)):
+            faults.append(f"{name} is {arguments[name]!r}, expected 1 … {MOST_COUNTED}")
+    for name in ("num_dates", "patch_size"):
+        if not _counts(data.get(name, 2)):
+            faults.append(f"data/{name} is {data[name]!r}, expected 1 … {MOST_COUNTED}")
+    bands = data.get("bands", [])
+    if not (isinstance(bands, list | tuple) and all(isinstance(band, str) for band in bands)):
+        faults.append("data/bands are no names")
+    if data.get("pixel_scale", SCALES[0]) not in SCALES:
+        faults.append(f"data/pixel_scale is {data['pixel_scale']!r}, expected one of {SCALES}")
+    return faults
+
+
+def _counts(value: object) -> bool:
+    """Whether a value is a whole number of usual size."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_COUNTED
 
 
 def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:

@@ -13,7 +13,8 @@ from typing import Any
 from torch import nn
 
 from models import build_network, load_backbone
-from models.weights.checkpoint import Checkpoint, load_checkpoint, read_state_file
+from models.weights.checkpoint import Checkpoint, load_checkpoint
+from models.weights.reading import read_state_file
 from models.weights.released_caim import share_cam_weights
 from utils.errors import CheckpointError, UserError
 from utils.progress import say
@@ -90,7 +91,8 @@ def load_for_scoring(
 
     Args:
         checkpoint: The file.
-        facts: num_dates, bands, patch_size and pixel_scale usual for the data set at hand.
+        facts: num_dates, bands and patch_size of the data set at hand, and the pixel_scale of its
+            released program, for files that do not say theirs.
         protocol: ``full`` or ``released``; in the latter the usual patch size, which is the
             index's, comes before the file's.
         patch_size: Side of the patches in pixels, None = as in training.
@@ -117,7 +119,7 @@ def load_for_scoring(
     if share_cam:
         loaded = shared_cam(loaded)
     check_windows(loaded, checkpoint, batch_size, side)
-    chosen = {"patch_size": side, "pixel_scale": _scale(pixel_scale, loaded)}
+    chosen = {"patch_size": side, "pixel_scale": _scale(pixel_scale, loaded, facts)}
     return replace(loaded, data={**facts, **loaded.data, **chosen})
 
 
@@ -246,11 +248,11 @@ def _require_fitting(path: Path, loaded: Checkpoint, facts: Mapping[str, Any]) -
         )
 
 
-def _scale(pixel_scale: str, loaded: Checkpoint) -> str:
+def _scale(pixel_scale: str, loaded: Checkpoint, facts: Mapping[str, Any]) -> str:
     """How pixel values are scaled for these weights."""
     if pixel_scale != "checkpoint":
         return pixel_scale
-    scale = str(loaded.data.get("pixel_scale", "auto"))
+    scale = str(loaded.data.get("pixel_scale", facts["pixel_scale"]))
     if scale == "stored":
         say("pixel values are used as stored, as in training (--pixel-scale auto would scale).")
     return scale

@@ -26,12 +26,11 @@ from models.weights.onnx_network import (
     OnnxFacts,
     OnnxNetwork,
     onnx_package,
-    sealed,
 )
 from utils.errors import CaimError, UserError
 from utils.files import atomic_path
 
-__all__ = ["OPSET", "TOLERANCE", "Agreement", "export_onnx"]
+__all__ = ["OPSET", "TOLERANCE", "Agreement", "described", "export_onnx"]
 
 # The first set of operators with one for attention. Older ones spell it out as two products and a
 # softmax: with onnxruntime 1.32 on a CPU 1.1 instead of 0.55 GiB for 64×64 pixels. And a runtime
@@ -106,7 +105,7 @@ def export_onnx(
         expected = [reference.predict(images) for images in probes]
     except ValueError as error:
         raise UserError(f"{path}: this network cannot be exported for {error}") from error
-    content = sealed(_model(reference, path, probes[0], slots, opset), facts)
+    content = described(_model(reference, path, probes[0], slots, opset), facts)
     with atomic_path(path) as partial:
         partial.write_bytes(content)
         written = OnnxNetwork(partial)
@@ -121,6 +120,20 @@ def export_onnx(
                 "requirements-onnx.txt names."
             )
     return agreement
+
+
+def described(model: Any, facts: OnnxFacts) -> bytes:
+    """The bytes of a file that says what it is.
+
+    Args:
+        model: An ``onnx.ModelProto``; its metadata is replaced.
+        facts: What the file shall say about its network.
+    """
+    model.ClearField("metadata_props")
+    for name, text in facts.properties().items():
+        model.metadata_props.add(key=name, value=text)
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 class _Whole(nn.Module):

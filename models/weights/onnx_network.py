@@ -6,11 +6,10 @@ used. Writing the files is onnx_export.py's.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ import torch
 from torch import Tensor
 
 from models import ChangeMaps, check_series
-from models.weights.checkpoint import Checkpoint
+from models.weights.checkpoint import Checkpoint, facts_faults
+from models.weights.reading import file_head, is_plain, torch_file_starts
 from utils.errors import CaimError, CheckpointError, UserError
-from utils.files import is_web_page, sha256
+from utils.files import parse_json, sha256
 from utils.progress import say
 
 __all__ = [
@@ -31,13 +31,12 @@ __all__ = [
     "OnnxFacts",
     "OnnxNetwork",
     "onnx_package",
-    "sealed",
 ]
 
 FORMAT = "caim-net onnx 1"
 INPUT, OUTPUTS = "images", ("moment_prob", "area_prob")
+AXES = 5  # of the input
 
-_SEAL = "content_sha256 is put here".ljust(64, ".")  # stands for the digest while it is computed
 # The attention matrix of heads × (H·W)² numbers is what memory goes into; more series at a time
 # make a CPU no faster (measured). 64×64 pixels take 256 MiB for one series.
 MATRIX_BYTES = {"cpu": 1 << 26, "cuda": 1 << 30}
@@ -53,6 +52,7 @@ class OnnxFacts:
         data: What it was trained on: num_dates, bands, pixel_scale, patch_size.
         origin: Whose checkpoint it was, "ours" or "released".
         checkpoint_sha256: Of that file.
+        decision: How probabilities become labels, as in the checkpoint.
     """
 
     network: str
@@ -60,12 +60,15 @@ class OnnxFacts:
     data: dict[str, Any]
     origin: str
     checkpoint_sha256: str
+    decision: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, loaded: Checkpoint, path: Path) -> OnnxFacts:
         """The facts of a checkpoint that was read from ``path``."""
-        arguments, data = dict(loaded.arguments), dict(loaded.data)
-        return cls(loaded.network, arguments, data, loaded.origin, sha256(path))
+        return cls(
+            loaded.network, dict(loaded.arguments), dict(loaded.data), loaded.origin,
+            sha256(path), dict(loaded.decision),
+        )  # fmt: skip
 
     def properties(self) -> dict[str, str]:
         """Name → text, for the file's metadata; lists and dictionaries as JSON."""
@@ -76,6 +79,7 @@ class OnnxFacts:
             "data": _json(self.data),
             "origin": self.origin,
             "checkpoint_sha256": self.checkpoint_sha256,
+            "decision": _json(self.decision),
         }
 
     @classmethod
@@ -93,19 +97,38 @@ class OnnxFacts:
                 "version. Write it anew from the checkpoint with Predict.py --export-onnx."
             )
         try:
-            return cls(
+            facts = cls(
                 properties["network"],
-                dict(json.loads(properties["arguments"])),
-                dict(json.loads(properties["data"])),
+                _object(properties, "arguments"),
+                _object(properties, "data"),
                 properties["origin"],
                 properties["checkpoint_sha256"],
+                _object({"decision": "{}", **properties}, "decision"),
             )
         except (KeyError, ValueError, TypeError) as error:
+            faults = [f"{type(error).__name__}: {error}"]
+        else:
+            faults = facts_faults(facts.arguments, facts.data)
+        if faults:
             raise CheckpointError(
-                f"{path}: its metadata cannot be read ({type(error).__name__}: {error}), expected "
+                f"{path}: its metadata cannot be used ({'; '.join(faults)}), expected "
                 "network, arguments, data, origin and checkpoint_sha256; the file was edited. "
                 "Write it anew from the checkpoint with Predict.py --export-onnx."
-            ) from error
+            )
+        return facts
+
+
+def _object(properties: Mapping[str, str], name: str) -> dict[str, Any]:
+    """A JSON object of plain values in the metadata.
+
+    Raises:
+        KeyError: It is missing.
+        ValueError: It is none.
+    """
+    value = parse_json(properties[name].encode())
+    if not isinstance(value, dict) or not is_plain(value):
+        raise ValueError(f"{name} is no object of plain values")
+    return value
 
 
 class OnnxNetwork:
@@ -131,14 +154,8 @@ class OnnxNetwork:
         self._session = _session(runtime, Path(path), content, device or torch.device("cpu"))
         properties = self._session.get_modelmeta().custom_metadata_map
         self.facts = OnnxFacts.from_properties(Path(path), properties)
-        if _digest(content, properties) != properties.get("content_sha256"):
-            raise CheckpointError(
-                f"{path}: its content does not go with its own SHA-256, expected it as it was "
-                "written; the file is damaged or was edited. Copy it again, or write it anew "
-                "from the checkpoint with Predict.py --export-onnx."
-            )
         # T and C as the graph itself has them, whatever the arguments leave to the constructor
-        self.num_dates, self.in_channels = self._session.get_inputs()[0].shape[1:3]
+        self.num_dates, self.in_channels = self._dates_and_bands(Path(path))
 
     def predict(self, images: Tensor) -> ChangeMaps:
         """Change maps of images (B, T, C, H, W) float, on the device the images are on.
@@ -184,6 +201,28 @@ class OnnxNetwork:
         heads = int(self.facts.arguments.get("num_heads", 4))
         return max(1, MATRIX_BYTES["cuda" if on_gpu else "cpu"] // (heads * (H * W) ** 2 * 4))
 
+    def _dates_and_bands(self, path: Path) -> tuple[int, int]:
+        """T and C of the graph.
+
+        Raises:
+            CheckpointError: Its inputs and outputs are not those of ours, or its metadata name
+                others.
+        """
+        inputs = {one.name: one.shape for one in self._session.get_inputs()}
+        outputs = {one.name for one in self._session.get_outputs()}
+        shape = inputs.get(INPUT, [])
+        told = self.facts.arguments
+        if inputs.keys() == {INPUT} and outputs >= set(OUTPUTS) and len(shape) == AXES:
+            T, C = shape[1:3]
+            if (told.get("num_dates", T), told.get("in_channels", C)) == (T, C):
+                return T, C
+        raise CheckpointError(
+            f"{path}: found inputs {inputs} and outputs {sorted(outputs)} with metadata for "
+            f"{told.get('num_dates')} dates of {told.get('in_channels')} bands, expected "
+            f"{INPUT} (B, T, C, H, W) of these and {', '.join(OUTPUTS)}; the file was edited. "
+            "Write it anew from the checkpoint with Predict.py --export-onnx."
+        )
+
     def _check(self, images: Tensor) -> None:
         check_series(images, self.num_dates, self.in_channels, divisor=4)
         windows = self.facts.arguments.get("cam_windows")
@@ -198,13 +237,16 @@ class OnnxNetwork:
 
 
 def onnx_package(name: str) -> Any:
-    """One of the packages in requirements-onnx.txt.
+    """One of the packages in requirements-onnx.txt; none sends what it was used for.
 
     Raises:
         UserError: It is not installed, or does not load.
     """
     try:
-        return importlib.import_module(name)
+        package = importlib.import_module(name)
+        if name == "onnxruntime":  # off already by ORT_DISABLE_TELEMETRY, see utils/__init__.py
+            package.disable_telemetry_events()
+        return package
     except ImportError as error:
         raise UserError(
             f"ONNX: the package {name} cannot be imported ({error}), expected it for exporting to "
@@ -213,52 +255,23 @@ def onnx_package(name: str) -> Any:
         ) from error
 
 
-def sealed(model: Any, facts: OnnxFacts) -> bytes:
-    """The bytes of a file with the facts, and with a digest by which damage is seen.
-
-    Args:
-        model: An ``onnx.ModelProto``; its metadata is replaced.
-        facts: What the file shall say about its network.
-    """
-    properties = facts.properties() | {"content_sha256": _SEAL}
-    model.ClearField("metadata_props")
-    for name, text in properties.items():
-        model.metadata_props.add(key=name, value=text)
-    content: bytes = model.SerializeToString(deterministic=True)
-    return content.replace(_SEAL.encode(), _digest(content, properties).encode(), 1)
-
-
-def _digest(content: bytes, properties: Mapping[str, str]) -> str:
-    """SHA-256 of a file's bytes without the digest that it carries itself."""
-    carried = properties.get("content_sha256", "").encode()
-    if len(carried) == len(_SEAL):
-        content = content.replace(carried, _SEAL.encode(), 1)
-    return hashlib.sha256(content).hexdigest()
-
-
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _read(path: Path) -> bytes:
-    if not path.is_file():
-        found = "found a folder" if path.is_dir() else "no such file"
-        raise CheckpointError(
-            f"{path}: {found}, expected a network in an ONNX file; Predict.py --export-onnx "
-            "writes one."
-        )
-    content = path.read_bytes()
-    if is_web_page(content[:512]):
-        raise CheckpointError(
-            f"{path}: found a web page (HTML), expected an ONNX file; the download saved a login "
-            "or error page. Open the address in a browser, sign in, and save the file itself."
-        )
-    if content.startswith((b"PK\x03\x04", b"\x80")):
+    """The bytes of an ONNX file.
+
+    Raises:
+        CheckpointError: There is none, or it is something else.
+    """
+    head = file_head(path, "a network in an ONNX file", "Predict.py --export-onnx writes one.")
+    if torch_file_starts(head):
         raise CheckpointError(
             f"{path}: found a torch file, expected an ONNX file; give it as --checkpoint without "
             "--backend onnx, or turn it into one with Predict.py --export-onnx."
         )
-    return content
+    return path.read_bytes()
 
 
 def _session(runtime: Any, path: Path, content: bytes, device: torch.device) -> Any:

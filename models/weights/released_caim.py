@@ -20,6 +20,7 @@ __all__ = [
     "RELEASED_KEYS",
     "CamSpread",
     "Released",
+    "arguments_of",
     "from_released",
     "is_released",
     "share_cam_weights",
@@ -156,7 +157,7 @@ def from_released(state: Mapping[str, Tensor], patch_size: int = 64) -> Released
         "width": width,
         "attention": "batch",
         "cam": "per_window",
-        "cam_windows": _cam_windows(state, patch_size),
+        "cam_windows": _cam_windows(state[_CAM_KEYS["fine_moment1.0.weight"]].shape[0], patch_size),
     }
     expected = _expected_shapes(arguments)
     faults = [
@@ -176,6 +177,37 @@ def from_released(state: Mapping[str, Tensor], patch_size: int = 64) -> Released
     }
     used = set(RELEASED_KEYS.values())
     return Released(arguments, ours, sorted(key for key in state if key not in used))
+
+
+def arguments_of(state: Mapping[str, Tensor], patch_size: int) -> dict[str, Any]:
+    """What the shapes of our own parameters tell of how their network is built.
+
+    Attention and its heads leave no trace in them: with shared CAM weights they are taken as our
+    programs train them, with per-window weights as the released program does.
+
+    Args:
+        state: Of a ``CAIMNet``.
+        patch_size: H = W of the training patches, for per-window CAM weights.
+
+    Raises:
+        ValueError: A parameter is missing or has other axes.
+    """
+    axes = {"encoder.context.0.0.weight": 4, "encoder.merge.0.weight": 4,
+            "coarse_moment2.conv2.weight": 4}  # fmt: skip
+    for key, number in axes.items():
+        if key not in state or state[key].dim() != number:
+            raise ValueError(f"found no {key} of {number} axes, expected all parameters.")
+    arguments = {
+        "in_channels": state["encoder.context.0.0.weight"].shape[1],
+        "num_dates": state["coarse_moment2.conv2.weight"].shape[0],
+        "width": state["encoder.merge.0.weight"].shape[0],
+        "num_heads": 4,
+    }
+    cam = state.get("fine_moment1.0.weight")
+    if cam is None or cam.dim() < 2:
+        return {**arguments, "attention": "spatial", "cam": "shared"}
+    windows = _cam_windows(cam.shape[0], patch_size)
+    return {**arguments, "attention": "batch", "cam": "per_window", "cam_windows": windows}
 
 
 def share_cam_weights(
@@ -210,8 +242,8 @@ def share_cam_weights(
     return shared, spread
 
 
-def _cam_windows(state: Mapping[str, Tensor], patch_size: int) -> tuple[int, int, int]:
-    rows = state[_CAM_KEYS["fine_moment1.0.weight"]].shape[0]
+def _cam_windows(rows: int, patch_size: int) -> tuple[int, int, int]:
+    """Batch and patch size from the number of 2×2 windows of a batch."""
     per_patch = patch_size * patch_size // 4
     if patch_size % 4 or patch_size <= 0 or rows % per_patch or rows == 0:
         raise ValueError(

@@ -19,8 +19,8 @@ from torch import Tensor
 from models import CAIMNet, ChangeMaps
 from models.weights import onnx_export
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from models.weights.onnx_export import TOLERANCE, Agreement, export_onnx
-from models.weights.onnx_network import FORMAT, OnnxFacts, OnnxNetwork, sealed
+from models.weights.onnx_export import TOLERANCE, Agreement, described, export_onnx
+from models.weights.onnx_network import FORMAT, OnnxFacts, OnnxNetwork
 from utils.errors import CaimError, CheckpointError, UserError
 from utils.files import sha256
 from utils.settings import REPOSITORY
@@ -116,7 +116,7 @@ def by_hand(gain: float = 1.0, T: int = 2) -> onnx.ModelProto:
 def file_by_hand(path: Path, variant: str = "two dates", **arguments: Any) -> Path:
     facts = facts_of(network_like(variant), variant)
     facts.arguments.update(arguments)
-    path.write_bytes(sealed(by_hand(), facts))
+    path.write_bytes(described(by_hand(), facts))
     return path
 
 
@@ -271,7 +271,7 @@ def test_sizes_that_the_network_does_not_take_are_refused_before_exporting(
     ("content", "message"),
     [
         (None, "no such file, expected a network in an ONNX file"),
-        (b"", "found no network that onnxruntime .* can read .0 bytes."),
+        (b"", "the file is empty, expected a network in an ONNX file"),
         (b"  <!DOCTYPE html><p>Sign in</p>", "found a web page"),
         (b"PK\x03\x04 weights", "found a torch file, expected an ONNX file; give it as --check"),
         (b"a note", "found no network that onnxruntime"),
@@ -299,9 +299,15 @@ def test_a_folder_is_refused(tmp_path: Path) -> None:
     ("name", "text", "message"),
     [
         ("format", "caim-net onnx 0", "found format 'caim-net onnx 0', expected 'caim-net onnx 1'"),
-        ("arguments", "{", "its metadata cannot be read .JSONDecodeError"),
-        ("data", "{}", "its content does not go with its own SHA-256"),
-        ("content_sha256", "0" * 64, "its content does not go with its own SHA-256"),
+        ("arguments", "{", "its metadata cannot be used .JSONDecodeError"),
+        ("arguments", "[1]", "arguments is no object"),
+        ("arguments", '{"num_dates": 1e999}', "expected a finite number"),
+        ("arguments", "[" * 5000, "nested"),
+        ("arguments", '{"num_dates": -2, "in_channels": 3}', "num_dates is -2, expected 1"),
+        ("arguments", '{"num_dates": 9, "in_channels": 3}', "metadata for 9 dates of 3 bands"),
+        ("data", '{"bands": 7}', "data/bands are no names"),
+        ("data", '{"pixel_scale": "loud"}', "data/pixel_scale is 'loud'"),
+        ("decision", '["offset"]', "decision is no object"),
     ],
 )
 def test_edited_metadata_is_refused(name: str, text: str, message: str, tmp_path: Path) -> None:
@@ -313,17 +319,10 @@ def test_edited_metadata_is_refused(name: str, text: str, message: str, tmp_path
         OnnxNetwork(path)
 
 
-def test_damage_anywhere_in_a_file_is_seen(tmp_path: Path) -> None:
+def test_a_file_that_is_cut_short_is_refused(tmp_path: Path) -> None:
     path = file_by_hand(tmp_path / "network.onnx")
-    whole = path.read_bytes()
-    for position in range(0, len(whole), 7):
-        damaged = bytearray(whole)
-        damaged[position] ^= 0x10
-        path.write_bytes(bytes(damaged))
-        with pytest.raises(CheckpointError):
-            OnnxNetwork(path)
-    path.write_bytes(whole[:-40])
-    with pytest.raises(CheckpointError):
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(CheckpointError, match="found no network that onnxruntime"):
         OnnxNetwork(path)
 
 
