@@ -14,7 +14,7 @@ root. docs/data.md says more.
 from __future__ import annotations
 
 import argparse
-import datetime
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,18 +33,14 @@ from data_processing.labels.own_labels import (
     labels_from_raster,
 )
 from data_processing.labels.transitions import EVENTS, TRANSITIONS
-from data_processing.own_series.finding import (
-    Series,
-    band_numbers,
-    find_rasters,
-    open_series,
-    read_image,
-)
-from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
+from data_processing.own_series.finding import find_rasters
+from data_processing.own_series.opening import open_raster_series
+from data_processing.own_series.series import RasterSeries, SeriesOptions
+from data_processing.rasters.date_choice import DATE_RULES
 from data_processing.raw.plan import Gap, Plan, SceneTask
 from data_processing.raw.preparation import add_run_flags, prepare
 from data_processing.scenes.spec import DATASET_NAMES, SPLITS, DatasetSpec, spec_by_name
-from data_processing.scenes.writing import scene_bytes, write_scene
+from data_processing.scenes.writing import SceneImage, scene_bytes, write_scene
 from utils.errors import DataError, UserError, run_program
 from utils.files import plain_name, read_json
 from utils.progress import say
@@ -58,7 +54,7 @@ NOTES = {
     "data_set": "one's own",
     "classes": "0 unchanged, k = changed between date k-1 and date k, 255 unknown",
     "area": "(moment > 0)",
-    "no_data": "by the nodata tag, NaN, or alpha 0 of the images",
+    "no_data": "by the nodata tag, NaN, mask or alpha 0 of the images, and by cloud masks",
 }
 # flags that mean something for one kind of labels, with what they are if left out
 KINDS: dict[str, dict[str, Any]] = {
@@ -78,21 +74,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = _parser().parse_args(arguments)
     spec = spec_by_name(flags.dataset)
     kind, settings = _label_settings(flags)
-    check_rule(flags.dates, spec.num_dates)
     _check_name(flags, spec)
-    bands = band_numbers(flags.bands, spec)
-    series = open_series(find_rasters(flags.images, "--images"), flags.image_dates, spec, bands)
+    options = SeriesOptions(
+        flags.dates, flags.choose_dates, flags.bands, flags.align,
+        None if flags.clouds is None else tuple(flags.clouds),
+    )  # fmt: skip
+    series = open_raster_series(flags.images, spec, options, flags.name)
     for remark in series.remarks:
         say(f"{flags.split}/{flags.name}: {remark}")
-    gaps: list[Gap] = []
-    dates = _chosen(series, spec, flags, gaps)
-    labels = _labels(kind, settings, series, dates, spec, flags)
+    _check_dates(series, flags)
+    gaps = [Gap(flags.name, gap, "see dataset.json") for gap in series.gaps]
+    labels = _labels(kind, settings, series, flags)
     gaps += [Gap(flags.name, found, done) for found, done in labels.gaps]
     for line in [*labels.remarks, *balance(labels.moment, spec.num_classes)]:
         say(f"{flags.split}/{flags.name}: {line}")
-    facts = {"dates": [str(date) for date in dates], "labels": kind, **settings}
+    facts = {"dates": [str(date) for date in series.dates], "labels": kind, **settings}
     _say_what_differs(flags, spec, series, settings)
-    task = _task(series, dates, labels, facts, spec, flags)
+    task = _task(series, labels, facts, flags)
     notes = {**NOTES, "bands": list(spec.bands)}
     plan = Plan(
         PROGRAM, VERSION, spec, flags.data_root, SOURCE, {}, notes, [task], gaps, adds=True
@@ -106,33 +104,36 @@ def write_custom(task: SceneTask, folder: Path) -> dict[str, Any]:
     Raises:
         DataError: Images cannot be read, all of them told.
     """
-    work = task.work
-    series, spec, moment = work["series"], work["spec"], work["moment"]
-    gaps: list[Gap] = []
+    series, moment = task.work["series"], task.work["moment"]
     valid = np.ones(moment.shape, dtype=np.bool_)
-    images = _images(task, valid, gaps)
-    facts = write_scene(folder, spec, images, series.grid, moment, valid, series.nodata)
-    return {**facts, **work["provenance"], "gaps": gaps}
+    images = _images(task.area, series, valid)
+    facts = write_scene(folder, series.spec, images, series.grid, moment, valid)
+    return {**facts, **task.work["provenance"]}
 
 
-def _images(
-    task: SceneTask, valid: NDArray[np.bool_], gaps: list[Gap]
-) -> Iterator[tuple[str, NDArray[Any]]]:
-    """The images one after the other; ``valid`` loses the pixels that lack data in any."""
-    series, spec = task.work["series"], task.work["spec"]
+def _images(scene: str, series: RasterSeries, valid: NDArray[np.bool_]) -> Iterator[SceneImage]:
+    """The images one after the other; ``valid`` loses the pixels that are not seen in any."""
     faults: list[str] = []
-    for date in task.work["dates"]:
-        path = series.files[date]
+    alpha = series.spec.alpha_band
+    for place, (date, path) in enumerate(zip(series.dates, series.files, strict=True)):
         try:
-            image = read_image(path, series, spec)
+            bands, seen = series.read_stored(place)
         except DataError as error:
             faults += [f"{path.name}: {fault}" for fault in error.faults]
             continue
-        gaps += [Gap(task.name, found, done) for found, done in image.remarks]
-        valid &= image.seen
-        yield spec.image_file(date, task.name), image.bands
+        valid &= seen
+        nodata = series.nodata(place)
+        if nodata is None and bands.dtype.kind == "f":
+            nodata = math.nan
+        name = series.spec.image_file(date, series.name)
+        if alpha is None:
+            yield SceneImage(name, bands, nodata, seen)
+        else:
+            bands[alpha] = np.where(seen, bands[alpha], 0)
+            yield SceneImage(name, bands, nodata)
+    series.close()
     if faults:
-        raise DataError(task.area, faults)
+        raise DataError(scene, faults)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -155,10 +156,13 @@ def _parser() -> argparse.ArgumentParser:
     more("--date-field", help="polygons: property that holds the date (default date)")
     more("--all-touched", action="store_true", default=None,
          help="polygons: draw every pixel that one touches")  # fmt: skip
-    add("--image-dates", help="2020-01,2020-04,…: in the order of the names, where these say none")
-    add("--dates", default="even",
+    add("--dates", help="2020-01,2020-04,…: in the order of the names, where these say none")
+    add("--choose-dates", default="even",
         help=f"which dates if there are more: {DATE_RULES} (default even)")  # fmt: skip
     add("--bands", help="1,2,3,4: bands to take in the data set's order, from 1")
+    add("--align", action="store_true", help="resample other grids to that of the first image")
+    add("--clouds", nargs="+", metavar="PATH",
+        help="cloud masks with dates in their names: 0 clear, 1 or 255 cloud")  # fmt: skip
     add_run_flags(parser, "Images_<name>/ of the data set")
     return parser
 
@@ -218,62 +222,43 @@ def _check_name(flags: argparse.Namespace, spec: DatasetSpec) -> None:
         )
 
 
-def _chosen(
-    series: Series, spec: DatasetSpec, flags: argparse.Namespace, gaps: list[Gap]
-) -> list[datetime.date]:
-    """The dates of the scene.
+def _check_dates(series: RasterSeries, flags: argparse.Namespace) -> None:
+    """Refuse dates that the layout cannot hold, or that a moment raster would not refer to.
 
     Raises:
-        UserError: The layout cannot hold them, or a moment raster would not refer to them.
-        DataError: There are too few.
+        UserError: See above.
     """
-    at_hand = list(series.files)
-    dates, remarks = choose_dates(at_hand, spec.num_dates, flags.dates)
-    if not dates:
-        where = str(next(iter(series.files.values())).parent)
-        listed = f"{where}: dates {', '.join(map(str, at_hand))}"
-        raise DataError(
-            listed, remarks, f"A scene of {spec.title}'s layout has {spec.num_dates} dates."
-        )
-    gaps += [Gap(flags.name, remark, "see dataset.json") for remark in remarks]
-    surplus = [date for date in at_hand if date not in dates]
-    if surplus:
-        if flags.moment_raster is not None:
-            raise UserError(
-                f"--moment-raster: found {len(at_hand)} images, expected {spec.num_dates}: its "
-                "numbers are intervals between the dates of the scene, and would mean others "
-                f"where dates are left out (here {', '.join(map(str, surplus))}). Name the "
-                f"{spec.num_dates} images it was made for with --images."
-            )
-        say(
-            f"{len(at_hand)} dates, of which the layout takes {spec.num_dates}: chosen by --dates "
-            f"{flags.dates}: {', '.join(map(str, dates))}"
+    dates, spec = series.dates, series.spec
+    if series.left_out and flags.moment_raster is not None:
+        number = len(dates) + len(series.left_out)
+        raise UserError(
+            f"--moment-raster: found {number} images, expected {len(dates)}: its "
+            "numbers are intervals between the dates of the scene, and would mean others "
+            f"where dates are left out (here {', '.join(map(str, series.left_out))}). Name the "
+            f"{len(dates)} images it was made for with --images."
         )
     if len({spec.image_file(date, flags.name) for date in dates}) < len(dates):
         raise UserError(
-            f"--dates: found {', '.join(map(str, dates))}, expected one date a month: the names "
-            f"of {spec.title}'s layout hold no day. Choose others, or another --dataset."
+            f"--choose-dates: found {', '.join(map(str, dates))}, expected one date a month: the "
+            f"names of {spec.title}'s layout hold no day. Choose others, or another --dataset."
         )
-    return dates
 
 
 def _labels(
     kind: str,
     settings: dict[str, Any],
-    series: Series,
-    dates: Sequence[datetime.date],
-    spec: DatasetSpec,
+    series: RasterSeries,
     flags: argparse.Namespace,
 ) -> Labels:
     """Labels of the one kind that is given."""
-    grid = series.grid
+    grid, dates = series.grid, series.dates
     if kind == "masks":
         return labels_from_masks(find_rasters(flags.masks, "--masks"), dates, grid, **settings)
     path: Path = getattr(flags, kind)
     if not path.is_file():
         raise UserError(f"{_flag(kind)}: there is no file {path}.")
     if kind == "moment_raster":
-        return labels_from_raster(path, grid, spec.num_classes)
+        return labels_from_raster(path, grid, series.spec.num_classes)
     if grid.crs is None:
         raise UserError(
             "--polygons: the images have no coordinate system, so that polygons cannot be placed. "
@@ -283,7 +268,7 @@ def _labels(
 
 
 def _say_what_differs(
-    flags: argparse.Namespace, spec: DatasetSpec, series: Series, settings: dict[str, Any]
+    flags: argparse.Namespace, spec: DatasetSpec, series: RasterSeries, settings: dict[str, Any]
 ) -> None:
     """Warn of scenes of the data root that do not go well with this one."""
     try:
@@ -305,37 +290,29 @@ def _say_what_differs(
                 )
 
 
-def _folder(series: Series) -> str:
-    return str(next(iter(series.files.values())).resolve().parent)
+def _folder(series: RasterSeries) -> str:
+    return str(series.files[0].resolve().parent)
 
 
 def _task(
-    series: Series,
-    dates: Sequence[datetime.date],
-    labels: Labels,
-    facts: dict[str, Any],
-    spec: DatasetSpec,
-    flags: argparse.Namespace,
+    series: RasterSeries, labels: Labels, facts: dict[str, Any], flags: argparse.Namespace
 ) -> SceneTask:
     """The scene to be written; what does not change it stands in ``provenance`` only."""
     grid, folder = series.grid, _folder(series)
-    files = [*(series.files[date] for date in dates), *labels.files]
+    files = [*series.files, *series.cloud_files, *labels.files]
     states = [(file.name, file.stat()) for file in files]
     provenance = {
         "images_from": folder,
         "made_from": [file.name for file in files],
-        "dates_chosen_by": flags.dates,
+        "dates_chosen_by": flags.choose_dates,
+        "remarks": series.remarks,
     }
-    work = {
-        "series": series, "spec": spec, "dates": dates, "moment": labels.moment,
-        "provenance": provenance,
-    }  # fmt: skip
     return SceneTask(
         flags.name, flags.split, Path(folder).name,
-        scene_bytes(spec, grid.height, grid.width, np.dtype(grid.dtype).itemsize),
+        scene_bytes(series.spec, grid.height, grid.width, np.dtype(grid.dtype).itemsize),
         [(name, state.st_size, state.st_mtime_ns) for name, state in states],
-        {**facts, "bands_taken": None if series.bands is None else list(series.bands)},
-        work,
+        {**facts, "bands_taken": flags.bands, "align": flags.align},
+        {"series": series, "moment": labels.moment, "provenance": provenance},
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from data_processing.own_series.finding import SUFFIXES
 from data_processing.own_series.opening import open_raster_series
-from data_processing.own_series.series import SeriesOptions
+from data_processing.own_series.series import SeriesOptions, spec_for
 from mapping.area import MapOptions, map_area
 from mapping.model import Model
 from utils.errors import CaimError, DataError, UserError
@@ -67,7 +67,8 @@ def map_areas(
     """
     areas = area_folders(images)
     if not areas:
-        with closing(open_raster_series(images, model.bands, model.num_dates, reading)) as series:
+        spec = spec_for(model.bands, model.num_dates)
+        with closing(open_raster_series(images, spec, reading)) as series:
             return [map_area(series, model, options, folder, processes)]
     if reading.dates is not None:
         raise UserError(
@@ -146,7 +147,8 @@ def _mapped(
             it, so that all have to end.
     """
     own = _of_area(reading, area.name)
-    series = open_raster_series([area], model.bands, model.num_dates, own, area.name)
+    spec = spec_for(model.bands, model.num_dates)
+    series = open_raster_series([area], spec, own, area.name)
     try:
         return map_area(series, model, options, folder / area.name, processes)
     except (DataError, UserError) as error:

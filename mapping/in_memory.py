@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.own_series.opening import open_raster_series
-from data_processing.own_series.series import SeriesOptions
+from data_processing.own_series.series import SeriesOptions, spec_for
 from mapping.area import tile_grid
 from mapping.model import Model
 from mapping.prediction import predict_rows
@@ -91,7 +91,7 @@ def predict_series(
     """
     given = [images] if isinstance(images, str | Path) else list(images)
     reading = SeriesOptions(pixel_scale=model.pixel_scale, **options)
-    series = open_raster_series(given, model.bands, model.num_dates, reading)
+    series = open_raster_series(given, spec_for(model.bands, model.num_dates), reading)
     grid = tile_grid(series, model, overlap)
     moment = np.empty((series.height, series.width), np.uint8)
     score = np.empty_like(moment)

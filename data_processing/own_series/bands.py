@@ -7,16 +7,12 @@ Band descriptions are taken at their word. Colour marks are not where writers se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
-
-import rasterio
 
 from data_processing.own_series.finding import RGB
-from data_processing.rasters.reading import RasterInfo, quiet, reading
+from data_processing.rasters.reading import COLORS, RasterInfo
 from data_processing.scenes.spec import DatasetSpec
 
-__all__ = ["BandMarks", "band_marks", "other_colors", "other_names", "without_alpha"]
+__all__ = ["other_colors", "other_names", "without_alpha"]
 
 # what band descriptions are called; exact words only, since "coastal blue" is not blue
 NAMES_OF_BANDS = {
@@ -26,35 +22,6 @@ NAMES_OF_BANDS = {
 }  # fmt: skip
 # B2 is blue for Sentinel-2 and green for Landsat 7, so that it takes B8 beside it to tell
 SENTINEL_2 = {"b2": "blue", "b3": "green", "b4": "red", "b8": "nir"}
-COLORS = ("red", "green", "blue", "nir", "alpha")
-
-
-class BandMarks(NamedTuple):
-    """What a file says of its bands beside their descriptions.
-
-    Attributes:
-        colors: red, green, blue, nir, alpha or None of each band.
-        ground_points: Whether ground control points stand for a grid.
-        unapplied: Scale and offset of values in the tags, for messages; None without them.
-    """
-
-    colors: tuple[str | None, ...]
-    ground_points: bool
-    unapplied: str | None
-
-
-def band_marks(path: Path) -> BandMarks:
-    """Read the marks of a file.
-
-    Raises:
-        DataError: It cannot be read.
-    """
-    with reading(str(path)), quiet(), rasterio.open(path) as raster:
-        colors = tuple(mark.name if mark.name in COLORS else None for mark in raster.colorinterp)
-        pairs = set(zip(raster.scales, raster.offsets, strict=True)) - {(1.0, 0.0)}
-        unapplied = ", ".join(f"{scale:g} and {offset:g}" for scale, offset in sorted(pairs))
-        points = bool(raster.gcps[0]) and raster.transform.is_identity
-        return BandMarks(colors, points, unapplied or None)
 
 
 def without_alpha(info: RasterInfo, spec: DatasetSpec) -> tuple[int, ...] | None:
@@ -88,22 +55,19 @@ def other_names(
         known = known or bool(pairs)
         if any(band != wanted for band, wanted in pairs):
             remedy = _remedy(described, spec) or "; correct the names or take other bands"
-            faults.append(
-                f"{name}: its band names say {found}, expected {_expected(spec)} as the network "
-                f"was trained{remedy}"
-            )
+            faults.append(f"{name}: its band names say {found}, expected {_expected(spec)}{remedy}")
     return faults, known
 
 
 def other_colors(
-    marks: Sequence[tuple[str, RasterInfo, BandMarks]],
+    headers: Sequence[tuple[str, RasterInfo]],
     spec: DatasetSpec,
     numbers: Sequence[int] | None,
 ) -> tuple[list[str], list[tuple[str, str]]]:
     """What colour marks contradict, where neither descriptions nor flags say what bands are.
 
     Args:
-        marks: Name, header and marks of each image.
+        headers: Name and header of each image.
         spec: Facts of the network's images.
         numbers: The bands that are taken, from 1; all if None.
 
@@ -114,7 +78,8 @@ def other_colors(
     faults: list[str] = []
     warnings: list[tuple[str, str]] = []
     as_they_are = ",".join(map(str, numbers or range(1, len(spec.bands) + 1)))
-    for name, info, (colors, *_) in marks:
+    for name, info in headers:
+        colors = info.colors
         pairs, found = _against(colors, spec, numbers)
         if all(color == wanted for color, wanted in pairs):
             continue
@@ -128,8 +93,8 @@ def other_colors(
             warnings.append((name, sentence))
             continue
         faults.append(
-            f"{name}: its bands are marked {found}, expected {_expected(spec)} as the network was "
-            f"trained{remedy}; if the marks are wrong, --bands {as_they_are}"
+            f"{name}: its bands are marked {found}, expected {_expected(spec)}{remedy}; if the "
+            f"marks are wrong, --bands {as_they_are}"
         )
     return faults, warnings
 
@@ -151,7 +116,7 @@ def _against(
 
 
 def _expected(spec: DatasetSpec) -> str:
-    return ", ".join(spec.bands)
+    return f"{', '.join(spec.bands)} as in {spec.title}"
 
 
 def _remedy(found: Sequence[str | None], spec: DatasetSpec, count: int = 0) -> str:

@@ -6,9 +6,11 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_processing.own_series.series import Remarks
 from data_processing.rasters.date_choice import check_rule, choose_dates
 from data_processing.rasters.dates import UnknownDate, dates_of, has_date, short_names
-from data_processing.rasters.reading import header_of
+from data_processing.rasters.reading import IMAGES, header_of
+from data_processing.scenes.spec import DatasetSpec
 from utils.errors import DataError, UserError
 
 __all__ = ["chosen_dates", "dated_files", "refuse_stack"]
@@ -19,7 +21,7 @@ PAIR = 2  # images that may do without dates
 def dated_files(
     words: Sequence[str | Path],
     files: Sequence[Path],
-    num_dates: int,
+    spec: DatasetSpec,
     given: str | None,
     remarks: list[str],
 ) -> dict[datetime.date, Path]:
@@ -28,7 +30,7 @@ def dated_files(
     Args:
         words: As the user named them.
         files: The files that these are, each once.
-        num_dates: T that the network takes.
+        spec: Facts of the images.
         given: Dates in the order of the files, separated by commas.
         remarks: Gets the date of every file and where it comes from.
 
@@ -36,7 +38,9 @@ def dated_files(
         UserError: The given dates cannot be used.
         DataError: Some files have no date, or one twice.
     """
-    pair = num_dates == PAIR == len(words) == len(files) and all(Path(w).is_file() for w in words)
+    pair = spec.num_dates == PAIR == len(words) == len(files) and all(
+        Path(w).is_file() for w in words
+    )
     if pair and given is None and not has_date(files):
         labels = list(short_names(files).values())
         remarks.append(
@@ -47,7 +51,7 @@ def dated_files(
     faults: list[str] = []
     dated = dates_of(files, given, faults, remarks)
     if faults:
-        raise DataError(str(files[0].parent), faults, _advice(num_dates))
+        raise DataError(str(files[0].parent), faults, _advice(spec))
     if pair and list(dated.values()) != list(files):
         remarks.append(
             f"warning: {files[0].name} is named first and is the later one by its date: "
@@ -56,14 +60,15 @@ def dated_files(
     return dated
 
 
-def _advice(num_dates: int) -> str:
-    if num_dates == PAIR:
+def _advice(spec: DatasetSpec) -> str:
+    if spec.num_dates == PAIR:
         return (
             "Rename the two files (without any date they are taken in the order in which they are "
             "named, before.tif after.tif), or give their dates with --dates."
         )
     return (
-        f"Rename the files, or give their dates with --dates; these weights take {num_dates} dates."
+        f"Rename the files, or give their dates with --dates; {spec.num_dates} dates are expected "
+        f"as in {spec.title}."
     )
 
 
@@ -73,7 +78,7 @@ def refuse_stack(files: Sequence[Path], num_bands: int, num_dates: int) -> None:
     Raises:
         DataError: It is such a file.
     """
-    count = header_of(files[0]).count if len(files) == 1 else 0
+    count = header_of(files[0], IMAGES).count if len(files) == 1 else 0
     if num_dates < PAIR or count not in (num_bands * num_dates, num_dates):
         return
     each = count // num_dates
@@ -92,10 +97,10 @@ def refuse_stack(files: Sequence[Path], num_bands: int, num_dates: int) -> None:
 
 def chosen_dates(
     dated: dict[datetime.date, Path],
-    count: int,
+    spec: DatasetSpec,
     rule: str | None,
     where: str,
-    remarks: list[str],
+    remarks: Remarks,
 ) -> list[datetime.date]:
     """The dates of the series, all or chosen by a rule.
 
@@ -103,11 +108,11 @@ def chosen_dates(
         UserError: There are too many and no rule, or it is none.
         DataError: There are too few.
     """
-    dates = list(dated)
+    dates, count = list(dated), spec.num_dates
     listed = ", ".join(map(str, dates))
     if len(dates) < count:
-        fault = f"found {len(dates)} dates ({listed}), expected {count} as the network was trained"
-        raise DataError(where, [fault], "Add images (GeoTIFFs), or use weights for fewer dates.")
+        fault = f"found {len(dates)} dates ({listed}), expected {count} as in {spec.title}"
+        raise DataError(where, [fault], "Add images (GeoTIFFs); other weights may take fewer.")
     if rule is None:
         if len(dates) == count:
             return dates
@@ -121,8 +126,8 @@ def chosen_dates(
     if not chosen:
         faults = [f"--choose-dates {rule}: {sentence}" for sentence in said]
         raise DataError(where, faults, f"Dates at hand: {listed}.")
-    remarks += said
-    remarks.append(
-        f"{count} of {len(dates)} dates chosen by the rule {rule!r}: {', '.join(map(str, chosen))}"
-    )
+    remarks.add_gaps(said)
+    if len(dates) > count:
+        taken = ", ".join(map(str, chosen))
+        remarks.all.append(f"{count} of {len(dates)} dates chosen by the rule {rule!r}: {taken}")
     return chosen

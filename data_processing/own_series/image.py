@@ -13,20 +13,21 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from data_processing.own_series.finding import OPAQUE, RGB
 from data_processing.rasters.grids import grid_faults
-from data_processing.rasters.reading import RasterInfo, quiet, reading
+from data_processing.rasters.reading import IMAGES, RasterInfo, open_raster, quiet, reading
 from data_processing.rasters.values import has_data
 from utils.errors import DataError
 
@@ -34,7 +35,7 @@ __all__ = ["OpenImage"]
 
 RESAMPLED_ROWS = 128  # of a block in which GDAL resamples
 FARTHEST_OFF = 0.01  # pixels by which it may take a place wrong, for speed
-LOOKED_AT = (3, 64)  # windows along each side and their pixels, where values are only looked at
+LOOKED_AT = (8, 64)  # windows along each side and their pixels, where values are only looked at
 
 
 class OpenImage:
@@ -80,6 +81,10 @@ class OpenImage:
         self._held = ExitStack()
         self._version = self._stored_version()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """State for another process, which opens the file for itself."""
+        return {**self.__dict__, "_raster": None, "_gates": [], "_held": ExitStack()}
+
     def read(
         self, row: int, col: int, height: int, width: int
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -100,7 +105,7 @@ class OpenImage:
         return self._checked(*self._read(out_shape=shape))
 
     def look_at(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Some thousand pixels of all parts of the image, for little reading.
+        """Pixels of all parts of the image for little reading, all of them where it is small.
 
         Returns:
             Values (C, n), and (n,) where there is data.
@@ -108,19 +113,13 @@ class OpenImage:
         Raises:
             DataError: As for :meth:`read`.
         """
-        pairs = [self.read(*window) for window in self.windows_to_look_at()]
+        pairs = [self.read(*window) for window in _spread_windows(self.grid)]
         values = np.concatenate([some.reshape(len(some), -1) for some, _ in pairs], axis=1)
         return values, np.concatenate([seen.ravel() for _, seen in pairs])
 
-    def windows_to_look_at(self) -> list[tuple[int, int, int, int]]:
-        """Row, column, height, width of a few windows spread over the grid."""
-        count, side = LOOKED_AT
-        starts = []
-        for length in (self.grid.height, self.grid.width):
-            last = max(0, length - side)
-            starts.append(sorted({last * place // (count - 1) for place in range(count)}))
-        h, w = min(side, self.grid.height), min(side, self.grid.width)
-        return [(row, col, h, w) for row, col in itertools.product(*starts)]
+    def look_at_mask(self) -> NDArray[np.bool_]:
+        """What a mask says of the pixels that :meth:`look_at` gives, (n,); see `read_mask`."""
+        return np.concatenate([self.read_mask(*w).ravel() for w in _spread_windows(self.grid)])
 
     def read_mask(self, row: int, col: int, height: int, width: int) -> NDArray[np.bool_]:
         """A window (h, w) of a mask of 0 and 1, or 0 and 255; True where it is not 0.
@@ -140,7 +139,7 @@ class OpenImage:
             raise DataError(
                 str(self.path),
                 [f"found values {found}, expected 0 clear and 1 (or 255) cloud"],
-                "Make a mask of the classes that are clouds.",
+                "Make a mask of the classes that are clouds, and give that to --clouds.",
             )
         marked: NDArray[np.bool_] = (mask != 0) | ~known
         return marked
@@ -174,6 +173,11 @@ class OpenImage:
         return values, seen
 
     @property
+    def nodata(self) -> float | None:
+        """Nodata tag of the file."""
+        return self._info.nodata
+
+    @property
     def _network_alpha(self) -> int | None:
         """Number in the file of the band that the network takes as alpha."""
         if self._alpha is None or len(self.numbers) <= RGB:
@@ -189,7 +193,7 @@ class OpenImage:
         if self._raster is not None:
             return self._raster
         with quiet():
-            raster = self._held.enter_context(rasterio.open(self.path))
+            raster = self._held.enter_context(open_raster(self.path, IMAGES))
             if self._moved:
                 raster = self._resampled(raster)
             elif self._hiding is not None:
@@ -255,14 +259,17 @@ class OpenImage:
 
     def _recoloured(self, raster: Any, alpha: int | None) -> Any:
         """The image with this band marked as alpha, and no other one."""
-        file = self._held.enter_context(rasterio.MemoryFile(ext=".vrt"))
-        rasterio.shutil.copy(raster, file.name, driver="VRT")
-        marks = [ColorInterp.undefined] * raster.count
-        if alpha is not None:
-            marks[alpha - 1] = ColorInterp.alpha
-        with rasterio.open(file.name, "r+") as copy:
-            copy.colorinterp = marks
-        return self._held.enter_context(rasterio.open(file.name))
+        draft = self._held.enter_context(rasterio.MemoryFile(ext=".vrt"))
+        rasterio.shutil.copy(raster, draft.name, driver="VRT")
+        description = ElementTree.fromstring(draft.read())  # noqa: S314 (GDAL wrote it)
+        for number, band in enumerate(description.iterfind("VRTRasterBand"), start=1):
+            for mark in band.findall("ColorInterp"):
+                band.remove(mark)
+            mark = ElementTree.SubElement(band, "ColorInterp")
+            mark.text = "Alpha" if number == alpha else "Undefined"
+        content = ElementTree.tostring(description)
+        file = self._held.enter_context(rasterio.MemoryFile(content, ext=".vrt"))
+        return self._held.enter_context(file.open(driver="VRT"))
 
     def _checked(
         self, values: NDArray[Any], seen: NDArray[np.bool_]
@@ -279,6 +286,18 @@ class OpenImage:
             opaque = np.where(seen, OPAQUE, 0).astype(values.dtype)
             values = np.concatenate([values, opaque[None]])
         return values, seen
+
+
+def _spread_windows(grid: RasterInfo) -> list[tuple[int, int, int, int]]:
+    """Row, column, height, width of windows spread over a grid; all of it where it is small."""
+    count, side = LOOKED_AT
+    rows, cols = (
+        [(start, min(side, length - start)) for start in range(0, length, side)]
+        if length <= count * side
+        else [((length - side) * place // (count - 1), side) for place in range(count)]
+        for length in (grid.height, grid.width)
+    )
+    return [(row, col, h, w) for (row, h), (col, w) in itertools.product(rows, cols)]
 
 
 def _bands(raster: Any, numbers: list[int], where: Mapping[str, Any]) -> NDArray[Any]:

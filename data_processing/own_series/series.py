@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from data_processing.own_series.image import OpenImage
 from data_processing.rasters.reading import RasterInfo
-from data_processing.rasters.values import PixelScale, scale_pixels
+from data_processing.rasters.values import PixelScale, fill_unseen, scale_pixels
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
 
-__all__ = ["RasterSeries", "SeriesOptions", "Window", "spec_for"]
+__all__ = ["RasterSeries", "Remarks", "SeriesOptions", "Window", "spec_for"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,24 @@ class SeriesOptions:
     pixel_scale: str = "auto"
 
 
+@dataclass
+class Remarks:
+    """What is decided for the user while a series is put together, in sentences.
+
+    Attributes:
+        all: Every one.
+        gaps: Those that say what is missing.
+    """
+
+    all: list[str] = field(default_factory=list)
+    gaps: list[str] = field(default_factory=list)
+
+    def add_gaps(self, sentences: Sequence[str]) -> None:
+        """Add what is missing."""
+        self.all += sentences
+        self.gaps += sentences
+
+
 class Window(NamedTuple):
     """A window of a series.
 
@@ -67,7 +85,7 @@ def spec_for(bands: Sequence[str], num_dates: int) -> DatasetSpec:
     return dataclasses.replace(
         SPACENET7 if names == SPACENET7.bands else DYNAMIC,
         name="Series",
-        title="one's own series",
+        title="the training data",
         num_dates=num_dates,
         bands=names,
         visible_bands=(visible[0], visible[1], visible[2]),
@@ -86,6 +104,8 @@ class RasterSeries:
         grid: Header of the first one, on whose grid maps are written.
         spec: Facts of the images.
         remarks: What was decided for the user, in sentences.
+        gaps: Those of them that say what is missing.
+        left_out: Dates at hand that were not chosen.
         cloud_files: Its cloud masks.
         reading: How values are taken from the files.
     """
@@ -98,12 +118,14 @@ class RasterSeries:
         clouds: Sequence[OpenImage | None],
         spec: DatasetSpec,
         options: SeriesOptions,
-        remarks: Sequence[str],
+        remarks: Remarks,
+        left_out: Sequence[datetime.date] = (),
     ) -> None:
         self.name, self.dates, self.spec = name, list(dates), spec
         self.files = [image.path for image in images]
         self.grid: RasterInfo = images[0].grid
-        self.remarks = list(remarks)
+        self.remarks, self.gaps = list(remarks.all), list(remarks.gaps)
+        self.left_out = list(left_out)
         self.height, self.width = self.grid.height, self.grid.width
         self._images, self._clouds = list(images), list(clouds)
         self.cloud_files = [mask.path for mask in clouds if mask is not None]
@@ -132,13 +154,32 @@ class RasterSeries:
                 seen[date] &= ~clouds.read_mask(row, col, h, w)
         images = scale_pixels(np.stack([values for values, _ in pairs]), self._scale)
         if not seen.all():
-            _carry(images, seen)
+            fill_unseen(images, seen)
         observed = seen.sum(axis=0) >= self._needed
         if (h, w) != (height, width):
             beyond = ((0, height - h), (0, width - w))
             images = np.pad(images, ((0, 0), (0, 0), *beyond), mode="edge")
             observed = np.pad(observed, beyond)
         return Window(images, observed)
+
+    def read_stored(self, date: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """A whole image as it is stored, with the bands that are taken.
+
+        Returns:
+            Values (C, H, W) of the stored type, and (H, W) where it is seen: there is data and no
+            cloud.
+
+        Raises:
+            DataError: As for :meth:`read`.
+        """
+        whole = (0, 0, self.height, self.width)
+        values, seen = self._images[date].read(*whole)
+        clouds = self._clouds[date]
+        return values, seen if clouds is None else seen & ~clouds.read_mask(*whole)
+
+    def nodata(self, date: int) -> float | None:
+        """Nodata tag of an image."""
+        return self._images[date].nodata
 
     def reduced(self, date: int, step: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """About every ``step``-th pixel of one date, for pictures.
@@ -165,18 +206,3 @@ class RasterSeries:
         for image in (*self._images, *self._clouds):
             if image is not None:
                 image.close()
-
-
-def _carry(images: NDArray[np.float32], seen: NDArray[np.bool_]) -> None:
-    """Let what is not seen in images (T, C, h, w) take its value from another date, in place."""
-    T = len(images)
-    known = seen[0].copy()
-    for date in range(1, T):
-        np.copyto(images[date], images[date - 1], where=~seen[date] & known)
-        known |= seen[date]
-    known = seen[T - 1].copy()
-    for date in range(T - 2, -1, -1):  # before the first date at which a pixel is seen
-        unknown = ~seen[: date + 1].any(axis=0)
-        np.copyto(images[date], images[date + 1], where=unknown & known)
-        known |= seen[date]
-    np.copyto(images, np.float32(0), where=~known)

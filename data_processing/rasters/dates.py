@@ -12,11 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import rasterio
-
 from data_processing.rasters.date_patterns import read_name, shown, span
 from data_processing.rasters.name_dates import dates_of_names, whole_date
-from data_processing.rasters.reading import quiet, reading
+from data_processing.rasters.reading import IMAGES, open_raster, reading
 from utils.errors import DataError, UserError
 
 __all__ = [
@@ -154,7 +152,7 @@ def partners(
 
 def tagged_date(path: Path) -> tuple[str, datetime.date] | None:
     """Tag and date of a file, None without one; the tag of acquisition before that of writing."""
-    with contextlib.suppress(DataError), reading(str(path)), quiet(), rasterio.open(path) as raster:
+    with contextlib.suppress(DataError), reading(str(path)), open_raster(path, IMAGES) as raster:
         tags = {**raster.tags(ns="IMAGERY"), **raster.tags()}
         texts = {key.upper(): text for key, text in tags.items()}
         for key in (*ACQUISITION_TAGS, OTHER_TAG, WRITING_TAG):

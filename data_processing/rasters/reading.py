@@ -1,40 +1,45 @@
-"""Rasters on disk: headers, windows, and maps written beside them.
+"""Rasters on disk: opened by the formats that a place expects, then headers and windows of them.
 
-Everything goes through rasterio, so every GeoTIFF compression works, and so do files without a
-georeference (as tifffile, imageio or skimage write them). What bands and values mean is not known
-here.
+Everything goes through :func:`open_raster`, so every GeoTIFF compression works, and so do files
+without a georeference (as tifffile, imageio or skimage write them); a file that is something else
+by its content is refused. What bands and values mean is not known here.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import threading
 import warnings
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import rasterio
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.env import set_gdal_config
+from rasterio.enums import MaskFlags
+from rasterio.env import ensure_env, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
+from data_processing.rasters.contents import check_beside, check_sources, kind_of_content
+from data_processing.rasters.held import HeldRasters, block_bytes
 from data_processing.rasters.values import has_data
 from utils.errors import DataError
 
 __all__ = [
+    "COLORS",
+    "IMAGES",
+    "PLAIN",
     "RasterInfo",
     "bound_decoded_blocks",
     "close_rasters",
     "decode_raster",
     "header_of",
+    "open_raster",
     "quiet",
     "raster_blocks",
     "raster_info",
@@ -45,8 +50,13 @@ __all__ = [
     "set_decoded_bytes",
 ]
 
-OPEN_FILES = 1024  # held at most per process, and no more than half of what the system allows
-OPEN_BYTES = 512 << 20  # of the buffers that held files decode their blocks with, likewise
+# GDAL's names of the formats that a place takes. Files of these hold their own pixels:
+PLAIN = ("GTiff", "PNG", "JPEG", "BMP")
+# … and what users have beside them; a VRT only where it is called .vrt, its sources looked at
+IMAGES = (*PLAIN, "JP2OpenJPEG", "HFA", "ENVI", "EHdr", "netCDF", "HDF5", "VRT")
+SHOWN_NAMES = {"GTiff": "GeoTIFF", "JP2OpenJPEG": "JPEG 2000", "HFA": "Imagine"}  # others as is
+MOST_BLOCK_BYTES = 2 << 30  # of one stored block, which is decoded as a whole
+COLORS = ("red", "green", "blue", "nir", "alpha")
 DECODED_MIB = 64  # of blocks that GDAL keeps decoded where rasters are read from end to end
 BLOCK_VALUES = 1 << 22  # values read at a time when a whole raster is gone through
 
@@ -68,6 +78,12 @@ class RasterInfo:
         band_names: Description of each band, None where the file gives none.
         alpha: Position of the band that the file calls alpha, from 0, or None.
         masked: Whether the file has a mask of its own, inside or as .msk beside it.
+        colors: Colour mark of each band: red, green, blue, nir, alpha or None.
+        palette: Red, green, blue, alpha of each stored value; empty without a colour table.
+        white_is_zero: Whether small values are meant to be bright (MINISWHITE).
+        orientation: EXIF number of the way up; 1 is as stored.
+        scaling: Scale and offset of values in the tags, for messages; None without them.
+        unrectified: What stands for a grid where there is none, or None.
     """
 
     width: int
@@ -82,6 +98,12 @@ class RasterInfo:
     band_names: tuple[str | None, ...] = ()
     alpha: int | None = None
     masked: bool = False
+    colors: tuple[str | None, ...] = ()
+    palette: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
+    white_is_zero: bool = False
+    orientation: int = 1
+    scaling: str | None = None
+    unrectified: str | None = None
 
     @property
     def georeferenced(self) -> bool:
@@ -89,13 +111,56 @@ class RasterInfo:
         return self.crs is not None or not self.transform.is_identity
 
 
-def raster_info(path: Path) -> RasterInfo:
+def open_raster(path: Path, drivers: Sequence[str] = PLAIN) -> Any:
+    """Open a file of this machine for reading, as one of the formats that are expected.
+
+    Args:
+        path: The file; taken as a name, never as an address.
+        drivers: GDAL's names of the formats.
+
+    Returns:
+        rasterio's dataset, a context manager.
+
+    Raises:
+        DataError: It is something else by its content, refers to files that are not its own, or
+            cannot be decoded block by block.
+        RasterioError: It cannot be opened; see :func:`reading`.
+    """
+    path = Path(path).absolute()  # so that no name is taken as an address
+    check_beside(path)
+    if "VRT" in drivers and path.suffix.lower() == ".vrt":
+        for source in check_sources(path):
+            open_raster(source, [driver for driver in drivers if driver != "VRT"]).close()
+        allowed = ["VRT"]
+    else:
+        allowed = [driver for driver in drivers if driver != "VRT"]
+    try:
+        with quiet():
+            raster = ensure_env(DatasetReader)(path, driver=allowed)
+    except RasterioError as error:
+        kind = kind_of_content(path)
+        if kind is None:
+            raise
+        names = ", ".join(SHOWN_NAMES.get(driver, driver) for driver in allowed)
+        fault = f"the raster cannot be read ({kind.found}), expected {names}"
+        raise DataError(str(path), [fault], kind.advice) from error
+    nbytes = block_bytes(raster)
+    if nbytes > MOST_BLOCK_BYTES:
+        raster.close()
+        fault = f"found blocks of {nbytes / 1e9:.0f} GB, which are decoded as a whole"
+        raise DataError(
+            str(path), [fault], "Write it in tiles: gdal_translate -co TILED=YES in.tif out.tif"
+        )
+    return raster
+
+
+def raster_info(path: Path, drivers: Sequence[str] = PLAIN) -> RasterInfo:
     """Header of a raster, without reading pixels.
 
     Raises:
         DataError: When the file is missing or cannot be opened as a raster.
     """
-    with reading(str(path)), quiet(), rasterio.open(path) as raster:
+    with reading(str(path)), open_raster(path, drivers) as raster:
         return _header(raster)
 
 
@@ -109,7 +174,12 @@ def decode_raster(content: bytes, where: str) -> tuple[npt.NDArray[Any], RasterI
     Raises:
         DataError: It is no raster, or damaged.
     """
-    with reading(where), quiet(), rasterio.MemoryFile(content) as file, file.open() as raster:
+    with (
+        reading(where),
+        quiet(),
+        rasterio.MemoryFile(content) as file,
+        file.open(driver=list(PLAIN)) as raster,
+    ):
         return raster.read(), _header(raster)
 
 
@@ -118,9 +188,8 @@ def read_window(
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Read a window that lies inside the raster.
 
-    A pixel has no data where any band is NaN, or any band holds a negative nodata tag (−9999),
-    which can be no measurement. A tag of 0 or more (0, 255) may be one in a single band, above
-    all in an alpha band, so that all bands must hold it.
+    A pixel has no data where :func:`~data_processing.rasters.values.has_data` says so (nodata tag,
+    NaN), and where a mask inside the file or beside it does.
 
     Returns:
         Values (C, h, w) of the stored type, and a mask (h, w) that is True where there is data.
@@ -130,9 +199,7 @@ def read_window(
     """
     with reading(str(path)):
         raster = _open_rasters().get(path)
-        stored = raster.read(window=Window(col, row, width, height))
-        nodata = raster.nodata
-    return stored, has_data(stored, nodata)
+        return _stored(raster, window=Window(col, row, width, height))
 
 
 def bound_decoded_blocks() -> None:
@@ -164,10 +231,9 @@ def read_reduced(path: Path, step: int) -> tuple[npt.NDArray[Any], npt.NDArray[n
     Raises:
         DataError: When the file cannot be opened or its pixels cannot be decoded.
     """
-    with reading(str(path)), quiet(), rasterio.open(path) as raster:
-        shape = (raster.count, -(-raster.height // step), -(-raster.width // step))
-        stored = raster.read(out_shape=shape)
-        return stored, has_data(stored, raster.nodata)
+    with reading(str(path)), open_raster(path) as raster:
+        shape = (-(-raster.height // step), -(-raster.width // step))
+        return _stored(raster, out_shape=shape)
 
 
 def read_map(path: Path) -> npt.NDArray[Any]:
@@ -176,7 +242,7 @@ def read_map(path: Path) -> npt.NDArray[Any]:
     Raises:
         DataError: When the file cannot be opened or its pixels cannot be decoded.
     """
-    with reading(str(path)), quiet(), rasterio.open(path) as raster:
+    with reading(str(path)), open_raster(path) as raster:
         band: npt.NDArray[Any] = raster.read(1)
         return band
 
@@ -199,113 +265,57 @@ def raster_blocks(info: RasterInfo) -> Iterator[tuple[int, int, int, int]]:
             yield row, col, min(rows, info.height - row), min(cols, info.width - col)
 
 
+def _stored(raster: Any, **where: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Values (C, h, w) of a window or of a reduced raster, and where (h, w) there is data."""
+    shape = where.get("out_shape")
+    stored = raster.read(**(where if shape is None else {"out_shape": (raster.count, *shape)}))
+    there = has_data(stored, raster.nodata)
+    if _masked(raster):
+        there &= raster.read_masks(1, **where) > 0
+    return stored, there
+
+
+def _masked(raster: Any) -> bool:
+    """Whether an open raster has a mask of its own; alpha bands and tags are none."""
+    return bool(raster.mask_flag_enums and raster.mask_flag_enums[0] == [MaskFlags.per_dataset])
+
+
 def _header(raster: Any) -> RasterInfo:
+    colors = tuple(mark.name if mark.name in COLORS else None for mark in raster.colorinterp)
+    structure = raster.tags(ns="IMAGE_STRUCTURE")
+    orientation = raster.tags().get("EXIF_Orientation", "1").strip()
+    scales = set(zip(raster.scales, raster.offsets, strict=True)) - {(1.0, 0.0)}
+    unrectified = None
+    if raster.transform.is_identity:
+        unrectified = "ground control points" if raster.gcps[0] else None
+        unrectified = "rational polynomials (RPC)" if raster.rpcs else unrectified
+    palette = raster.colorinterp and raster.colorinterp[0].name == "palette"
     return RasterInfo(
         width=raster.width,
         height=raster.height,
         count=raster.count,
-        dtype=raster.dtypes[0],
+        dtype=raster.dtypes[0] if raster.count else "none",
         crs=raster.crs,
         transform=raster.transform,
-        nodata=raster.nodata,
-        block_shape=tuple(raster.block_shapes[0]),
+        nodata=raster.nodata if raster.count else None,
+        block_shape=tuple(raster.block_shapes[0]) if raster.count else (1, 1),
         pages=max(1, len(raster.subdatasets)),
         band_names=tuple(raster.descriptions),
-        alpha=next((i for i, c in enumerate(raster.colorinterp) if c == ColorInterp.alpha), None),
-        masked=raster.mask_flag_enums[0] == [MaskFlags.per_dataset],
+        alpha=colors.index("alpha") if "alpha" in colors else None,
+        masked=_masked(raster),
+        colors=colors,
+        palette=raster.colormap(1) if palette else {},
+        white_is_zero=structure.get("MINISWHITE") == "YES",
+        orientation=int(orientation) if orientation.isdecimal() else 1,
+        scaling=", ".join(f"{scale:g} and {offset:g}" for scale, offset in sorted(scales)) or None,
+        unrectified=unrectified,
     )
 
 
-class _OpenRasters:
-    """Rasters held open for further windows; the least recently used is closed first.
-
-    Opening takes as long as decoding a window or longer, and GDAL forgets the decoded blocks of a
-    file that is closed. Threads have rasters of their own, since GDAL's must not be shared. A fork
-    closes those of this process first, so that none is inherited.
-    """
-
-    def __init__(self, most_files: int, most_bytes: int) -> None:
-        self.most_files, self.most_bytes = most_files, most_bytes
-        self._held: OrderedDict[tuple[Path, int], _Held] = OrderedDict()
-        self._lock = threading.Lock()
-        if hasattr(os, "register_at_fork"):  # where processes can fork
-            os.register_at_fork(
-                before=self._before_fork,
-                after_in_parent=self._lock.release,
-                after_in_child=self._lock.release,
-            )
-
-    def __len__(self) -> int:
-        """Rasters held."""
-        return len(self._held)
-
-    def get(self, path: Path) -> Any:
-        """The open raster of this thread, opened afresh when the file was rewritten or replaced."""
-        status = path.stat()
-        version = (status.st_mtime_ns, status.st_size, status.st_ino)
-        key = (path, threading.get_ident())
-        with self._lock:
-            held = self._held.get(key)
-            if held is not None and held.version == version:
-                self._held.move_to_end(key)
-                return held.raster
-            self._held.pop(key, None)
-        del held  # the last reference closes the old file before the new one is opened
-        with quiet():
-            raster = rasterio.open(path)
-        with self._lock:
-            self._held[key] = _Held(raster, version, _buffer_bytes(raster))
-            self._close_surplus()
-        return raster
-
-    def close(self) -> None:
-        """Close all."""
-        with self._lock:
-            self._held.clear()
-
-    def _close_surplus(self) -> None:
-        """Close the least recently used beyond what may be held, but never the last one."""
-        total = sum(held.nbytes for held in self._held.values())
-        while len(self._held) > 1 and (
-            len(self._held) > self.most_files or total > self.most_bytes
-        ):
-            _, closed = self._held.popitem(last=False)
-            total -= closed.nbytes
-
-    def _before_fork(self) -> None:
-        """Close all, and keep the lock so that the new process finds it in a known state."""
-        self._lock.acquire()
-        self._held.clear()
-
-
-class _Held(NamedTuple):
-    """An open raster, what told its file from others, and bytes of its buffers."""
-
-    raster: Any
-    version: tuple[int, int, int]
-    nbytes: int
-
-
 @functools.cache
-def _open_rasters() -> _OpenRasters:
+def _open_rasters() -> HeldRasters:
     """The rasters that this process holds open."""
-    return _OpenRasters(min(OPEN_FILES, _files_allowed() // 2), OPEN_BYTES)
-
-
-def _files_allowed() -> int:
-    """How many files the system lets this process open at the same time."""
-    try:
-        import resource
-    except ImportError:  # Windows, where GDAL's files have no such limit
-        return 2 * OPEN_FILES
-    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return 2 * OPEN_FILES if allowed == resource.RLIM_INFINITY else allowed
-
-
-def _buffer_bytes(raster: Any) -> int:
-    """About what GDAL keeps per open file: one block of all bands, as stored and decoded."""
-    rows, cols = raster.block_shapes[0]
-    return 2 * int(rows * cols * raster.count * np.dtype(raster.dtypes[0]).itemsize)
+    return HeldRasters(open_raster)
 
 
 @contextmanager
@@ -336,14 +346,22 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def header_of(path: Path) -> RasterInfo:
+def header_of(path: Path, drivers: Sequence[str] = PLAIN) -> RasterInfo:
     """Header of a raster that has one page.
 
     Raises:
-        DataError: It cannot be read, or has several pages.
+        DataError: It cannot be read, has several pages, or no bands of its own.
     """
-    info = raster_info(path)
-    if info.pages > 1:
+    info = raster_info(path, drivers)
+    if info.count and info.pages == 1:
+        return info
+    if info.count:
         found = f"found {info.pages} pages, expected one raster with bands"
         raise DataError(str(path), [found], "Write it again as one raster.")
-    return info
+    found = f"found {info.pages} variables and no bands of its own, expected one raster with bands"
+    raise DataError(
+        str(path),
+        [found],
+        "Write the variable that holds the image as GeoTIFF; gdalinfo lists them, and "
+        'gdal_translate NETCDF:"file.nc":variable out.tif writes one (HDF5:"file.h5"://variable).',
+    )

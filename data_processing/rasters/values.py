@@ -18,12 +18,19 @@ __all__ = [
     "PixelScale",
     "decode_label",
     "decode_pair_label",
+    "fill_unseen",
     "has_data",
+    "odd_values",
     "scale_pixels",
 ]
 
 
 PIXEL_TYPES = ("uint8", "int8", "uint16", "int16", "float32", "float64")
+LIKELY_NODATA = -9999.0  # no measurement is that low
+LARGEST_REFLECTANCE = 10.0  # float values above are hardly the 0…1 that networks take
+BRIGHTEST = 10000  # of 16-bit values, reflectance × 10000
+EMPTY_SHARE = 0.01  # of pixels that are 0 in all bands, worth a word
+DARKEST_LANDSAT = 7273  # of Landsat Collection 2, whose reflectance is 0.0000275·v − 0.2
 
 
 def has_data(stored: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
@@ -38,6 +45,88 @@ def has_data(stored: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.b
 
 
 PixelScale = Literal["auto", "stored"]
+
+
+def odd_values(
+    shown: npt.NDArray[Any], pixel_scale: PixelScale = "auto", says_no_data: bool = False
+) -> list[str]:
+    """What looks wrong in values that are taken for measurements, in sentences.
+
+    Args:
+        shown: (C, n) stored values of pixels with data, alpha left out.
+        pixel_scale: How they become what the networks take.
+        says_no_data: Whether the file says where there is none, by a nodata tag or a mask.
+    """
+    if not shown.size:
+        return ["no data in any pixel looked at"]
+    low, high = float(shown.min()), float(shown.max())
+    if low == high:
+        return [f"all pixels looked at are {low:g}"]
+    said = []
+    empty = float((shown == 0).all(axis=0).mean())
+    if not says_no_data and empty > EMPTY_SHARE:
+        said.append(
+            f"{empty:.0%} of the pixels looked at are 0 in all bands and count as data; set the "
+            "nodata tag to 0 if they are none"
+        )
+    if low <= LIKELY_NODATA:
+        said.append(f"values down to {low:g} count as data; set the nodata tag if they are none")
+    if pixel_scale == "stored":
+        return said
+    if shown.dtype.kind == "f" and high > LARGEST_REFLECTANCE:
+        said.append(
+            f"float values up to {high:g} are used as stored, expected about 0…1; store "
+            "reflectance × 10000 as 16-bit integers"
+        )
+    if shown.dtype.kind in "ui" and shown.dtype.itemsize == 2:
+        said += _odd_integers(shown, high)
+    return said
+
+
+def _odd_integers(shown: npt.NDArray[Any], high: float) -> list[str]:
+    """What looks wrong in 16-bit values (C, n) that are divided by 10000."""
+    if high <= 255:
+        return [
+            f"16-bit values of {high:g} at most are divided by {BRIGHTEST}; 8-bit values belong "
+            "into 8 bits"
+        ]
+    filled = shown[:, (shown != 0).any(axis=0)]
+    darkest = float(np.quantile(filled, 0.01))
+    if DARKEST_LANDSAT - 500 <= darkest < BRIGHTEST and high > DARKEST_LANDSAT + 500:
+        return [
+            f"no 16-bit value below {darkest:.0f}, as in Landsat Collection 2 (reflectance = "
+            f"0.0000275·v − 0.2), and they are divided by {BRIGHTEST}; write reflectance × "
+            f"{BRIGHTEST} instead, (0.0000275·v − 0.2)·{BRIGHTEST}"
+        ]
+    if float(np.median(shown)) > BRIGHTEST:
+        return [
+            f"16-bit values are mostly above {BRIGHTEST} and divided by it, expected reflectance "
+            f"× {BRIGHTEST}"
+        ]
+    return []
+
+
+def fill_unseen(images: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_]) -> None:
+    """Let what is not seen at a date take its value from another one, in place.
+
+    A pixel keeps the value of the date before, or takes that of the first date at which it is
+    seen; one that is never seen is 0. So a gap makes no change of its own.
+
+    Args:
+        images: (T, C, h, w), scaled.
+        seen: (T, h, w), where there is data.
+    """
+    T = len(images)
+    known = seen[0].copy()
+    for date in range(1, T):
+        np.copyto(images[date], images[date - 1], where=~seen[date] & known)
+        known |= seen[date]
+    known = seen[T - 1].copy()
+    for date in range(T - 2, -1, -1):  # before the first date at which a pixel is seen
+        unknown = ~seen[: date + 1].any(axis=0)
+        np.copyto(images[date], images[date + 1], where=unknown & known)
+        known |= seen[date]
+    np.copyto(images, np.float32(0), where=~known)
 
 
 def scale_pixels(stored: npt.NDArray[Any], pixel_scale: PixelScale) -> npt.NDArray[np.float32]:

@@ -19,10 +19,18 @@ import rasterio
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
-from data_processing.rasters.reading import RasterInfo, quiet
+from data_processing.rasters.reading import RasterInfo, open_raster, quiet
+from data_processing.rasters.values import has_data
 from utils.files import atomic_path
 
-__all__ = ["tiled_profile", "write_image", "write_map", "write_png", "written_whole"]
+__all__ = [
+    "create_raster",
+    "tiled_profile",
+    "write_image",
+    "write_map",
+    "write_png",
+    "written_whole",
+]
 
 FULL = 8 << 20  # bytes; a disk with less is taken as full when something was not written
 
@@ -33,6 +41,7 @@ def write_image(
     like: RasterInfo,
     nodata: float | None = None,
     names: Sequence[str] = (),
+    seen: npt.NDArray[np.bool_] | None = None,
 ) -> None:
     """Write an image on the grid of another raster: GeoTIFF, deflate, tiled, whole or not at all.
 
@@ -42,10 +51,19 @@ def write_image(
         like: Header whose size, CRS and transform the image takes.
         nodata: Value of the nodata tag, if any.
         names: Of the bands; four that end with "alpha" mark RGBA.
+        seen: (H, W), where there is data. Pixels without get the nodata tag in all bands; where
+            there is no tag, or seen pixels hold it, the file gets a mask inside.
 
     Raises:
         OSError: When the file cannot be written.
     """
+    mask = None
+    if seen is not None and not seen.all():
+        tagged = np.where(seen, bands, bands.dtype.type(0 if nodata is None else nodata))
+        if nodata is not None and (has_data(tagged, nodata) == seen).all():
+            bands = tagged
+        else:
+            nodata, mask = None, seen
     profile = {
         **tiled_profile(like),
         "count": len(bands),
@@ -57,12 +75,14 @@ def write_image(
     with (
         atomic_path(path) as partial,
         written_whole(partial),
-        quiet(),
-        rasterio.open(partial, "w", **profile) as raster,
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        create_raster(partial, profile) as raster,
     ):
         raster.write(bands)
         for number, name in enumerate(names, start=1):
             raster.set_band_description(number, name)
+        if mask is not None:
+            raster.write_mask(mask)
 
 
 def write_map(
@@ -96,8 +116,7 @@ def write_map(
     with (
         atomic_path(path) as partial,
         written_whole(partial),
-        quiet(),
-        rasterio.open(partial, "w", **profile) as raster,
+        create_raster(partial, profile) as raster,
     ):
         raster.write(array, 1)
         if tags:
@@ -115,7 +134,7 @@ def write_png(path: Path, pixels: npt.NDArray[np.uint8]) -> None:
     bands = pixels if pixels.ndim == 3 else pixels[None]
     count, height, width = bands.shape
     profile = {"driver": "PNG", "height": height, "width": width, "count": count, "dtype": "uint8"}
-    with atomic_path(path) as partial, quiet(), rasterio.open(partial, "w", **profile) as raster:
+    with atomic_path(path) as partial, create_raster(partial, profile) as raster:
         raster.write(bands)
 
 
@@ -133,7 +152,7 @@ def written_whole(path: Path, *others: Path) -> Iterator[None]:
     try:
         yield
         for file in (path, *others):
-            with quiet(), rasterio.open(file) as raster:
+            with open_raster(file) as raster:
                 for _, window in raster.block_windows(1):
                     raster.read(window=window)
     except (RasterioError, CPLE_BaseError) as error:
@@ -142,6 +161,12 @@ def written_whole(path: Path, *others: Path) -> Iterator[None]:
         raise OSError(
             errno.EIO, f"the raster was not written whole ({error})", str(path)
         ) from error
+
+
+def create_raster(path: Path, profile: Mapping[str, Any]) -> Any:
+    """Begin a raster of this profile; rasterio's dataset to write to, a context manager."""
+    with quiet():
+        return rasterio.open(path, "w", **profile)
 
 
 def tiled_profile(like: RasterInfo) -> dict[str, Any]:

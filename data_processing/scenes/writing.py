@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,24 @@ from data_processing.rasters.writing import write_image, write_map
 from data_processing.scenes.spec import DatasetSpec
 from utils.codes import NO_DATA
 
-__all__ = ["VALID_FILE", "scene_bytes", "write_scene"]
+__all__ = ["VALID_FILE", "SceneImage", "scene_bytes", "write_scene"]
 
 VALID_FILE = "change/valid.tif"  # for users to look at; programs take it from the images
+
+
+class SceneImage(NamedTuple):
+    """An image of a scene as it is written; arguments as of :func:`write_image`."""
+
+    name: str
+    bands: NDArray[Any]
+    nodata: float | None = None
+    seen: NDArray[np.bool_] | None = None
 
 
 def write_scene(
     folder: Path,
     spec: DatasetSpec,
-    images: Iterable[tuple[str, NDArray[Any]]],
+    images: Iterable[tuple[str, NDArray[Any]] | SceneImage],
     grid: RasterInfo,
     moment: NDArray[np.uint8],
     valid: NDArray[np.bool_] | None = None,
@@ -33,19 +42,22 @@ def write_scene(
     Args:
         folder: The scene's folder.
         spec: Facts of its data set.
-        images: File name and values (C, H, W) of every date in order; taken one at a time.
+        images: File name and values (C, H, W) of every date in order, or all that is known of
+            them; taken one at a time.
         grid: Where the pixels lie.
         moment: (H, W) change moment, 255 unknown.
         valid: (H, W) pixels with data at every date; all of them if left out.
-        nodata: Nodata tag of the images.
+        nodata: Nodata tag of images that are given by name and values.
 
     Returns:
         Facts for ``dataset.json``: size, dates' files, pixels per class.
     """
     names = []
-    for name, bands in images:
-        write_image(folder / spec.image_folder / name, bands, grid, nodata, spec.bands)
-        names.append(name)
+    for given in images:
+        image = given if isinstance(given, SceneImage) else SceneImage(*given, nodata)
+        path = folder / spec.image_folder / image.name
+        write_image(path, image.bands, grid, image.nodata, spec.bands, image.seen)
+        names.append(image.name)
     area = np.where(moment == NO_DATA, NO_DATA, moment > 0).astype(np.uint8)
     write_map(folder / spec.area_file, area, grid, nodata=NO_DATA)
     write_map(folder / spec.moment_file, moment, grid, nodata=NO_DATA)

@@ -14,7 +14,7 @@ from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
 from data_processing.own_series.opening import open_raster_series
-from data_processing.own_series.series import RasterSeries, SeriesOptions
+from data_processing.own_series.series import RasterSeries, SeriesOptions, spec_for
 from tests.helpers.scene_files import write_raster
 from utils.errors import CaimError
 
@@ -76,7 +76,7 @@ def open_them(
     given: Any, network: Sequence[str] = BGRN, count: int = 3, **options: Any
 ) -> RasterSeries:
     """Open a series with these options."""
-    return open_raster_series(given, network, count, SeriesOptions(**options))
+    return open_raster_series(given, spec_for(network, count), SeriesOptions(**options))
 
 
 def refusal(kind: type[CaimError], given: Any, *args: Any, **options: Any) -> str:

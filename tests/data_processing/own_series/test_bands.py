@@ -51,7 +51,7 @@ def test_band_names_in_another_order_are_refused_with_the_remedy(
     message = refusal(DataError, tmp_path)
 
     assert "3 faults found" in message
-    assert "expected blue, green, red, nir as the network was trained" in message
+    assert "expected blue, green, red, nir as in the training data" in message
     assert remedy in message
 
 
@@ -350,9 +350,10 @@ def test_usual_values_are_not_remarked_on(tmp_path: Path) -> None:
     for path in write_series(tmp_path):
         change_header(path, names=BGRN)
 
-    (dates,) = open_them(tmp_path).remarks
+    dates, seen = open_them(tmp_path).remarks
 
     assert dates.startswith("dates from the names")
+    assert seen == "every pixel looked at is seen at all dates"
 
 
 def test_scale_and_offset_of_tags_are_said_not_to_be_applied(tmp_path: Path) -> None:

@@ -348,4 +348,6 @@ def test_ground_control_points_are_no_grid(tmp_path: Path) -> None:
         with pytest.warns(NotGeoreferencedWarning), rasterio.open(path, "r+") as raster:
             raster.gcps = (points, "EPSG:4326")
 
-    assert "found ground control points, expected a rectified image" in refusal(DataError, tmp_path)
+    assert "found ground control points in place of a grid, expected a rectified image" in refusal(
+        DataError, tmp_path
+    )

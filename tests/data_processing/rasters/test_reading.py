@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import rasterio
 
+from data_processing.rasters.held import HeldRasters
 from data_processing.rasters.reading import (
     DECODED_MIB,
     _open_rasters,
-    _OpenRasters,
     bound_decoded_blocks,
+    open_raster,
     raster_blocks,
     raster_info,
     read_window,
@@ -135,7 +136,7 @@ def open_in_this_process(folder: Path) -> int:
 
 def test_no_more_files_are_held_open_than_allowed(tmp_path: Path) -> None:
     paths = files(tmp_path, 7)
-    held = _OpenRasters(most_files=3, most_bytes=1 << 30)
+    held = HeldRasters(open_raster, most_files=3, most_bytes=1 << 30)
     for path in [*paths, *paths[:2], *paths]:
         assert held.get(path).read(1)[0, 0] == VALUES[0, 0, 0] + paths.index(path)
         assert 1 <= len(held) <= 3
@@ -144,7 +145,7 @@ def test_no_more_files_are_held_open_than_allowed(tmp_path: Path) -> None:
 
 def test_the_file_used_last_stays_open(tmp_path: Path) -> None:
     first, second, third = files(tmp_path, 3)
-    held = _OpenRasters(most_files=2, most_bytes=1 << 30)
+    held = HeldRasters(open_raster, most_files=2, most_bytes=1 << 30)
     kept = held.get(first)
     for path in (second, first, third):
         held.get(path)
@@ -154,11 +155,11 @@ def test_the_file_used_last_stays_open(tmp_path: Path) -> None:
 def test_buffers_of_open_files_take_no_more_memory_than_allowed(tmp_path: Path) -> None:
     paths = files(tmp_path, 5)
     block = raster_info(paths[0]).block_shape
-    held = _OpenRasters(most_files=100, most_bytes=2 * 2 * block[0] * block[1] * 4)
+    held = HeldRasters(open_raster, most_files=100, most_bytes=2 * 2 * block[0] * block[1] * 4)
     for path in paths:
         held.get(path)
     assert len(held) == 2
-    tiny = _OpenRasters(most_files=100, most_bytes=1)
+    tiny = HeldRasters(open_raster, most_files=100, most_bytes=1)
     assert [tiny.get(path).count for path in paths] == [4] * 5
     assert len(tiny) == 1
 
@@ -238,7 +239,7 @@ def test_a_forked_process_inherits_no_open_file(tmp_path: Path) -> None:
 
 def test_threads_read_through_files_of_their_own(tmp_path: Path) -> None:
     (path,) = files(tmp_path, 1)
-    held = _OpenRasters(most_files=8, most_bytes=1 << 30)
+    held = HeldRasters(open_raster, most_files=8, most_bytes=1 << 30)
     with ThreadPoolExecutor(1) as other:
         assert other.submit(held.get, path).result() is not held.get(path)
     with ThreadPoolExecutor(4) as pool:
