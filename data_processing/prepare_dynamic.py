@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.labels.transitions import EVENTS, UNKNOWN, change_moment
-from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
+from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates, months_between
 from data_processing.rasters.grids import require_one_grid
 from data_processing.rasters.reading import RasterInfo
 from data_processing.raw.archives import find_files
@@ -52,6 +52,7 @@ __all__ = ["main"]
 
 PROGRAM, VERSION = "prepare_dynamic.py", 1
 SIDE = 1024  # of an image, for sizes told before anything is read
+MONTHS = (datetime.date(2018, 1, 1), datetime.date(2019, 12, 1))  # first and last of each area
 PUBLIC, ALL = 55, 75  # areas with labels in the first record, and areas of the data set
 OTHER_RECORD = (
     f"The first record (mediatum.ub.tum.de/1650201) has labels of {PUBLIC} areas; those of the "
@@ -191,16 +192,20 @@ def _chosen(area: Area, rule: str, gaps: list[Gap]) -> list[datetime.date]:
         gaps.append(Gap(area.name, f"no {what}. {advice}", "the area is left out"))
         return []
     usable = sorted(area.images.keys() & area.labels.keys())
-    lone = sorted(area.images.keys() ^ area.labels.keys())
-    if lone:
-        named = ", ".join(
-            f"{date:%Y-%m} ({'no label' if date in area.images else 'no image'})" for date in lone
-        )
+    first, last = min(*MONTHS, *area.images, *area.labels), max(*MONTHS, *area.images, *area.labels)
+    incomplete = [date for date in months_between(first, last) if date not in usable]
+    if incomplete:
+        named = ", ".join(f"{date:%Y-%m} ({_lacking(area, date)})" for date in incomplete)
         gaps.append(Gap(area.name, f"incomplete months {named}", "these months are left out"))
-    dates, remarks = choose_dates(usable, DYNAMIC.num_dates, rule)
+    dates, remarks = choose_dates(usable, DYNAMIC.num_dates, rule, first)
     done = "see dataset.json" if dates else "the area is left out"
     gaps += [Gap(area.name, remark, done) for remark in remarks]
     return dates
+
+
+def _lacking(area: Area, date: datetime.date) -> str:
+    files = {"no image": area.images, "no label": area.labels}
+    return " and ".join(what for what, by_date in files.items() if date not in by_date)
 
 
 def _say_what_is_there(areas: dict[str, Area]) -> None:

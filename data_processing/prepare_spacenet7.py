@@ -24,7 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.labels.transitions import EVENTS, TRANSITIONS, change_moment, without_slivers
-from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates
+from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates, months_between
 from data_processing.rasters.grids import require_one_grid
 from data_processing.raw.archives import find_files, is_tarball, list_tarball, unpack_tarball
 from data_processing.raw.plan import Gap, Plan, SceneTask
@@ -32,6 +32,7 @@ from data_processing.raw.preparation import add_run_flags, is_complete, prepare
 from data_processing.raw.spacenet7 import (
     FOOTPRINTS,
     Area,
+    Month,
     SeenMonth,
     find_areas,
     is_wanted,
@@ -181,7 +182,8 @@ def _tasks(
     chosen: dict[str, list[datetime.date]] = {}
     for area in areas.values():
         usable = _usable_months(area, settings, gaps)
-        dates, remarks = choose_dates(usable, SPACENET7.num_dates, settings["dates"])
+        first = min(area.months)
+        dates, remarks = choose_dates(usable, SPACENET7.num_dates, settings["dates"], first)
         done = "the area is left out" if not dates else "see dataset.json"
         gaps += [Gap(area.name, remark, done) for remark in remarks]
         if dates:
@@ -207,9 +209,13 @@ def _tasks(
 
 
 def _usable_months(area: Area, settings: dict[str, Any], gaps: list[Gap]) -> list[datetime.date]:
-    """Months with image and footprints and, unless allowed, without masked pixels."""
+    """Months with image and footprints and, unless allowed, without masked pixels.
+
+    Every month from the first to the last of which there is any file counts as one of the series.
+    """
     usable, masked = [], []
-    for date, month in area.months.items():
+    for date in months_between(min(area.months), max(area.months)):
+        month = area.months.get(date, Month())
         labels = settings["footprints"]
         needed = {"image": month.image, labels: month.labels.get(labels)}
         missing = [what for what, file in needed.items() if file is None]

@@ -8,11 +8,13 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
+from data_processing.rasters.date_patterns import meets, shown
 from data_processing.rasters.name_dates import whole_date
 from utils.errors import UserError
 
-__all__ = ["DATE_RULES", "check_rule", "choose_dates"]
+__all__ = ["DATE_RULES", "check_rule", "choose_dates", "months_between"]
 
+MOST_MONTHS = 1200  # between two dates of a rule: a century
 DATE_RULES = "even | every:N | first | YYYY-MM,YYYY-MM,…"
 
 
@@ -30,7 +32,8 @@ def check_rule(rule: str, count: int, flag: str = "--dates") -> None:
     if rule in ("even", "first"):
         return
     if rule.startswith("every:"):
-        if rule[6:].isdigit() and int(rule[6:]) > 0:
+        step = rule[6:]
+        if step.isascii() and step.isdecimal() and len(step) <= 4 and 0 < int(step) <= MOST_MONTHS:
             return
     elif "," in rule:
         listed = _listed(rule, flag)
@@ -43,7 +46,7 @@ def check_rule(rule: str, count: int, flag: str = "--dates") -> None:
 
 
 def choose_dates(
-    usable: Sequence[datetime.date], count: int, rule: str
+    usable: Sequence[datetime.date], count: int, rule: str, start: datetime.date | None = None
 ) -> tuple[list[datetime.date], list[str]]:
     """Choose dates of a series.
 
@@ -51,9 +54,10 @@ def choose_dates(
         usable: Dates at hand, ascending.
         count: How many are wanted.
         rule: "even": evenly spaced among the usable ones by number, first and last included;
-            "every:N": the first usable one and then every N months, a missing month replaced by
-            the nearest later (else earlier) usable one; "first": the first ones;
+            "every:N": the first one of the series and then every N months, a missing month
+            replaced by the nearest later (else earlier) usable one; "first": the first ones;
             or the dates themselves, separated by commas, as YYYY-MM or YYYY-MM-DD.
+        start: First date of the series, usable or not; the first usable one if left out.
 
     Returns:
         The dates, and a sentence for every one that is not what the rule asks for. Fewer than
@@ -67,14 +71,34 @@ def choose_dates(
     if rule == "first":
         return list(usable[:count]), []
     if rule.startswith("every:"):
-        start, step = usable[0], int(rule[6:])
-        wanted = [_months_later(start, i * step) for i in range(count)]
-        return _nearest(usable, wanted)
-    wanted = _listed(rule)
-    missing = [date for date in wanted if date not in usable]
+        start, step = start or usable[0], int(rule[6:])
+        return _nearest(usable, [_months_later(start, i * step) for i in range(count)])
+    return _as_listed(usable, _listed(rule))
+
+
+def months_between(first: datetime.date, last: datetime.date) -> list[datetime.date]:
+    """The first day of every month from that of one date to that of another."""
+    count = (last.year - first.year) * 12 + last.month - first.month + 1
+    return [_months_later(first, number) for number in range(count)]
+
+
+def _as_listed(
+    usable: Sequence[datetime.date], wanted: Sequence[datetime.date]
+) -> tuple[list[datetime.date], list[str]]:
+    """For each wanted date the usable one of the same day, or of a month and its only day."""
+    chosen: list[datetime.date] = []
+    missing: list[datetime.date] = []
+    said: list[str] = []
+    for date in wanted:
+        days = [day for day in usable if meets(day, date)]
+        if len(days) > 1:
+            said.append(f"{shown(date)} may be {' or '.join(map(shown, days))}; name the day")
+        elif not days or days[0] in chosen:
+            missing.append(date)
+        chosen += days[:1]
     if missing:
-        return [], [f"no usable data of {', '.join(map(str, missing))}"]
-    return wanted, []
+        said.append(f"no usable data of {', '.join(map(str, missing))}")
+    return ([], said) if said else (chosen, [])
 
 
 def _nearest(
@@ -98,7 +122,7 @@ def _nearest(
 
 def _months_later(date: datetime.date, months: int) -> datetime.date:
     month = date.year * 12 + date.month - 1 + months
-    return datetime.date(month // 12, month % 12 + 1, 1)
+    return datetime.date(min(month // 12, datetime.MAXYEAR), month % 12 + 1, 1)
 
 
 def _listed(rule: str, flag: str = "--dates") -> list[datetime.date]:

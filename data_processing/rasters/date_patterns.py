@@ -24,6 +24,7 @@ __all__ = [
     "YEAR",
     "CoarseDate",
     "NameReading",
+    "meets",
     "read_name",
     "shown",
     "span",
@@ -69,6 +70,12 @@ class CoarseDate(datetime.date):
 def span(date: datetime.date) -> tuple[datetime.date, datetime.date]:
     """First and last day that a date stands for."""
     return datetime.date(date.year, date.month, date.day), getattr(date, "last", date)
+
+
+def meets(one: datetime.date, other: datetime.date) -> bool:
+    """Whether two dates may be the same day."""
+    (first, last), (other_first, other_last) = span(one), span(other)
+    return first <= other_last and other_first <= last
 
 
 def shown(date: datetime.date) -> str:

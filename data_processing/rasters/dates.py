@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from data_processing.rasters.date_patterns import read_name, shown, span
+from data_processing.rasters.date_patterns import meets, read_name, shown, span
 from data_processing.rasters.name_dates import dates_of_names, whole_date
 from data_processing.rasters.reading import IMAGES, open_raster, reading
 from utils.errors import DataError, UserError
@@ -95,14 +95,14 @@ def dates_of(
     if given is not None:
         sources = {flag: _given_dates(names, given, flag, remarks)}
     else:
-        sources = _own_dates(names, tags, faults, remarks)
+        sources = _own_dates(names, flag, tags, faults, remarks)
     pairs = sorted(
         (date, names[file], file, source)
         for source in sources
         for file, date in sources[source].items()
     )
     for (date, name, *_), (later, other, *_) in pairwise(pairs):
-        if _meet(date, later):
+        if meets(date, later):
             found = f"{shown(later)} twice" if date == later else f"{shown(later)} in {shown(date)}"
             faults.append(f"{other}: found the date {found}, also in {name}")
     if pairs:
@@ -137,7 +137,7 @@ def partners(
     files: dict[datetime.date, Path] = {}
     users: dict[Path, datetime.date] = {}
     for date in dates:
-        there = {d: file for d, file in dated.items() if _meet(date, d)}
+        there = {d: file for d, file in dated.items() if meets(date, d)}
         if len(there) > 1:
             each = ", ".join(f"{file.name} ({shown(d)})" for d, file in there.items())
             faults.append(f"{shown(date)}: found {each}, expected one file")
@@ -162,18 +162,12 @@ def tagged_date(path: Path) -> tuple[str, datetime.date] | None:
     return None
 
 
-def _meet(one: datetime.date, other: datetime.date) -> bool:
-    """Whether two dates may be the same day."""
-    (first, last), (other_first, other_last) = span(one), span(other)
-    return first <= other_last and other_first <= last
-
-
 def _finer(one: datetime.date, other: datetime.date) -> datetime.date:
     return min(one, other, key=lambda date: span(date)[1] - span(date)[0])
 
 
 def _own_dates(
-    names: Mapping[Path, str], tags: bool, faults: list[str], remarks: list[str]
+    names: Mapping[Path, str], flag: str, tags: bool, faults: list[str], remarks: list[str]
 ) -> dict[str, dict[Path, datetime.date]]:
     """Dates of files by where they come from: names first, then tags."""
     named = dates_of_names(list(names.values()))
@@ -197,7 +191,7 @@ def _own_dates(
     if written:
         remarks.append(
             f"warning: {', '.join(names[file] for file in written)}: dated by {WRITING_TAG}, which "
-            "says when a file was written and not when the image was taken"
+            f"says when a file was written and not when the image was taken; {flag} gives dates"
         )
     return sources
 
@@ -226,13 +220,13 @@ def _given_dates(
         )
     suggested = dates_of_names(list(names.values())).dates
     in_order = [date for date in suggested if date is not None]
-    swapped = len(in_order) == len(dates) and all(map(_meet, sorted(in_order), sorted(dates)))
+    swapped = len(in_order) == len(dates) and all(map(meets, sorted(in_order), sorted(dates)))
     contradictions = []
     taken: dict[Path, datetime.date] = {}
     for (file, name), date in zip(names.items(), dates, strict=True):
         said = read_name(file.name)
         others = sorted(said.every)
-        meeting = [other for other in others if _meet(other, date)]
+        meeting = [other for other in others if meets(other, date)]
         taken[file] = _finer(date, meeting[0]) if len(meeting) == 1 else date
         if meeting or not others:
             continue

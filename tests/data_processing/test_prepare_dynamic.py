@@ -199,6 +199,23 @@ def test_a_missing_month_is_replaced_by_a_neighbour_and_told(tmp_path: Path) -> 
         run(tmp_path / "raw", tmp_path / "strict", "--strict")
 
 
+@pytest.mark.parametrize("lost", [("labels",), ("planet",), ("labels", "planet")])
+def test_a_gap_at_the_first_month_shifts_no_other_date(tmp_path: Path, lost: list[str]) -> None:
+    write_dynamic_area(tmp_path / "raw", cover(ROWS), MONTHS)
+    for folder in lost:
+        for dash in ("-", "_"):
+            for path in (tmp_path / "raw" / folder).rglob(f"*{MONTHS[0].replace('-', dash)}.tif"):
+                path.unlink()
+    (scene,) = run(tmp_path / "raw", tmp_path / "out")
+    assert sorted(path.stem for path in (scene / "train_images").iterdir()) == [
+        MONTHS[1], *MONTHS[4::4],
+    ]  # fmt: skip
+    gaps = " ".join(str(g) for g in read_json(tmp_path / "out/Images_Dynamic/audit.json")["gaps"])
+    words = {"labels": "no label", "planet": "no image"}
+    assert f"2018-01 ({' and '.join(words[name] for name in sorted(lost, reverse=True))})" in gaps
+    assert "no usable data of 2018-01, 2018-02-01 taken instead" in gaps
+
+
 def test_labels_on_another_grid_and_of_other_values_are_refused(tmp_path: Path) -> None:
     write_dynamic_area(tmp_path / "raw", cover(ROWS), MONTHS)
     label = next((tmp_path / "raw/labels").rglob(f"*{MONTHS[4].replace('-', '_')}.tif"))

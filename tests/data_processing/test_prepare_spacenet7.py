@@ -121,6 +121,32 @@ def test_months_without_image_labels_or_data_are_told_and_left_out(
     assert not (tmp_path / "strict").exists()
 
 
+def test_a_month_that_is_missing_altogether_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = months(T + 2)
+    for month in (name for name in names if name != names[4]):
+        write_spacenet7_month(tmp_path / "raw", month, HOUSE)
+    run(tmp_path / "raw", tmp_path / "out")
+    found = f"{names[4].replace('_', '-')} has no image and no labels_match"
+    gaps = read_json(tmp_path / "out/Images_SpaceNet7/audit.json")["gaps"]
+    assert found in [gap["found"] for gap in gaps]
+    assert f"{AOI}: {found}" in capsys.readouterr().out
+
+
+def test_every_nth_month_counts_from_the_first_of_the_series(tmp_path: Path) -> None:
+    names = months(T * 2)
+    for month in names:
+        write_spacenet7_month(tmp_path / "raw", month, HOUSE)
+    folder = tmp_path / "raw" / AOI / "labels_match"
+    (folder / f"global_monthly_{names[0]}_mosaic_{AOI}_Buildings.geojson").unlink()
+    scene = run(tmp_path / "raw", tmp_path / "out", "--dates", "every:2")
+    taken = [path.name[15:22] for path in sorted((scene / "images_masked").iterdir())]
+    assert taken == [names[1], *names[2::2]]
+    gaps = read_json(tmp_path / "out/Images_SpaceNet7/audit.json")["gaps"]
+    assert any("taken instead" in gap["found"] for gap in gaps)
+
+
 def test_masked_pixels_are_no_data_and_carry_the_last_state(raw: Path, tmp_path: Path) -> None:
     hidden = (8, 8, 6, 6)  # building 1
     month = months(T)

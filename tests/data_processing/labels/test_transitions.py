@@ -13,6 +13,7 @@ import pytest
 
 from data_processing.labels.transitions import EVENTS, TRANSITIONS, change_moment, without_slivers
 from data_processing.rasters.date_choice import check_rule, choose_dates
+from data_processing.rasters.date_patterns import CoarseDate
 from data_processing.raw.split_choice import (
     SPLIT_FILES,
     assign_splits,
@@ -103,7 +104,44 @@ def test_dates_may_be_listed() -> None:
     assert choose_dates(MONTHS[:2], 3, "first")[1] == ["2 usable dates, expected at least 3"]
 
 
-@pytest.mark.parametrize("rule", ["", "every:", "every:-1", "all", "2018-01,2018-01,2018-02"])
+def test_every_nth_month_counts_from_the_start_of_the_series() -> None:
+    chosen, remarks = choose_dates(MONTHS[1:], 6, "every:4", MONTHS[0])
+    assert chosen == [MONTHS[1], *MONTHS[4::4]]
+    assert remarks == ["no usable data of 2018-01, 2018-02-01 taken instead"]
+    assert choose_dates(MONTHS, 6, "every:1200")[0] == []
+
+
+def test_listed_months_mean_their_days_and_the_other_way_round() -> None:
+    days = [date.replace(day=15) for date in MONTHS[:4]]
+    assert choose_dates(days, 3, "2018-01,2018-02,2018-04") == ([*days[:2], days[3]], [])
+    twice = [*days, days[3].replace(day=20)]
+    assert choose_dates(twice, 3, "2018-01,2018-02,2018-04") == (
+        [], ["2018-04 may be 2018-04-15 or 2018-04-20; name the day"],
+    )  # fmt: skip
+    months = [CoarseDate.months(2018, month) for month in (1, 2, 3)]
+    assert choose_dates(months, 2, "2018-01-05,2018-03-01") == ([months[0], months[2]], [])
+    assert choose_dates(months, 2, "2018-01-05,2018-01-20")[0] == []
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "",
+        "every:",
+        "every:-1",
+        "every:0",
+        "every:²",
+        "every:٣",
+        "every:1201",
+        "every:" + "9" * 5000,
+        "all",
+        "2018-01,2018-01,2018-02",
+        "2018-01,2018-02,2018-02-30",
+        "2018-01,x,2018-03",
+        "2018-01," + "9" * 5000 + ",2018-03",
+        ",,",
+    ],
+)
 def test_what_is_no_rule_is_refused(rule: str) -> None:
     with pytest.raises(UserError, match="--dates"):
         check_rule(rule, 3)
