@@ -26,7 +26,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_processing.labels.transitions import EVENTS, TRANSITIONS, change_moment, without_slivers
 from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates, months_between
 from data_processing.rasters.grids import require_one_grid
-from data_processing.raw.archives import find_files, is_tarball, list_tarball, unpack_tarball
+from data_processing.raw.archives import (
+    find_files,
+    is_tarball,
+    list_tarball,
+    remove_unpacked,
+    unpack_tarball,
+)
 from data_processing.raw.plan import Gap, Plan, SceneTask
 from data_processing.raw.preparation import add_run_flags, is_complete, prepare
 from data_processing.raw.spacenet7 import (
@@ -93,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan = Plan(PROGRAM, VERSION, SPACENET7, flags.data_root, source, settings, NOTES, tasks, gaps)
     prepare(plan, write_area, flags)
     if folder != flags.source and not flags.keep_unpacked:
-        shutil.rmtree(folder)
+        remove_unpacked(folder)
 
 
 def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Files of a raw distribution, by their path inside it: in folders, in zips, or in a tarball.
 
-Archives are looked through before anything is taken from them: members that point outside, links
-and encrypted members are refused. Zips are read in place. A compressed tarball cannot be, so the
-files wanted are unpacked from it once.
+Archives are looked through before anything is taken from them: members that point outside, links,
+encrypted members and sizes that no distribution has are refused. Zips are read in place. A
+compressed tarball cannot be, so the files wanted are unpacked from it once.
 """
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import shutil
@@ -19,14 +20,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 from utils.errors import DataError, UserError
-from utils.files import atomic_path
+from utils.files import path_inside, write_json
 from utils.progress import progress
 
-__all__ = ["RawFile", "RawFiles", "find_files", "is_tarball", "list_tarball", "unpack_tarball"]
+__all__ = [
+    "RawFile",
+    "RawFiles",
+    "find_files",
+    "is_tarball",
+    "list_tarball",
+    "remove_unpacked",
+    "unpack_tarball",
+]
 
-LARGEST_FILE = 1 << 30  # bytes; no raster or label file of either data set comes near
+LARGEST_FILE = 256 << 20  # bytes; no raster or label file of either data set comes near
+LARGEST_HEADER = 1 << 20  # bytes of a tarball's header; usual ones have 512
+EXPANSION = 20  # times an archive's size that its members may have together,
+LEAST_EXPANDED = 256 << 20  # beside so many bytes that any may have
+MOST_MEMBERS = 200_000  # of a tarball; that of SpaceNet7 has about 12,000
+UNPACKED = ".unpacked.json"  # in a folder that a tarball is unpacked into
 TARBALLS = (".tar.gz", ".tgz", ".tar")
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError)
 
@@ -146,22 +161,38 @@ def unpack_tarball(tarball: Path, folder: Path, wanted: Callable[[str], bool]) -
 
     Args:
         tarball: The archive; gone through once, from its begin to its end.
-        folder: Where files are put, with the paths they have inside.
+        folder: Where files are put, with the paths they have inside; :func:`remove_unpacked`
+            takes it away again.
         wanted: Tells by a file's path whether it is needed.
 
     Returns:
         Files in the folder that belong to the archive.
 
     Raises:
-        DataError: The archive is damaged, or holds links or members that point outside; what was
-            unpacked before that was noticed stays and is used by the next try.
+        DataError: The archive is damaged, or holds what no distribution holds; what was unpacked
+            before that was noticed stays and is used by the next try.
+        UserError: The folder is another one's.
     """
+    if not _is_unpacked(folder) and (folder.is_symlink() or folder.exists()):
+        raise UserError(
+            f"{folder}: found a link, or a folder that no run has unpacked into. Nothing was "
+            "written. Move it away."
+        )
+    write_json(folder / UNPACKED, {"tarball": str(tarball)})
     count = 0
-    with _reading(tarball):
-        for archive, member in _wanted_members(tarball, wanted, f"unpacking {tarball.name}"):
-            _unpack_member(archive, member, folder / PurePosixPath(member.name))
+    with _reading(tarball) as archive:
+        for member in _wanted_members(archive, tarball, wanted, f"unpacking {tarball.name}"):
+            target = folder / PurePosixPath(member.name)
+            if not (target.is_file() and target.stat().st_size == member.size):
+                archive.extract(member.replace(mtime=int(member.mtime)), folder, filter="data")
             count += 1
     return count
+
+
+def remove_unpacked(folder: Path) -> None:
+    """Remove a folder that :func:`unpack_tarball` has made, and no other."""
+    if _is_unpacked(folder):
+        shutil.rmtree(folder)
 
 
 def list_tarball(tarball: Path, wanted: Callable[[str], bool]) -> RawFiles:
@@ -175,37 +206,97 @@ def list_tarball(tarball: Path, wanted: Callable[[str], bool]) -> RawFiles:
         DataError: As for :func:`unpack_tarball`.
     """
     files = {}
-    with _reading(tarball):
-        for _, member in _wanted_members(tarball, wanted, f"looking through {tarball.name}"):
+    with _reading(tarball) as archive:
+        for member in _wanted_members(archive, tarball, wanted, f"looking through {tarball.name}"):
             name = str(PurePosixPath(member.name))
-            files[name] = RawFile(name, tarball, member.name, member.size, _mark(member))
+            mark = int(member.mtime) * 10**9
+            files[name] = RawFile(name, tarball, member.name, member.size, mark)
     return RawFiles(tarball, files)
 
 
 REFUSED = "No distribution holds such members; download the archive again from its page."
 
 
+class _SmallReads:
+    """A stream that is read in small parts only.
+
+    tarfile reads a header whole, however large it says it is.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.tell, self.seek = stream.tell, stream.seek
+
+    def read(self, size: int) -> bytes:
+        """So many bytes.
+
+        Raises:
+            tarfile.ReadError: No header has so many.
+        """
+        if not 0 <= size <= LARGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._stream.read(size)
+
+
 def _wanted_members(
-    tarball: Path, wanted: Callable[[str], bool], label: str
-) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    archive: tarfile.TarFile, tarball: Path, wanted: Callable[[str], bool], label: str
+) -> Iterator[tarfile.TarInfo]:
     """The wanted files of a tarball, every member checked on the way."""
-    with tarfile.open(tarball, "r|*") as archive:
-        for member in progress(archive, label, unit="file"):
-            fault = _member_fault(member.name, link=member.issym() or member.islnk())
-            if fault or member.isdev():
-                raise DataError(str(tarball), [fault or f"{member.name}: a device"], REFUSED)
-            if member.isfile() and _is_wanted(member.name) and wanted(member.name):
-                yield archive, member
+    most = LEAST_EXPANDED + EXPANSION * tarball.stat().st_size
+    total = 0
+    for count, member in enumerate(progress(archive, label, unit="file"), start=1):
+        fault = _tar_fault(member)
+        total += member.size
+        if not fault and (max(total, archive.offset) > most or count > MOST_MEMBERS):
+            fault = f"more than {most} bytes in {count} members, of so small an archive"
+        if fault:
+            raise DataError(str(tarball), [fault], REFUSED)
+        if member.isfile() and _is_wanted(member.name) and wanted(member.name):
+            yield member
+    _require_end(archive)
+
+
+def _require_end(archive: tarfile.TarFile) -> None:
+    """Make sure that an archive ends here: tarfile takes any damaged header for the end.
+
+    Raises:
+        tarfile.ReadError: It does not.
+        OSError: The checksum of the whole, if it has one, is another.
+    """
+    stream = archive.fileobj
+    assert stream is not None
+    stream.seek(archive.offset)
+    if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("a damaged header, or no mark of the end")
+    while rest := stream.read(LARGEST_HEADER):
+        if any(rest):
+            raise tarfile.ReadError("something behind the mark of the end")
+
+
+def _tar_fault(member: tarfile.TarInfo) -> str:
+    """What is wrong with a member of a tarball, '' if nothing."""
+    if member.isdir() and not PurePosixPath(member.name).parts:
+        return ""  # "./", the folder itself
+    if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
+        return f"{member.name!r}: a device"
+    if not 0 <= member.size <= LARGEST_FILE:
+        return f"{member.name!r}: {member.size} bytes, expected less than {LARGEST_FILE}"
+    return _name_fault(member.name, link=member.issym() or member.islnk())
 
 
 @contextmanager
-def _reading(tarball: Path) -> Iterator[None]:
-    """Turn what goes wrong with an archive into a sentence that names it."""
+def _reading(tarball: Path) -> Iterator[tarfile.TarFile]:
+    """A tarball to be read from its begin to its end; faults in it are said with its name."""
     try:
-        yield
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # no fault of the archive
-            raise
+        with tarball.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(tarball) if packed else tarball.open("rb") as stream:
+            small = _SmallReads(cast(IO[bytes], stream))
+            with tarfile.open(fileobj=cast(IO[bytes], small), mode="r:") as archive:
+                yield archive
+    except (*DAMAGED, tarfile.TarError, ValueError, OverflowError, RecursionError) as error:
+        if isinstance(error, UserError) or (isinstance(error, OSError) and error.errno is not None):
+            raise  # no fault of the archive
         raise DataError(
             str(tarball),
             [f"the archive cannot be read ({error})"],
@@ -213,20 +304,8 @@ def _reading(tarball: Path) -> Iterator[None]:
         ) from error
 
 
-def _unpack_member(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
-    if target.is_file() and target.stat().st_size == member.size:
-        return
-    stream = archive.extractfile(member)
-    assert stream is not None
-    with atomic_path(target) as partial, partial.open("wb") as written:
-        shutil.copyfileobj(stream, written, 1 << 20)
-        written.close()
-        os.utime(partial, ns=(_mark(member), _mark(member)))  # the same in every unpacking
-
-
-def _mark(member: tarfile.TarInfo) -> int:
-    """When a member was written, in nanoseconds, to the second."""
-    return int(member.mtime) * 10**9
+def _is_unpacked(folder: Path) -> bool:
+    return (folder / UNPACKED).is_file() and not folder.is_symlink()
 
 
 def _zip_members(path: Path, parent: str, faults: list[str]) -> dict[str, RawFile]:
@@ -239,7 +318,7 @@ def _zip_members(path: Path, parent: str, faults: list[str]) -> dict[str, RawFil
     files = {}
     for member in members:
         link = stat.S_ISLNK(member.external_attr >> 16)
-        fault = _member_fault(member.orig_filename, link=link)
+        fault = _name_fault(member.orig_filename, link=link)
         if member.flag_bits & 1:
             fault = f"{member.filename}: encrypted"
         if fault:
@@ -250,14 +329,13 @@ def _zip_members(path: Path, parent: str, faults: list[str]) -> dict[str, RawFil
     return files
 
 
-def _member_fault(name: str, *, link: bool) -> str:
-    """What is wrong with an archive member, '' if nothing."""
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if not parts or parts[0] == "/" or ".." in parts or re.match(r"[A-Za-z]:", name):
-        return f"{name!r}: points outside the folder it is unpacked into"
-    if link:
-        return f"{name!r}: a link"
-    return ""
+def _name_fault(name: str, *, link: bool) -> str:
+    """What is wrong with a member of an archive, '' if nothing."""
+    try:
+        path_inside(name)
+    except ValueError as error:
+        return str(error)
+    return f"{name!r}: a link" if link else ""
 
 
 def _is_wanted(name: str) -> bool:
