@@ -82,7 +82,7 @@ def main() -> None:
     # the flags are right: now what takes seconds to import
     from data_processing.own_series.series import SeriesOptions
     from mapping.area import MapOptions
-    from mapping.areas import map_areas
+    from mapping.areas import check_output, map_areas
     from mapping.model import load_model
     from utils.processes import join_processes
     from utils.run_folder import start_run
@@ -94,6 +94,8 @@ def main() -> None:
     processes = join_processes()
     if processes.size > 1 and settings.output_dir is None:
         raise UserError("several processes share one folder of results: give it by --output-dir.")
+    if settings.images is not None and settings.output_dir is not None:
+        check_output(settings.images, settings.clouds, settings.output_dir)
     model = load_model(
         settings.checkpoint, processes.device_name(settings.device),
         precision=settings.precision, tile_size=settings.tile_size,

@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -41,7 +41,7 @@ from utils.progress import say
 from utils.run_folder import UNFINISHED, environment
 from utils.tiling import TileGrid
 
-__all__ = ["MapOptions", "map_area", "tile_grid"]
+__all__ = ["MapOptions", "map_area", "refuse_among", "tile_grid"]
 
 CPU = torch.device("cpu")  # whose peak is that of this process
 DISK_PER_PIXEL = 12  # bytes at most, of stored rows, drafts and results together
@@ -87,6 +87,20 @@ def tile_grid(series: RasterSeries, model: Model, overlap: int | None) -> TileGr
     return TileGrid(series.height, series.width, side, chosen)
 
 
+def refuse_among(files: Iterable[Path], folder: Path) -> None:
+    """Make sure that no maps are laid among images or masks, where the next run would take them.
+
+    Raises:
+        UserError: The folder holds some of the files, or links to them.
+    """
+    for path in files:
+        if folder.resolve() in (path.parent.resolve(), path.resolve().parent):
+            raise UserError(
+                f"--output-dir {folder}: found {path.name} in it, which goes into the maps, "
+                "expected a folder of their own. Give another one."
+            )
+
+
 def map_area(
     series: RasterSeries,
     model: Model,
@@ -112,7 +126,8 @@ def map_area(
         CaimError: A tile does not fit into the GPU's memory.
     """
     processes = processes or Processes()
-    _check_folder(series, folder)
+    refuse_among([*series.files, *series.cloud_files], folder)
+    areas = PixelAreas(series.grid)
     plan = model.plan(tile_grid(series, model, options.overlap), options.batch_size)
     job = job_of(series, model, plan)
     asked = {"polygons": options.polygons, "min_area": options.min_area}
@@ -125,7 +140,7 @@ def map_area(
     if processes.is_first:
         for remark in series.remarks:
             say(f"{series.name}: {remark}")
-        _check_polygons(series, options)
+        _check_polygons(series, areas, options)
         _check_disk(folder, series)
         begin(folder, job, options.resume, series.height, series.width)
     processes.wait_for_all()
@@ -138,7 +153,7 @@ def map_area(
     seconds = time.perf_counter() - begun
     results = unfinished / "results"
     results.mkdir(exist_ok=True)
-    summary = _write_results(series, model, plan.grid, options, results, store, seconds)
+    summary = _write_results(series, model, plan.grid, areas, options, results, store, seconds)
     for name in (*summary["outputs"], *PICTURES):  # all get their names, or none does
         os.replace(results / name, folder / name)
     write_json(folder / SUMMARY, {**summary, "asked": asked, "job": job})
@@ -205,6 +220,7 @@ def _write_results(
     series: RasterSeries,
     model: Model,
     grid: TileGrid,
+    areas: PixelAreas,
     options: MapOptions,
     folder: Path,
     store: RowStore,
@@ -215,7 +231,6 @@ def _write_results(
     Args:
         folder: Below the one for unfinished work: nothing has its final place yet.
     """
-    areas = PixelAreas(series.grid)
     sums = AreaSums(areas, model.num_dates)
     formula = score_tags(model.bounds, model.has_moments)
     tags = {"SOURCE": f"{model.path.name} {model.checksum}", "AREA": series.name}
@@ -275,11 +290,11 @@ def _files(series: RasterSeries) -> list[dict[str, Any]]:
 # ─────────────────────────────────── the job, before and after ───────────────────────────────────
 
 
-def _check_polygons(series: RasterSeries, options: MapOptions) -> None:
+def _check_polygons(series: RasterSeries, areas: PixelAreas, options: MapOptions) -> None:
     """Refuse at once what would fail when everything else is done."""
     if not options.polygons:
         return
-    if not PixelAreas(series.grid).known:
+    if not areas.known:
         raise UserError(
             f"--polygons: {series.files[0]} does not say where on Earth it lies, expected a CRS; "
             "GeoJSON holds longitudes and latitudes. Leave --polygons out."
@@ -290,14 +305,6 @@ def _check_polygons(series: RasterSeries, options: MapOptions) -> None:
             f"--polygons: the map of {series.width}×{series.height} pixels is held as a whole for "
             f"it, which may take {needed / GB:.1f} GB; found --memory {options.memory:g}. Give "
             "more, or leave --polygons out."
-        )
-
-
-def _check_folder(series: RasterSeries, folder: Path) -> None:
-    """Refuse to lay maps among the images, where the next run would take them for some."""
-    if any(path.resolve().parent == folder.resolve() for path in series.files):
-        raise UserError(
-            f"--output-dir {folder}: holds the images themselves, expected another folder."
         )
 
 

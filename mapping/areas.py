@@ -9,17 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_processing.own_series.finding import SUFFIXES
+from data_processing.own_series.finding import SUFFIXES, find_rasters
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.series import SeriesOptions, spec_for
-from mapping.area import MapOptions, map_area
+from mapping.area import MapOptions, map_area, refuse_among
 from mapping.model import Model
 from utils.errors import CaimError, DataError, UserError
 from utils.processes import Processes
 from utils.progress import say
 from utils.run_folder import write_csv_rows
 
-__all__ = ["area_folders", "map_areas"]
+__all__ = ["area_folders", "check_output", "map_areas"]
 
 Fault = DataError | UserError
 Told = tuple[str, Fault]  # an area, and what is wrong with it
@@ -35,6 +35,32 @@ def area_folders(images: Sequence[str]) -> list[Path]:
         return []
     folders = [path for path in Path(images[0]).iterdir() if path.is_dir()]
     return sorted(path for path in folders if path.name[0] != "." and _holds_rasters(path))
+
+
+def check_output(images: Sequence[str], clouds: Sequence[str] | None, folder: Path) -> None:
+    """Look at where results go before anything is written there.
+
+    Args:
+        images: The value of ``--images``.
+        clouds: The value of ``--clouds``.
+        folder: Of the run.
+
+    Raises:
+        UserError: There are no images, or results would lie among images or masks.
+    """
+    try:
+        str(folder).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"--output-dir {str(folder)!r}: found a path that is no UTF-8 text, expected one that "
+            "maps can be written to. Give another one."
+        ) from error
+    areas = area_folders(images)
+    for area in areas:
+        refuse_among(find_rasters([str(area)], "--images"), folder / area.name)
+    if not areas:
+        refuse_among(find_rasters(list(images), "--images"), folder)
+        refuse_among(find_rasters(list(clouds), "--clouds") if clouds else [], folder)
 
 
 def map_areas(

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ __all__ = [
     "UserError",
     "file_fault",
     "run_program",
+    "visible",
 ]
 
 
@@ -94,6 +96,12 @@ PATH_FAULTS = {
     errno.EMFILE: ("cannot be opened beside so many other files", "Raise the limit: ulimit -n."),
 }
 SHOWN = 200  # characters of a path in a message
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # which could steer a terminal
+
+
+def visible(text: str) -> str:
+    """A text that any terminal shows: signs that would steer it as ?, broken bytes by number."""
+    return CONTROLS.sub("?", text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def file_fault(error: OSError) -> CaimError | None:
@@ -137,7 +145,7 @@ def run_program(main: Callable[[], None]) -> NoReturn:
     try:
         main()
     except CaimError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(visible(f"error: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -149,7 +157,7 @@ def run_program(main: Callable[[], None]) -> NoReturn:
         fault = file_fault(error)
         if fault is None:
             _say_bug()
-        print(f"error: {fault}", file=sys.stderr)
+        print(visible(f"error: {fault}"), file=sys.stderr)
         sys.exit(fault.exit_code)
     except Exception:
         _say_bug()

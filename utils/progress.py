@@ -13,6 +13,8 @@ from typing import TypeVar, cast
 
 from tqdm import tqdm
 
+from utils.errors import visible
+
 __all__ = ["progress", "say"]
 
 Item = TypeVar("Item")
@@ -51,6 +53,7 @@ def say(text: str) -> None:
     """
     if not _speaks():
         return
+    text = visible(text)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
         text.encode(encoding)

@@ -21,7 +21,7 @@ import torch
 
 from utils.device import choose_device, describe_device
 from utils.errors import UserError
-from utils.files import atomic_path, read_json, write_json
+from utils.files import atomic_path, finite_number, read_json, write_json
 from utils.progress import say
 from utils.settings import OF_ONE_START, REPOSITORY, to_dict
 
@@ -48,6 +48,7 @@ PACKAGES = (
     "einops",
 )
 GIT_TIMEOUT_S = 5.0
+FORMULA = re.compile(r"[\s'\"]*[=+\-@＝＋－＠]|[\t\r\n]")  # as a spreadsheet takes a cell
 WITHOUT_RESULTS = {"settings.json", "environment.json"}  # all that a refused run leaves
 UNFINISHED = ".unfinished"  # hidden, but somebody's work
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
@@ -190,15 +191,29 @@ def environment(device: torch.device | None = None) -> dict[str, Any]:
 
 
 def write_csv_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file whole or not at all; its columns are those of all rows, as first met."""
+    """Write a CSV file whole or not at all; its columns are those of all rows, as first met.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe before it.
+    """
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with (
         atomic_path(Path(path)) as partial,
-        partial.open("w", encoding="utf-8", newline="") as stream,
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
     ):
         writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+        writer.writerow({column: _no_formula(column) for column in columns})
+        writer.writerows({key: _no_formula(value) for key, value in row.items()} for row in rows)
+
+
+def _no_formula(value: Any) -> Any:
+    """A cell that a spreadsheet shows as it is; numbers stay numbers, also as text."""
+    if not isinstance(value, str) or FORMULA.match(value) is None:
+        return value
+    try:
+        finite_number(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def read_csv_rows(path: Path) -> list[dict[str, str]]:

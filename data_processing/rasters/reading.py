@@ -57,6 +57,7 @@ IMAGES = (*PLAIN, "JP2OpenJPEG", "HFA", "ENVI", "EHdr", "netCDF", "HDF5", "VRT")
 SHOWN_NAMES = {"GTiff": "GeoTIFF", "JP2OpenJPEG": "JPEG 2000", "HFA": "Imagine"}  # others as is
 MOST_BLOCK_BYTES = 2 << 30  # of one stored block, which is decoded as a whole
 COLORS = ("red", "green", "blue", "nir", "alpha")
+FARTHEST = 1e12  # of coordinates in any unit; the Earth's are below 1e11 in millimetres
 DECODED_MIB = 64  # of blocks that GDAL keeps decoded where rasters are read from end to end
 BLOCK_VALUES = 1 << 22  # values read at a time when a whole raster is gone through
 
@@ -161,7 +162,7 @@ def raster_info(path: Path, drivers: Sequence[str] = PLAIN) -> RasterInfo:
         DataError: When the file is missing or cannot be opened as a raster.
     """
     with reading(str(path)), open_raster(path, drivers) as raster:
-        return _header(raster)
+        return _header(raster, str(path))
 
 
 def decode_raster(content: bytes, where: str) -> tuple[npt.NDArray[Any], RasterInfo]:
@@ -180,7 +181,8 @@ def decode_raster(content: bytes, where: str) -> tuple[npt.NDArray[Any], RasterI
         rasterio.MemoryFile(content) as file,
         file.open(driver=list(PLAIN)) as raster,
     ):
-        return raster.read(), _header(raster)
+        header = _header(raster, where)
+        return raster.read(), header
 
 
 def read_window(
@@ -280,7 +282,12 @@ def _masked(raster: Any) -> bool:
     return bool(raster.mask_flag_enums and raster.mask_flag_enums[0] == [MaskFlags.per_dataset])
 
 
-def _header(raster: Any) -> RasterInfo:
+def _header(raster: Any, where: str) -> RasterInfo:
+    numbers = tuple(raster.transform)[:6]
+    if not all(abs(number) <= FARTHEST for number in numbers):  # NaN is not, either
+        found = f"found the transform {numbers}, expected numbers up to {FARTHEST:g}"
+        advice = "Write anew where the raster lies, as with gdal_edit.py -a_ullr …"
+        raise DataError(where, [found], advice)
     colors = tuple(mark.name if mark.name in COLORS else None for mark in raster.colorinterp)
     structure = raster.tags(ns="IMAGE_STRUCTURE")
     orientation = raster.tags().get("EXIF_Orientation", "1").strip()
@@ -331,6 +338,9 @@ def reading(where: str) -> Iterator[None]:
     """Turn what rasterio says of an unreadable file into a sentence that names it."""
     try:
         yield
+    except UnicodeEncodeError as error:
+        found = "found a path that is no UTF-8 text, expected one that GDAL can open"
+        raise DataError(where, [found], "Rename the file or its folder.") from error
     except (RasterioError, OSError) as error:
         cause = error.__cause__ or error
         raise DataError(

@@ -1,7 +1,9 @@
 """The grid of a picture of a raster: north up, square pixels on the ground, few enough to look at.
 
 Networks and maps stay on the raster's own grid; only what people look at comes onto this one, by
-nearest neighbour. Drawing is in ``mapping.report.quicklook``.
+nearest neighbour. Drawing is in ``mapping.report.quicklook``. Warping into a local projection would
+turn usual rasters by the convergence of theirs (in Romania, EPSG:3035: a quarter of the picture is
+white, pixels are dropped), has no answer for local coordinates, and sees none of the masks.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyproj
 from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioError
@@ -26,7 +29,9 @@ SQUARE = 1.05  # pixels whose sides differ by less are shown as they are: no col
 LONGEST_PIXEL = 16.0  # sides of pixels are taken to differ by no more (near a pole), for memory
 ALMOST = 0.05  # of a pixel: less of one makes no further row or column
 LON_LAT = CRS.from_epsg(4326)
-EARTH_RADIUS, EARTH_ECCENTRICITY_2 = 6378137.0, 0.00669437999014  # WGS 84, metres and e²
+EARTH = pyproj.Geod(ellps="WGS84")
+SMALLEST = 1e-9  # units of a pixel's sides
+FLATTEST = 1e-6  # of a pixel's sides to each other, and of its area to their product
 
 
 class PictureGrid:
@@ -70,7 +75,7 @@ class PictureGrid:
         else:
             self._extent = (abs(a) * W + abs(b) * H, abs(d) * W + abs(e) * H)
             pixel = min(max(column, row), LONGEST_PIXEL * min(column, row))
-            self.step = _cells(max(self._extent) / pixel / longest)
+            self.step = max(1, math.ceil((max(self._extent) / pixel - ALMOST) / longest))
             self.width, self.height = (_cells(side / pixel / self.step) for side in self._extent)
         known = ground is not None
         self.metres_per_pixel = self._extent[0] / self.width if known else None
@@ -147,34 +152,35 @@ class _Ground(NamedTuple):
 
 def _ground(info: RasterInfo) -> _Ground | None:
     """What the coordinates of a raster's centre mean on the ground; None if they do not say."""
-    if not info.crs or info.transform.is_identity or info.transform.is_degenerate:
+    if not info.crs or not _lies_somewhere(info.transform):
         return None
-    a, b, c, d, e, f = info.transform[:6]
-    x = a * info.width / 2 + b * info.height / 2 + c
-    y = d * info.width / 2 + e * info.height / 2 + f
+    x, y = info.transform @ (info.width / 2, info.height / 2)
     span = math.sqrt(abs(info.transform.determinant))
     try:
         lon, lat = transform(info.crs, LON_LAT, [x, x + span, x], [y, y, y + span])
     except (RasterioError, CPLE_BaseError):  # local coordinates, or those of another planet
         return None
-    if not np.isfinite([*lon, *lat]).all():
+    if not np.isfinite([*lon, *lat]).all() or max(map(abs, lat)) > 90:
         return None
-    sine = math.sin(math.radians(lat[0]))
-    bend = 1 - EARTH_ECCENTRICITY_2 * sine**2
-    per_lat = EARTH_RADIUS * (1 - EARTH_ECCENTRICITY_2) / bend**1.5
-    per_lon = EARTH_RADIUS * math.cos(math.radians(lat[0])) / math.sqrt(bend)
-    east = [math.radians(math.remainder(lon[i] - lon[0], 360)) * per_lon for i in (1, 2)]
-    north = [math.radians(lat[i] - lat[0]) * per_lat for i in (1, 2)]
-    along_x, along_y = (math.hypot(*pair) / span for pair in zip(east, north, strict=True))
-    if not min(along_x, along_y) > 0:
+    bearing, _, metres = EARTH.inv([lon[0]] * 2, [lat[0]] * 2, lon[1:], lat[1:])
+    if not min(metres) > 0:
         return None
     # a step along y bears so many degrees east of north; north lies as far on its other side
-    return _Ground(along_x, along_y, 0.0 - math.degrees(math.atan2(east[1], north[1])))
+    return _Ground(metres[0] / span, metres[1] / span, 0.0 - float(bearing[1]))
+
+
+def _lies_somewhere(matrix: Affine) -> bool:
+    """Whether a transform gives pixels a place and an area that can be drawn."""
+    a, b, _, d, e, _ = matrix[:6]
+    column, row = math.hypot(a, d), math.hypot(b, e)
+    if matrix.is_identity or not min(column, row) > max(SMALLEST, FLATTEST * max(column, row)):
+        return False
+    return bool(abs(a * e - b * d) > FLATTEST * column * row)  # columns and rows differ
 
 
 def _linear(info: RasterInfo, ground: _Ground | None) -> Affine:
     """From columns and rows to metres (or units) east and north, without the origin."""
-    if info.transform.is_identity or info.transform.is_degenerate:
+    if not _lies_somewhere(info.transform):
         return Affine.scale(1, -1)
     a, b, _, d, e, _ = info.transform[:6]
     x, y = (ground.x, ground.y) if ground is not None else (1.0, 1.0)

@@ -331,15 +331,6 @@ def test_a_refused_run_leaves_its_folder_free(
     assert predict(*flags)[0] == 0
 
 
-def test_maps_are_not_laid_among_the_images(
-    weights: Path, predict: Callable[..., Outcome], tmp_path: Path
-) -> None:
-    write_city(tmp_path / "here", (20, 20))
-    flags = ("--images", "here", "--checkpoint", weights, "--output-dir", "here", "--overwrite")
-    code, _, said = predict(*flags)
-    assert (code, "holds the images themselves" in said) == (2, True)
-
-
 def test_an_export_replaces_nothing_unasked(
     weights: Path, predict: Callable[..., Outcome], tmp_path: Path
 ) -> None:

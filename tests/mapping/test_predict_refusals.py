@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rasterio.transform import Affine
 
 from tests.helpers.cities import DATES, Outcome, summary_of, values, write_city
+from tests.helpers.scene_files import write_raster
+from tests.helpers.small_series import change_header
 
 pytestmark = pytest.mark.slow
 
@@ -96,3 +102,65 @@ def test_an_unfinished_run_is_not_begun_anew_unasked(
     code, _, said = predict("--images", city, "--checkpoint", weights, "--output-dir", "out")
     assert (code, "--resume" in said) == (2, True)
     assert (tmp_path / "out/.unfinished/rows").is_dir()
+
+
+@pytest.mark.parametrize("output", ["world/north", "world", "masks", "linked"])
+def test_results_are_not_laid_among_images_or_masks_and_nothing_is_left_there(
+    output: str, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    write_city(tmp_path / "world/north", (20, 20))
+    write_raster(tmp_path / f"masks/mask_{DATES[0]}.tif", np.zeros((20, 20), np.uint8))
+    (tmp_path / "linked").mkdir()
+    for file in (tmp_path / "world/north").iterdir():
+        (tmp_path / "linked" / file.name).symlink_to(file)
+    images = {"world": "world", "linked": "linked"}.get(output, "world/north")
+    before = sorted(tmp_path.rglob("*"))
+    flags = ("--images", images, "--checkpoint", weights, "--overwrite", "--output-dir", output)
+    clouds = () if output == "world" else ("--clouds", "masks")
+    code, _, said = predict(*flags, *clouds)
+    assert (code, "which goes into the maps" in said) == (2, True), said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, 1e308, -1e13])
+def test_one_area_whose_place_is_no_number_is_told_and_the_others_are_mapped(
+    wrong: float, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    write_city(tmp_path / "world/broken", (16, 16))
+    write_city(tmp_path / "world/good", (16, 16))
+    for file in (tmp_path / "world/broken").iterdir():
+        change_header(file, transform=Affine(3.0, 0.0, wrong, 0.0, -3.0, 5e6))
+    flags = ("--images", "world", "--checkpoint", weights, "--output-dir", "maps")
+    code, _, said = predict(*flags)
+    assert (code, "found the transform" in said) == (3, True), said
+    assert (tmp_path / "maps/good/summary.json").is_file()
+    assert not (tmp_path / "maps/broken").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are no bytes there")
+def test_areas_of_any_name_are_mapped_or_told(
+    weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    names = [
+        b"caf\xe9",
+        b"x" * 250,
+        "a\u2028b".encode(),
+        b"a\nb\x1b[31m",
+        b"=1+1",
+        b"$x_1^$ {{7*7}}",
+    ]
+    (tmp_path / "world").mkdir()
+    for name in names:
+        write_city(tmp_path / "city", (16, 16))
+        (tmp_path / "city").rename(tmp_path / "world" / os.fsdecode(name))
+    flags = ("--images", "world", "--checkpoint", weights, "--output-dir", "maps")
+    code, said, errors = predict(*flags)
+    assert (code, "1 of 6 areas" in errors, "no UTF-8 text" in errors) == (3, True, True), errors
+    assert "\x1b" not in said + errors
+    for name in names[1:]:
+        assert (tmp_path / "maps" / os.fsdecode(name) / "report.html").is_file()
+    assert ",'=1+1," not in (table := (tmp_path / "maps/areas.csv").read_text("utf-8"))
+    assert "\n'=1+1," in table
+    code, _, errors = predict("--images", "world/=1+1", "--checkpoint", weights, "--output-dir",
+                              os.fsdecode(b"caf\xe9"))  # fmt: skip
+    assert (code, "no UTF-8 text" in errors) == (2, True)

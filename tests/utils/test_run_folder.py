@@ -168,3 +168,12 @@ def test_an_output_folder_that_takes_no_file_is_the_users_mistake(
     settings = Settings(output_dir=tmp_path / "run")
     with pytest.raises(UserError, match=r"nothing can be written there \(No space left"):
         start_run("train", settings, torch.device("cpu"))
+
+
+def test_no_cell_of_a_table_is_run_as_a_formula(tmp_path: Path) -> None:
+    evil = ["=1+1", "+cmd", "-rf", "@SUM(A1)", "\t=1", " =1", '"=1', "＝1", "caf\udce9"]
+    good = ["-0.5", "+1e-3", "a=b", "1-2", "", -2, None]
+    write_csv_rows(tmp_path / "t.csv", [{"name": text} for text in (*evil, *good)])
+    names = [row["name"] for row in read_csv_rows(tmp_path / "t.csv")]
+    assert names[: len(evil) - 1] == [f"'{text}" for text in evil[:-1]]
+    assert names[len(evil) - 1 :] == ["caf\\udce9", *map(str, good[:-1]), ""]

@@ -236,3 +236,16 @@ def test_memory_does_not_grow_with_the_raster() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 8 << 20
+
+
+@pytest.mark.filterwarnings("error")
+def test_any_transform_gives_a_picture() -> None:
+    rng = np.random.default_rng(0)
+    numbers = (0.0, 1.0, -1.0, 10.0, 1e-12, 1e-300, 1e12, -1e11, 5e5, 180.0, -0.0, 1e-5)
+    systems = (None, 32633, 4326, 3857, 3413, 4978, "+proj=moll", "+proj=ortho", LOCAL)
+    for _ in range(300):
+        matrix = Affine(*(float(rng.choice(numbers)) for _ in range(6)))
+        H, W = (int(side) for side in rng.choice([1, 2, 64, 5000], 2))
+        grid = PictureGrid(header(H, W, matrix, systems[rng.integers(len(systems))]), 64)
+        grid.sample(np.zeros((-(-H // grid.step), -(-W // grid.step)), np.uint8), grid.step, 0)
+        assert 1 <= min(grid.height, grid.width) <= max(grid.height, grid.width) <= 64
