@@ -51,6 +51,7 @@ from utils.tiling import TileGrid
 
 __all__ = ["ScoringProtocol", "score_pairs", "score_scenes", "score_series"]
 
+DAMAGED = "dataset.json"  # its name among the facts says that it cannot be read
 BLOCK_ROWS = 256  # of a map that are decided at a time
 
 
@@ -93,6 +94,11 @@ def score_series(dataset: DatasetSpec, settings: SeriesScoring) -> None:
         pixel_scale=settings.pixel_scale, share_cam=settings.share_cam,
     )  # fmt: skip
     made = dataset.provenance(settings.data_root)
+    if DAMAGED in made:
+        say(
+            f"warning: {settings.data_root / dataset.images_root / DAMAGED}: {made[DAMAGED]}; "
+            "metrics.json will not say how the data were made. Restore the file."
+        )
     patches = _open_scenes(dataset, settings, weights)
     folder = start_run(f"test_{dataset.name.lower()}", settings, device)
     maps, source = folder / "maps", settings.checkpoint.name

@@ -16,6 +16,10 @@ from utils.errors import DataError, UserError
 __all__ = ["chosen_dates", "dated_files", "refuse_stack"]
 
 PAIR = 2  # images that may do without dates
+FOR_PAIRS = (
+    "Two images are a pair: the network for pairs, CTMA, takes them (--checkpoint with weights of "
+    "Train_CTMA.py, see docs/ctma.md)."
+)
 
 
 def dated_files(
@@ -51,7 +55,7 @@ def dated_files(
     faults: list[str] = []
     dated = dates_of(files, given, faults, remarks)
     if faults:
-        raise DataError(str(files[0].parent), faults, _advice(spec))
+        raise DataError(str(files[0].parent), faults, _advice(spec, len(files)))
     if pair and list(dated.values()) != list(files):
         remarks.append(
             f"warning: {files[0].name} is named first and is the later one by its date: "
@@ -60,7 +64,7 @@ def dated_files(
     return dated
 
 
-def _advice(spec: DatasetSpec) -> str:
+def _advice(spec: DatasetSpec, found: int) -> str:
     if spec.num_dates == PAIR:
         return (
             "Rename the two files (without any date they are taken in the order in which they are "
@@ -68,7 +72,7 @@ def _advice(spec: DatasetSpec) -> str:
         )
     return (
         f"Rename the files, or give their dates with --dates; {spec.num_dates} dates are expected "
-        f"as in {spec.title}."
+        f"as in {spec.title}." + (f" {FOR_PAIRS}" if found == PAIR else "")
     )
 
 
@@ -112,7 +116,8 @@ def chosen_dates(
     listed = ", ".join(map(str, dates))
     if len(dates) < count:
         fault = f"found {len(dates)} dates ({listed}), expected {count} as in {spec.title}"
-        raise DataError(where, [fault], "Add images (GeoTIFFs); other weights may take fewer.")
+        more = "Add images (GeoTIFFs); other weights may take fewer."
+        raise DataError(where, [fault], f"{more} {FOR_PAIRS}" if len(dates) == PAIR else more)
     if rule is None:
         if len(dates) == count:
             return dates

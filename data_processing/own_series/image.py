@@ -28,7 +28,7 @@ from rasterio.windows import Window
 from data_processing.own_series.finding import OPAQUE, RGB
 from data_processing.rasters.grids import grid_faults
 from data_processing.rasters.reading import IMAGES, RasterInfo, open_raster, quiet, reading
-from data_processing.rasters.values import has_data
+from data_processing.rasters.values import has_data, no_measurement
 from utils.errors import DataError
 
 __all__ = ["OpenImage"]
@@ -274,7 +274,11 @@ class OpenImage:
     def _checked(
         self, values: NDArray[Any], seen: NDArray[np.bool_]
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """With an alpha band where the network takes one and the file has none."""
+        """With an alpha band where the network takes one and the file has none.
+
+        Raises:
+            DataError: Values that count as data are infinite or no measurements.
+        """
         if values.dtype.kind == "f" and np.isinf(values[:, seen]).any():
             count = int(np.isinf(values[:, seen]).sum())
             raise DataError(
@@ -282,6 +286,11 @@ class OpenImage:
                 [f"found {count} infinite values in a window, expected numbers"],
                 "Replace them, by the nodata tag for instance.",
             )
+        if values.dtype.kind in "if" and seen.any() and no_measurement(values.min(), values.max()):
+            counted = values[:, seen]
+            fault = no_measurement(float(counted.min()), float(counted.max()))
+            if fault:
+                raise DataError(str(self.path), [fault])
         if self._alpha is not None and len(values) == RGB:
             opaque = np.where(seen, OPAQUE, 0).astype(values.dtype)
             values = np.concatenate([values, opaque[None]])

@@ -15,8 +15,14 @@ import numpy as np
 
 from data_processing.pairs.files import PairFiles
 from data_processing.rasters.grids import grid_faults
-from data_processing.rasters.reading import RasterInfo, raster_blocks, raster_info, read_window
-from data_processing.rasters.values import LabelRule
+from data_processing.rasters.reading import (
+    RasterInfo,
+    raster_blocks,
+    raster_info,
+    read_reduced,
+    read_window,
+)
+from data_processing.rasters.values import LabelRule, unlikely_values
 from utils.errors import DataError
 from utils.progress import progress, say
 
@@ -33,6 +39,7 @@ SCALES: dict[PairScale, dict[str, float]] = {
 FITTING = {dtype: scale for scale, types in SCALES.items() for dtype in types}
 TIFF = {".tif", ".tiff"}
 SHOWN_VALUES = 6
+LOOKED_AT = 256  # pixels of a side whose values are looked at
 VISIBLE = 3  # bands of an RGB image; a fourth of a PNG is alpha
 
 
@@ -102,17 +109,18 @@ def open_pairs(
             continue
         own = _header_faults(one, headers, bands, pixel_scale)
         if not own:
+            pair = _pair(one, headers, bands, pixel_scale, label_rule)
             own, remarks = _label_faults(one.label, headers[2], label_rule)
-            unusual += [f"{one.name}: {remark}" for remark in remarks]
+            unusual += [f"{one.name}: {remark}" for remark in (*remarks, *_odd(pair, pixel_scale))]
         faults += [f"{one.name}: {fault}" for fault in own]
         if not own:
-            pairs.append(_pair(one, headers, bands, pixel_scale, label_rule))
+            pairs.append(pair)
     if faults:
         raise DataError(str(files[0].label.parent.parent), faults)
     for remark in unusual[:SHOWN_VALUES]:
         say(f"warning: {remark}")
     if len(unusual) > SHOWN_VALUES:
-        say(f"warning: the same of {len(unusual) - SHOWN_VALUES} more labels")
+        say(f"warning: the same of {len(unusual) - SHOWN_VALUES} more files")
     return pairs
 
 
@@ -178,6 +186,19 @@ def _image_faults(
             "--bands, for example --bands 3 2 1"
         )
     return faults
+
+
+def _odd(pair: Pair, pixel_scale: PairScale) -> list[str]:
+    """What values are hardly meant to be, seen in some pixels; bytes can mean but one thing."""
+    remarks = []
+    for path in (pair.first, pair.last) if pair.info.dtype != "uint8" else ():
+        step = -(-max(pair.height, pair.width) // LOOKED_AT)
+        values, seen = read_reduced(path, step)
+        if seen.any():
+            high = float(values[list(pair.bands)][:, seen].max())
+            remark = unlikely_values(high, values.dtype.name, pixel_scale)
+            remarks += [f"{path.parent.name}/{path.name}: {remark}"] if remark else []
+    return remarks
 
 
 def _label_faults(path: Path, info: RasterInfo, rule: LabelRule) -> tuple[list[str], list[str]]:

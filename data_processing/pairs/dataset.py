@@ -20,11 +20,11 @@ from data_processing.pairs.check import TIFF, Pair, PairScale, open_pairs
 from data_processing.pairs.files import find_pairs
 from data_processing.pairs.spec import PairSpec
 from data_processing.rasters.reading import raster_info, read_window
-from data_processing.rasters.values import LabelRule, decode_pair_label
+from data_processing.rasters.values import LabelRule, decode_pair_label, no_measurement
 from data_processing.scenes.patch_index import PatchOrigin
 from data_processing.scenes.spec import Split
 from utils.codes import IGNORE
-from utils.errors import UserError
+from utils.errors import DataError, UserError
 from utils.tiling import TileGrid
 
 __all__ = [
@@ -113,13 +113,23 @@ class PairDataset(Dataset[Sample]):
     def _images(
         self, pair: Pair, window: tuple[int, int, int, int]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Both images (2, C, h, w), scaled, and where both have data."""
+        """Both images (2, C, h, w), scaled, and where both have data.
+
+        Raises:
+            DataError: Values that count as data are no measurements.
+        """
         images, observed = [], np.ones(window[2:], dtype=np.bool_)
         for path in (pair.first, pair.last):
             stored, there = self._read(path, window)
             if pair.alpha is not None:
                 there = there & (stored[pair.alpha] > 0)
-            chosen = stored[list(pair.bands)].astype(np.float32) / np.float32(pair.divisor)
+            chosen = stored[list(pair.bands)]
+            if chosen.dtype.kind in "if" and there.any():
+                counted = chosen[:, there]
+                fault = no_measurement(float(counted.min()), float(counted.max()))
+                if fault:
+                    raise DataError(str(path), [fault])
+            chosen = chosen.astype(np.float32) / np.float32(pair.divisor)
             images.append(np.where(there, chosen, np.float32(0)))
             observed &= there
         return np.stack(images), observed

@@ -20,14 +20,17 @@ __all__ = [
     "decode_pair_label",
     "fill_unseen",
     "has_data",
+    "no_measurement",
     "odd_values",
     "scale_pixels",
+    "unlikely_values",
 ]
 
 
 PIXEL_TYPES = ("uint8", "int8", "uint16", "int16", "float32", "float64")
-LIKELY_NODATA = -9999.0  # no measurement is that low
-LARGEST_REFLECTANCE = 10.0  # float values above are hardly the 0…1 that networks take
+LOWEST, HIGHEST = -9999.0, 1e30  # no measurement lies at the one or below, at the other or above
+LARGEST_REFLECTANCE = 10.0  # values above are hardly the 0…1 that networks take
+LARGEST_BYTE = 255
 BRIGHTEST = 10000  # of 16-bit values, reflectance × 10000
 EMPTY_SHARE = 0.01  # of pixels that are 0 in all bands, worth a word
 DARKEST_LANDSAT = 7273  # of Landsat Collection 2, whose reflectance is 0.0000275·v − 0.2
@@ -69,27 +72,68 @@ def odd_values(
             f"{empty:.0%} of the pixels looked at are 0 in all bands and count as data; set the "
             "nodata tag to 0 if they are none"
         )
-    if low <= LIKELY_NODATA:
-        said.append(f"values down to {low:g} count as data; set the nodata tag if they are none")
-    if pixel_scale == "stored":
-        return said
-    if shown.dtype.kind == "f" and high > LARGEST_REFLECTANCE:
-        said.append(
-            f"float values up to {high:g} are used as stored, expected about 0…1; store "
-            "reflectance × 10000 as 16-bit integers"
-        )
-    if shown.dtype.kind in "ui" and shown.dtype.itemsize == 2:
+    text = unlikely_values(high, shown.dtype.name, pixel_scale)
+    if text:
+        said.append(text)
+    elif pixel_scale == "auto" and shown.dtype.kind in "ui" and shown.dtype.itemsize == 2:
         said += _odd_integers(shown, high)
     return said
 
 
-def _odd_integers(shown: npt.NDArray[Any], high: float) -> list[str]:
-    """What looks wrong in 16-bit values (C, n) that are divided by 10000."""
-    if high <= 255:
-        return [
+def unlikely_values(high: float, dtype: str, pixel_scale: str) -> str:
+    """What values are hardly meant to be, given how they are scaled for the network.
+
+    Args:
+        high: Largest value that counts as data, alpha left out.
+        dtype: Of the file.
+        pixel_scale: ``auto``, ``stored`` or ``reflectance`` (16-bit / 10000).
+
+    Returns:
+        A sentence; empty for usual values.
+    """
+    kind, size = np.dtype(dtype).kind, np.dtype(dtype).itemsize
+    if kind == "f":
+        if high <= LARGEST_REFLECTANCE:
+            return ""
+        return (
+            f"float values up to {high:g} are used as stored, expected about 0…1; store "
+            f"reflectance × {BRIGHTEST} as 16-bit integers, or divide"
+        )
+    if pixel_scale == "stored":
+        if high <= LARGEST_REFLECTANCE:
+            return ""
+        return (
+            f"whole numbers up to {high:g} are used as stored, expected about 0…1; --pixel-scale "
+            f"auto divides 8 bits by {LARGEST_BYTE} and 16 bits by {BRIGHTEST}"
+        )
+    if size > 1 and high <= LARGEST_BYTE:
+        return (
             f"16-bit values of {high:g} at most are divided by {BRIGHTEST}; 8-bit values belong "
             "into 8 bits"
-        ]
+        )
+    return ""
+
+
+def no_measurement(low: float, high: float) -> str:
+    """What is wrong where fill values are taken for measurements, for want of a nodata tag.
+
+    Args:
+        low, high: Smallest and largest value that counts as data.
+
+    Returns:
+        Found, expected and what to do; empty if nothing is wrong.
+    """
+    if low > LOWEST and high < HIGHEST:
+        return ""
+    fill = low if low <= LOWEST else high
+    return (
+        f"found values of {fill:g} that count as data, expected measurements; set the nodata tag "
+        f"to the fill value (gdal_edit.py -a_nodata {fill:g}), or replace them"
+    )
+
+
+def _odd_integers(shown: npt.NDArray[Any], high: float) -> list[str]:
+    """What looks wrong in 16-bit values (C, n) that are divided by 10000."""
     filled = shown[:, (shown != 0).any(axis=0)]
     darkest = float(np.quantile(filled, 0.01))
     if DARKEST_LANDSAT - 500 <= darkest < BRIGHTEST and high > DARKEST_LANDSAT + 500:

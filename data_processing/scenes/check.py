@@ -15,7 +15,7 @@ from pathlib import Path
 
 from data_processing.rasters.grids import grid_differences
 from data_processing.rasters.reading import RasterInfo, raster_info
-from data_processing.rasters.values import PIXEL_TYPES
+from data_processing.rasters.values import PIXEL_TYPES, PixelScale
 from data_processing.scenes.pixel_check import PixelFindings, read_pixels
 from data_processing.scenes.scene import SceneFiles, find_scene_files
 from data_processing.scenes.spec import SPLITS, DatasetSpec, Split
@@ -98,8 +98,10 @@ def check_scene(folder: Path, spec: DatasetSpec, full: bool = True) -> list[str]
     return examine_scene(folder, spec, full).faults
 
 
-def examine_scene(folder: Path, spec: DatasetSpec, full: bool = True) -> SceneReport:
-    """Look at one scene: files, headers, and with ``full`` all pixels."""
+def examine_scene(
+    folder: Path, spec: DatasetSpec, full: bool = True, pixel_scale: PixelScale = "auto"
+) -> SceneReport:
+    """Look at one scene: files, headers, and with ``full`` all pixels, as they will be scaled."""
     report = SceneReport(Path(folder))
     files = find_scene_files(report.folder, spec)
     report.dates = [date for date, _ in files.images]
@@ -110,7 +112,7 @@ def examine_scene(folder: Path, spec: DatasetSpec, full: bool = True) -> SceneRe
         usual = {path: info for path, info in infos.items() if info.pages == 1}
         report.pixels = read_pixels(images, files.area, files.moment, usual, spec)
         _add(report, report.faults, report.pixels.faults(spec, infos))
-        _add(report, report.warnings, report.pixels.warnings(spec, infos))
+        _add(report, report.warnings, report.pixels.warnings(spec, infos, pixel_scale))
     if spec.scene_name and not re.fullmatch(spec.scene_name, report.folder.name):
         report.warnings.append(
             f"{report.label}: the folder is not named as usual ({spec.scene_example}); it is used"

@@ -178,7 +178,7 @@ def open_split(
     errors: list[DataError] = []
     folders = _listed_folders(data_root, spec, split, errors)
     listed = not errors
-    scenes = _open_scenes(data_root, spec, folders, verify == "full", errors)
+    scenes = _open_scenes(data_root, spec, folders, verify == "full", pixel_scale, errors)
     # Without a list nobody knows which scene an ID means.
     known = scenes if listed else [None] * len(scenes)
     origins = _read_index(data_root, spec, split, patch_size, stride, known, errors)
@@ -270,7 +270,7 @@ def cover_split(
         folders = _listed_folders(data_root, spec, split, errors)
     else:
         folders = _unlisted_folders(data_root, spec, split, patch_size, stride)
-    opened = _open_scenes(data_root, spec, folders, verify == "full", errors)
+    opened = _open_scenes(data_root, spec, folders, verify == "full", pixel_scale, errors)
     if listed and patch_index_path(data_root, spec, split, patch_size, stride).is_file():
         # not needed here, but a faulty index is told before somebody trains with it
         _read_index(data_root, spec, split, patch_size, stride, opened, errors)
@@ -341,14 +341,19 @@ def _read_index(
 
 
 def _open_scenes(
-    data_root: Path, spec: DatasetSpec, folders: Sequence[Path], full: bool, errors: list[DataError]
+    data_root: Path,
+    spec: DatasetSpec,
+    folders: Sequence[Path],
+    full: bool,
+    pixel_scale: PixelScale,
+    errors: list[DataError],
 ) -> list[Scene | None]:
     """Check and open scenes; None for one at fault, whose faults go into ``errors``."""
     scenes: list[Scene | None] = []
     faults: list[str] = []
     warnings: list[str] = []
     for folder in progress(folders, "checking scenes", unit="scene"):
-        report = examine_scene(folder, spec, full)
+        report = examine_scene(folder, spec, full, pixel_scale)
         warnings.extend(report.warnings)
         faults.extend(report.faults)
         try:

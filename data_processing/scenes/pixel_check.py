@@ -16,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from data_processing.rasters.reading import RasterInfo, raster_blocks, read_window
-from data_processing.rasters.values import decode_label
+from data_processing.rasters.values import PixelScale, decode_label, no_measurement, unlikely_values
 from data_processing.scenes.spec import DatasetSpec
 from utils.codes import IGNORE, NO_DATA
 from utils.errors import DataError
 
 __all__ = ["PixelFindings", "read_pixels"]
 
-UNUSUAL_FLOAT = 10.0  # float rasters are used as stored; reflectance lies in 0…1
 SHOWN_VALUES = 8
 
 Pixels = dict[Path, tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]]
@@ -41,6 +40,7 @@ class PixelFindings:
         disagreeing: Pixels where the area is not (moment > 0).
         half_ignored: Pixels that one label file alone marks as ignore.
         label_values: Pixels per stored value, for each label file.
+        ranges: Smallest and largest value per image file, alpha and pixels without data left out.
         nan: NaN values per image file whose nodata tag is not NaN.
         infinite: Infinite values per image file.
         broken: What hinders reading, per file.
@@ -53,6 +53,7 @@ class PixelFindings:
     disagreeing: int = 0
     half_ignored: int = 0
     label_values: dict[Path, Counter[float]] = field(default_factory=dict)
+    ranges: dict[Path, tuple[float, float]] = field(default_factory=dict)
     nan: Counter[Path] = field(default_factory=Counter)
     infinite: Counter[Path] = field(default_factory=Counter)
     broken: dict[Path, str] = field(default_factory=dict)
@@ -66,6 +67,10 @@ class PixelFindings:
                     f"found {count} {what} values, expected numbers; replace them, or set the "
                     "file's nodata tag to NaN where NaN means that there is no data"
                 )
+        for path, extremes in self.ranges.items():
+            text = no_measurement(*extremes)
+            if text:
+                faults.setdefault(path, []).append(text)
         for path, values in self.label_values.items():
             binary = path.name == Path(spec.area_file).name
             text = _label_fault(values, infos[path].nodata, spec, binary)
@@ -79,9 +84,9 @@ class PixelFindings:
         return faults
 
     def warnings(
-        self, spec: DatasetSpec, infos: Mapping[Path, RasterInfo]
+        self, spec: DatasetSpec, infos: Mapping[Path, RasterInfo], pixel_scale: PixelScale
     ) -> dict[Path, list[str]]:
-        """What is remarkable and yet no fault, per file."""
+        """What is remarkable and yet no fault, per file; values as they are scaled."""
         remarks: dict[Path, list[str]] = {}
         area = next((p for p in self.label_values if p.name == Path(spec.area_file).name), None)
         if area is not None:
@@ -93,12 +98,12 @@ class PixelFindings:
                     f"{self.half_ignored} pixels are ignored (255, the nodata tag) in one of the "
                     "two label files only; they are ignored in both"
                 )
-        image = next((p for p, info in infos.items() if info.dtype.startswith("float")), None)
-        if image is not None and float(self.band_max.max(initial=-np.inf)) > UNUSUAL_FLOAT:
-            remarks.setdefault(image.parent, []).append(
-                f"float values up to {self.band_max.max():g} are used as stored; the networks "
-                "expect about 0…1 (write 16-bit reflectance × 10000 as integers, or divide)"
-            )
+        for dtype in dict.fromkeys(infos[path].dtype for path in self.ranges):
+            of_type = [path for path in self.ranges if infos[path].dtype == dtype]
+            high = max(self.ranges[path][1] for path in of_type)
+            text = unlikely_values(high, dtype, pixel_scale)
+            if text:
+                remarks.setdefault(of_type[0].parent, []).append(text)
         return remarks
 
 
@@ -137,7 +142,7 @@ def read_pixels(
                 if path in (area, moment):
                     _count_values(values, findings.label_values.setdefault(path, Counter()))
                 else:
-                    _measure(path, values, has_data, infos[path], findings)
+                    _measure(path, values, has_data, infos[path], spec.alpha_band, findings)
             if area in pixels and moment in pixels:
                 _compare(pixels, area, moment, infos, spec, findings)
     return findings
@@ -161,6 +166,7 @@ def _measure(
     values: npt.NDArray[Any],
     has_data: npt.NDArray[np.bool_],
     info: RasterInfo,
+    alpha: int | None,
     findings: PixelFindings,
 ) -> None:
     """Add value ranges and numbers that are none of a block of an image."""
@@ -179,6 +185,10 @@ def _measure(
     bands = len(low)
     findings.band_min[:bands] = np.minimum(findings.band_min[:bands], low)
     findings.band_max[:bands] = np.maximum(findings.band_max[:bands], high)
+    colors = [band for band in range(bands) if band != alpha]
+    least, most = findings.ranges.get(path, (np.inf, -np.inf))
+    extremes = (min(least, float(low[colors].min())), max(most, float(high[colors].max())))
+    findings.ranges[path] = extremes
 
 
 def _compare(

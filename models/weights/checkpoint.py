@@ -219,12 +219,12 @@ def _bare(path: Path, state: Mapping[str, Tensor], patch_size: int) -> Checkpoin
     arguments = arguments_of(state, patch_size)
     say(
         f"warning: {path}: found parameters alone, which do not say how the network is built; "
-        f"taken: {', '.join(f'{key} {value}' for key, value in arguments.items())}. If the "
-        "attention or the number of its heads was another one, the maps are wrong; last.pth and "
-        "best.pth of a training run say it."
+        f"taken: {', '.join(f'{key} {value}' for key, value in arguments.items())}, patches of "
+        f"{patch_size} pixels, values scaled to 0…1 (auto). If that is not how it was trained, the "
+        "maps are wrong; last.pth and best.pth of a training run say it."
     )
     floats = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-    data = {"num_dates": arguments["num_dates"]}
+    data = {"num_dates": arguments["num_dates"], "pixel_scale": "auto", "patch_size": patch_size}
     return Checkpoint("caim_net", arguments, floats, "ours, parameters alone", data)
 
 

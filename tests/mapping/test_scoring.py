@@ -231,6 +231,36 @@ def test_pixels_that_no_patch_covers_are_no_data_and_do_not_count() -> None:
     np.testing.assert_array_equal(result.moment[:16, :16], scene.answer[:16, :16].numpy())
 
 
+# ------------------------------------------------------------------ no numbers
+
+
+class Sick(Obedient):
+    """Has no number for one pixel of the second patch."""
+
+    def __init__(self, number: float) -> None:
+        super().__init__()
+        self.number = number
+
+    def predict(self, images: Tensor) -> ChangeMaps:
+        maps = super().predict(images)
+        assert maps.moment_prob is not None
+        for prob in maps:
+            prob[images[:, 0, 1, 0, 0] == 1, 0, 3, 5] = self.number
+        return maps
+
+
+@pytest.mark.parametrize("counted_once", [True, False])
+@pytest.mark.parametrize("moments", [True, False])
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_what_is_no_number_is_never_unchanged(
+    counted_once: bool, moments: bool, number: float
+) -> None:
+    scene = PlainScene("Scene01", 16, 32)
+    with pytest.raises(CaimError, match="Scene01, patch at row 0, column 16: found NaN") as caught:
+        score(Sick(number), covering([scene], 16), counted_once=counted_once, moments=moments)
+    assert caught.value.exit_code == 1
+
+
 # ------------------------------------------------------------------ batches and scenes
 
 

@@ -316,9 +316,6 @@ def odd(kind: str) -> tuple[Any, dict[str, Any]]:
         return images, {"nodata": 0}
     elif kind == "empty":
         images[1, :, :, :6] = 0
-    elif kind == "negative":
-        images = images.astype("int16")
-        images[1, :, 0] = -9999
     return images, {}
 
 
@@ -331,7 +328,6 @@ def odd(kind: str) -> tuple[Any, dict[str, Any]]:
         ("constant", "all pixels looked at are 7"),
         ("nothing", "no data in any pixel looked at"),
         ("empty", "20% of the pixels looked at are 0 in all bands and count as data"),
-        ("negative", "values down to -9999 count as data"),
     ],
 )
 def test_odd_values_are_remarked_on(tmp_path: Path, kind: str, sentence: str) -> None:
@@ -344,6 +340,47 @@ def test_odd_values_are_remarked_on(tmp_path: Path, kind: str, sentence: str) ->
     every = kind in ("float", "8 bits", "bright")
     names = f"city_{DAYS[0]}.tif and 2 more" if every else f"city_{DAYS[1]}.tif"
     assert said.startswith(f"warning: {names}: ")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill"),
+    [("int16", -9999), ("int16", -32768), ("float32", -3.4e38), ("float32", 1e38)],
+)
+@pytest.mark.parametrize("row", [0, 100])  # where values are looked at first, and elsewhere
+def test_fill_values_without_a_nodata_tag_are_refused(
+    tmp_path: Path, dtype: str, fill: float, row: int
+) -> None:
+    images = noise(size=(300, 300)).astype(dtype)
+    images[1, :, row] = fill
+    files = write_series(tmp_path, images)
+
+    with pytest.raises(DataError, match="that count as data, expected measurements") as caught:
+        open_them(tmp_path).read(0, 0, 300, 300)
+
+    assert files[1].name in str(caught.value)
+
+
+def test_fill_values_that_the_nodata_tag_names_are_no_data(tmp_path: Path) -> None:
+    images = noise().astype("int16")
+    images[1, :, 0] = -9999
+    write_series(tmp_path, images, nodata=-9999)
+
+    window = open_them(tmp_path).read(0, 0, *images.shape[2:])
+
+    assert not window.observed[0].any()
+    assert window.observed[1:].all()
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("uint16", 4760), ("uint8", 119)])
+def test_whole_numbers_for_weights_that_take_values_as_stored_are_remarked_on(
+    tmp_path: Path, dtype: str, most: int
+) -> None:
+    write_series(tmp_path, noise(dtype=dtype))
+
+    said = " ".join(open_them(tmp_path, pixel_scale="stored").remarks)
+
+    assert f"whole numbers up to {most} are used as stored, expected about 0…1" in said
+    assert "--pixel-scale auto" in said
 
 
 def test_usual_values_are_not_remarked_on(tmp_path: Path) -> None:

@@ -209,6 +209,21 @@ def test_fewer_dates_than_the_network_takes_are_refused(tmp_path: Path) -> None:
     assert "found 3 dates (2020-01-15, 2020-03-01, 2020-06-30), expected 6" in message
 
 
+@pytest.mark.parametrize("dated", [True, False])
+def test_two_images_for_a_network_of_more_dates_are_told_of_the_network_for_pairs(
+    tmp_path: Path, dated: bool
+) -> None:
+    files = write_series(tmp_path, noise(dates=2))
+    if not dated:
+        named = zip(files, ("a.tif", "b.tif"), strict=True)
+        files = [file.rename(tmp_path / name) for file, name in named]
+
+    message = refusal(DataError, files, count=6)
+
+    assert "CTMA" in message
+    assert "docs/ctma.md" in message
+
+
 def test_more_dates_are_refused_without_a_rule_and_chosen_aloud_with_one(tmp_path: Path) -> None:
     paths = write_series(tmp_path, noise(4))
 

@@ -226,6 +226,41 @@ def test_sixteen_bit_images_are_refused_by_name_or_scaled_when_told(tmp_path: Pa
     assert (sample(pairs)["images"] == 0.5).all()
 
 
+def write_images(root: Path, values: Any) -> None:
+    """A pair whose images are GeoTIFFs of these values."""
+    write_pair(root / "train")
+    for part in ("A", "B"):
+        write_picture(root / f"train/{part}/one.tif", values)
+        (root / f"train/{part}/one.png").unlink()
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [("int16", "reflectance"), ("float32", "stored")])
+def test_fill_values_without_a_nodata_tag_are_refused(
+    tmp_path: Path, dtype: str, scale: Any
+) -> None:
+    image = np.full((16, 16, 3), 300 if dtype == "int16" else 0.3, dtype)
+    image[2, 3] = -9999
+    write_images(tmp_path, image)
+    pairs = open_pair_split(tmp_path, FOLDER, "train", pixel_scale=scale)
+    with pytest.raises(DataError, match="found values of -9999 that count as data"):
+        sample(pairs)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "sentence"),
+    [
+        ("uint16", "reflectance", "16-bit values of 200 at most are divided by 10000"),
+        ("float32", "stored", "float values up to 200 are used as stored"),
+    ],
+)
+def test_values_that_the_scale_cannot_mean_are_said(
+    tmp_path: Path, dtype: str, scale: Any, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path, np.full((16, 16, 3), 200, dtype))
+    open_pair_split(tmp_path, FOLDER, "train", pixel_scale=scale)
+    assert f"warning: one: A/one.tif: {sentence}" in capsys.readouterr().out
+
+
 def test_the_alpha_of_rgba_images_marks_pixels_without_data(tmp_path: Path) -> None:
     write_pair(tmp_path / "train")
     for part in ("A", "B"):

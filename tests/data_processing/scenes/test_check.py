@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_processing.rasters.values import PixelScale
 from data_processing.scenes.check import (
     check_data_root,
     check_scene,
@@ -262,6 +263,53 @@ def test_unusual_float_values_are_a_warning(tmp_path: Path) -> None:
     report = examine_scene(folder, DYNAMIC)
     assert report.faults == []
     assert "float values up to 3000 are used as stored" in report.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill"), [("int16", -9999), ("float32", -3.4e38), ("float64", 1e300)]
+)
+def test_fill_values_without_a_nodata_tag_are_a_fault_of_their_file(
+    tmp_path: Path, dtype: str, fill: float
+) -> None:
+    folder = write_dynamic_scene(tmp_path / "train" / "Scene01", size=SIZE, dtype=dtype)
+    values = image(dtype)
+    values[:, 5, 7] = fill
+    write_raster(folder / IMAGE, values)
+    (fault,) = check_scene(folder, DYNAMIC)
+    assert f"{IMAGE}: found values of {fill:g} that count as data" in fault
+    assert "nodata" in fault
+    write_raster(folder / IMAGE, values, nodata=fill)
+    assert check_scene(folder, DYNAMIC) == []
+
+
+@pytest.mark.parametrize(
+    ("dtype", "most", "scale", "sentence"),
+    [
+        ("uint16", 250, "auto", "16-bit values of 250 at most are divided by 10000"),
+        ("uint16", 9000, "auto", ""),
+        ("uint16", 9000, "stored", "whole numbers up to 9000 are used as stored"),
+        ("uint8", 250, "stored", "whole numbers up to 250 are used as stored"),
+        ("uint8", 250, "auto", ""),
+        ("float32", 1, "stored", ""),
+        ("float32", 255, "stored", "float values up to 255 are used as stored"),
+    ],
+)
+def test_values_that_the_scale_cannot_mean_are_a_warning(
+    tmp_path: Path, dtype: str, most: int, scale: PixelScale, sentence: str
+) -> None:
+    images = np.full((6, 4, SIZE, SIZE), most, dtype=dtype)
+    folder = write_dynamic_scene(tmp_path / "train" / "Scene01", size=SIZE, images=images)
+    report = examine_scene(folder, DYNAMIC, pixel_scale=scale)
+    assert report.faults == []
+    assert bool(report.warnings) == bool(sentence)
+    assert sentence in " ".join(report.warnings)
+
+
+def test_alpha_says_nothing_of_the_scale(tmp_path: Path) -> None:
+    images = np.full((9, 4, SIZE, SIZE), 0.5, dtype=np.float32)
+    images[:, 3] = 255
+    folder = write_spacenet7_scene(tmp_path / "val" / "L15-1", size=SIZE, images=images)
+    assert examine_scene(folder, SPACENET7).warnings == []
 
 
 def test_an_unusual_folder_name_is_remarked_on(tmp_path: Path) -> None:
