@@ -25,7 +25,7 @@ from data_processing.scenes.splits import (
     writing,
 )
 from utils.errors import DataError, UserError
-from utils.files import atomic_path
+from utils.files import atomic_path, finite_number
 from utils.progress import say
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 HEADER = ("X", "Y", "image_ID")
+LARGEST_PLACE = 2**31  # no raster has so many rows
 
 
 class PatchOrigin(NamedTuple):
@@ -238,12 +239,12 @@ def _parse(path: Path) -> tuple[list[tuple[int, PatchOrigin]], list[str]]:
             for row in reader:
                 try:
                     top, left, scene_index = (_whole(row[column]) for column in HEADER)
-                except (TypeError, ValueError, OverflowError):
-                    values = ",".join(str(row[column]) for column in HEADER)
+                except (TypeError, ValueError, AttributeError):
+                    values = ",".join(f"{row[column]!s:.30}" for column in HEADER)
                     unread.append(f"line {reader.line_num} ({values})")
                     continue
                 origins.append((reader.line_num, PatchOrigin(scene_index, top, left)))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
         return [], [f"found no text table ({error}), expected one with columns {','.join(HEADER)}"]
     faults = _summary(unread, "do not hold three whole numbers")
     if not origins and not faults:
@@ -292,7 +293,7 @@ def _whole(text: str) -> int:
     Raises:
         ValueError: When the text is no whole number.
     """
-    value = float(text)
-    if value != int(value):
+    value = finite_number(text)
+    if abs(value) > LARGEST_PLACE or value != int(value):
         raise ValueError(f"found {text!r}, expected a whole number")
     return int(value)

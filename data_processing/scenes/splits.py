@@ -17,7 +17,7 @@ import numpy as np
 
 from data_processing.scenes.spec import SPLITS, DatasetSpec, Split
 from utils.errors import DataError
-from utils.files import atomic_path
+from utils.files import atomic_path, path_inside
 from utils.progress import say
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 _NOT_SCENES = {"__macosx", "@eadir"}
+ENTRY_BYTES = 1 << 16  # of a path in a list, at most
 
 
 def find_scenes(data_root: Path, spec: DatasetSpec, split: Split) -> list[Path]:
@@ -132,19 +133,14 @@ def read_scene_list(data_root: Path, spec: DatasetSpec, split: Split) -> list[Pa
     if not path.is_file():
         raise DataError(str(path), ["the scene list is missing"], advice)
     try:
-        entries = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(
-            str(path), [f"found no plain array of text ({error}), expected paths"], advice
-        ) from error
-    if entries.dtype.kind not in "US" or entries.ndim != 1 or entries.size == 0:
-        found = f"an array of {entries.dtype}, shape {entries.shape}"
-        raise DataError(str(path), [f"found {found}, expected a list of paths"], advice)
+        entries = _text_array(path)
+    except ValueError as error:
+        raise DataError(str(path), [f"found {error}, expected a list of paths"], advice) from error
     scenes: list[Path] = []
     faults: list[str] = []
-    for entry in entries.astype(np.str_).tolist():
+    for entry in entries:
         scene, fault = _resolve(entry, data_root, spec, split)
-        if scene in scenes:
+        if not fault and scene in scenes:
             fault = f"{entry}: listed twice"
         scenes.append(scene)
         if fault:
@@ -221,11 +217,34 @@ def fsplit_program(spec: DatasetSpec) -> None:
         say(f"{verb} {scene_list_path(flags.data_root, spec, split)}: {count}")
 
 
+def _text_array(path: Path) -> list[str]:
+    """Entries of an array of text, of which nothing is taken into memory that is not in the file.
+
+    Raises:
+        ValueError: It is no such array.
+    """
+    try:
+        with np.errstate(over="ignore"):
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if array.dtype.kind not in "US" or array.ndim != 1 or array.size == 0:
+            raise ValueError(f"an array of {array.dtype!s:.20}, shape {array.shape!s:.40}")
+        if array.dtype.itemsize > ENTRY_BYTES:
+            raise ValueError(f"entries of {array.dtype.itemsize} bytes")
+        return [str(entry) for entry in array.astype(np.str_)]
+    except Exception as error:  # numpy's parser raises whatever it met
+        raise ValueError(f"no plain array of text ({error!s:.200})") from error
+
+
 def _resolve(entry: str, data_root: Path, spec: DatasetSpec, split: Split) -> tuple[Path, str]:
     """Folder that a list entry means, and what is wrong with it ('' if nothing)."""
     parts = [part for part in re.split(r"[\\/]+", entry.strip()) if part not in ("", ".")]
     if len(parts) < 3:
-        return Path(entry), f"{entry}: expected a path ending in {spec.images_root}/{split}/<scene>"
+        fault = f"{entry:.200}: expected a path ending in {spec.images_root}/{split}/<scene>"
+        return Path("?"), fault
+    try:
+        path_inside("/".join(parts[-3:]))
+    except ValueError as error:
+        return Path("?"), str(error)
     scene = data_root.joinpath(*parts[-3:])
     if parts[-3] != spec.images_root:
         return scene, f"{entry}: found folder {parts[-3]}, expected {spec.images_root}"

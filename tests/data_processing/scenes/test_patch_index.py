@@ -100,6 +100,11 @@ def test_rows_keep_the_order_of_the_file(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "found columns a, b, expected X,Y,image_ID"),
         ("X,Y,image_ID\n", "found no rows"),
         ("X,Y,image_ID\n0,0.5,0\n", r"whole numbers: line 2 \(0,0.5,0\)"),
+        ("X,Y,image_ID\n1e300,0,0\n", "line 2"),
+        ("X,Y,image_ID\n0,0," + "9" * 400, "line 2"),
+        ("X,Y,image_ID\n0,-1e999,0\n", "line 2"),
+        ("X,Y,image_ID\n0,0,4294967296\n", "line 2"),
+        ("X,Y,image_ID\n0," + "0" * 200_000 + ",0\n", "no text table"),
         ("X,Y,image_ID\n0,,0\n0,nan,0\n0\n", "3 rows do not hold three whole numbers"),
     ],
 )

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from data_processing.scenes.dataset import open_split
+from data_processing.scenes.patch_index import patch_index_path, write_patch_index
 from data_processing.scenes.spec import DYNAMIC, SPACENET7
-from data_processing.scenes.splits import find_scenes, read_scene_list, write_scene_lists
+from data_processing.scenes.splits import (
+    find_scenes,
+    read_scene_list,
+    scene_list_path,
+    write_scene_lists,
+)
 from tests.helpers.scene_files import scene_folder, write_data_root
 from utils.errors import DataError
 
@@ -87,12 +95,91 @@ def test_a_list_with_pickled_objects_is_refused(tmp_path: Path) -> None:
         read_scene_list(root, DYNAMIC, "train")
 
 
-@pytest.mark.parametrize("content", [b"", b"not numpy"])
-def test_a_damaged_list_is_refused(tmp_path: Path, content: bytes) -> None:
+def npy(header: str, data: bytes = b"") -> bytes:
+    """A file of numpy's that says of itself what it is told to say."""
+    text = header.encode().ljust(118 - 10, b" ") + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + data
+
+
+def described(descr: str, shape: str, order: str = "False") -> bytes:
+    return npy(f"{{'descr': {descr!r}, 'fortran_order': {order}, 'shape': {shape}, }}", b"x" * 64)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not numpy",
+        b"PK\x03\x04 no archive",
+        described("<U8", "(10000000000000,)"),
+        described("<U8", "(4611686018427387904, 4)"),
+        described("<U8", "(-1,)"),
+        described("<U1000000000", "(1,)"),
+        described("|S1000000000000", "(1,)"),
+        described("<U8", "(1.5,)"),
+        described("<U8", "9" * 60),
+        described("|O", "(3,)"),
+        described("<f8", "(8,)"),
+        described("|S64", "()"),
+        described("|S32", "(2, 1)"),
+        npy("(" * 100),
+        npy("{'descr': __import__('os').system('true'), 'fortran_order': False, 'shape': (1,)}"),
+        b"\x93NUMPY\x02\x00\xff\xff\xff\x7f",
+        b"\x93NUMPY\x09\x00\x10\x00",
+    ],
+)
+def test_a_damaged_list_is_refused_without_taking_memory(tmp_path: Path, content: bytes) -> None:
     root = make_folders(tmp_path, "Scene01")
-    write_list(root, "train", ["x"]).write_bytes(content)
-    with pytest.raises(DataError, match=r"Ftrain\.npy"):
+    path = write_list(root, "train", ["x"])
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="expected a list of paths"):
         read_scene_list(root, DYNAMIC, "train")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "../Images_Dynamic/train/..",
+        "Images_Dynamic/../../victim",
+        "Images_Dynamic/train/../../../victim",
+        "/etc",
+        "a" * 20_000,
+        "../Images_Dynamic/train/" + "a" * 300,
+        "../Images_Dynamic/train/Scene01\u2028",
+        "../Images_Dynamic/train/a\nb",
+        "C:/Images_Dynamic/train/C:",
+    ],
+)
+def test_entries_that_lead_elsewhere_are_no_scenes(tmp_path: Path, entry: str) -> None:
+    root = make_folders(tmp_path / "data", "Scene01")
+    (tmp_path / "victim").mkdir()
+    write_list(root, "train", [entry, "../Images_Dynamic/train/Scene01"])
+    with pytest.raises(DataError) as caught:
+        read_scene_list(root, DYNAMIC, "train")
+    assert len(caught.value.faults) == 1
+    assert len(str(caught.value)) < 2000
+
+
+def test_lists_and_indexes_of_random_bytes_are_sentences(tmp_path: Path) -> None:
+    root = write_data_root(tmp_path, "dynamic", {"train": 1}, size=64, index=False)
+    write_scene_lists(root, DYNAMIC, ["train"])
+    write_patch_index(root, DYNAMIC, 64, 64, ["train"])
+    rng = np.random.default_rng(0)
+    paths = (
+        scene_list_path(root, DYNAMIC, "train"),
+        patch_index_path(root, DYNAMIC, "train", 64, 64),
+    )
+    for path in paths:
+        content = path.read_bytes()
+        for _ in range(200):
+            changed = bytearray(content)
+            for place in rng.integers(0, len(content), int(rng.integers(1, 5))):
+                changed[place] = int(rng.integers(256))
+            path.write_bytes(bytes(changed[: rng.integers(1, len(content) + 1)]))
+            with contextlib.suppress(DataError):
+                open_split(root, DYNAMIC, "train", verify="quick")
+        path.write_bytes(content)
+    assert len(open_split(root, DYNAMIC, "train")) == 1
 
 
 def test_all_missing_splits_are_named_at_once_and_nothing_is_written(tmp_path: Path) -> None:
