@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from data_processing.pairs.authors_commands import authors_form
 from data_processing.pairs.spec import PairSpec, pair_spec_by_name
 from data_processing.rasters.values import LabelRule
+from training.settings import TrainingSettings
 from utils.errors import run_program
 from utils.fields import (
     ClipNorm,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(TrainingSettings):
     """One value a line, ordered by how often it is edited; each is also a flag."""
 
     # paths
@@ -93,10 +94,13 @@ class Settings:
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     seed: Seed = 1  # of weights, order and augmentation
     deterministic: bool = False  # on GPUs: the same bits every time, slower
-    checkpoint_minutes: NonNegative | None = 15.0  # time between checkpoints within an epoch
-    tensorboard: bool = False  # write TensorBoard's files, too (needs tensorboard)
+    # run trackers that get each epoch's numbers: tensorboard, wandb, mlflow, as far as installed
+    log_with: tuple[str, ...] | None = None
 
-    recompute = False  # no setting: batch normalisation would count what is computed again
+    # no settings: the released program keeps its optimiser, and batch normalisation would count
+    # what is computed again
+    rebuild_optimizer = False
+    recompute = False
 
 
 # ─────────────────────────────── nothing below needs editing ───────────────────────────────
@@ -131,7 +135,7 @@ def main() -> None:
 def with_recipe(settings: Settings, spec: PairSpec) -> Settings:
     """The settings with the data set's recipe wherever nothing else was asked for."""
     epochs = settings.epochs or spec.epochs
-    usual = {
+    usual: dict[str, Any] = {
         "epochs": epochs, "lr": spec.lr, "lr_factor": spec.lr_factor, "repeats": spec.repeats,
         "lr_milestones": spec.lr_milestones(epochs), "fusion_weights": spec.fusion_weights,
     }  # fmt: skip

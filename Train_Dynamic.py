@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from data_processing.scenes.spec import DYNAMIC as DATASET
+from training.settings import CaimSettings
 from utils.errors import run_program
 from utils.fields import (
     ClipNorm,
@@ -36,7 +37,7 @@ from utils.settings import run_settings
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(CaimSettings):
     """One value a line, ordered by how often it is edited; each is also a flag."""
 
     # paths
@@ -76,7 +77,6 @@ class Settings:
     precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16 = autocast
     # such as 8G: batches are computed in parts that fit; none = what the GPU has
     max_memory: str | None = None
-    gather_batch: bool = False  # attention batch, several processes: attend over all of them
     recompute: bool = False  # activation checkpointing: half the memory, more time
     compile: bool = False  # torch.compile: pays on some GPUs, not on CPUs seen so far
     protocol: Literal["ours", "released"] = "ours"  # released = all of RELEASED below
@@ -84,8 +84,8 @@ class Settings:
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     seed: Seed = 1  # of weights, order, dropout and augmentation
     deterministic: bool = False  # on GPUs: the same bits every time, slower
-    checkpoint_minutes: NonNegative | None = 15.0  # time between checkpoints within an epoch
-    tensorboard: bool = False  # write TensorBoard's files, too (needs tensorboard)
+    # run trackers that get each epoch's numbers: tensorboard, wandb, mlflow, as far as installed
+    log_with: tuple[str, ...] | None = None
 
 
 RELEASED = {
@@ -98,36 +98,11 @@ RELEASED = {
 
 
 def main() -> None:
-    """Open the data, build the network, train it."""
+    """Read the settings, train."""
     settings = run_settings(Settings, RELEASED)
-    # the flags are right: now what takes seconds to import
-    from data_processing.scenes.augmentation import FlipRotate
-    from data_processing.scenes.dataset import open_splits
-    from training.program import Experiment, train
-    from training.tasks import CaimTask
+    from training.program import caim_experiment, train  # takes seconds; the flags are right by now
 
-    arguments = {
-        "in_channels": len(DATASET.bands), "num_dates": DATASET.num_dates,
-        "width": settings.width, "dropout": settings.dropout,
-        "attention": settings.attention, "cam": settings.cam,
-    }  # fmt: skip
-    if settings.cam == "per_window":
-        arguments["cam_windows"] = (settings.batch_size, settings.patch_size, settings.patch_size)
-    experiment = Experiment(
-        "train_dynamic",
-        "caim_net",
-        arguments,
-        CaimTask(DATASET.num_classes, settings.area_factors, settings.moment_factors),
-        lambda: open_splits(
-            settings.data_root, DATASET,
-            {"train": FlipRotate() if settings.augment else None, "val": None},
-            settings.patch_size, settings.stride, cache=settings.cache,
-            pixel_scale=settings.pixel_scale, ignore_invalid=settings.ignore_invalid,
-        ),
-        DATASET.facts(settings.patch_size, settings.pixel_scale),
-        DATASET.visible_bands,
-    )  # fmt: skip
-    train(experiment, settings)
+    train(caim_experiment("train_dynamic", DATASET, settings), settings)
 
 
 if __name__ == "__main__":

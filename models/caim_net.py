@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from models.blocks import in_blocks
 from models.change_maps import ChangeMaps, area_prob_from_moment
-from models.correlation import AttentionAxis, BatchExchange, Correlation
+from models.correlation import AttentionAxis, Correlation
 from models.input_checks import check_series
 from models.lean_relu import LeanReLU
 from models.peephole_lstm import PeepholeLSTM
@@ -271,15 +271,13 @@ class CAIMNet(nn.Module):
         """Whether a prediction depends on its place in the batch, or on the others there."""
         return self.mixes_batch or self.fine_moment1[0].cam_windows is not None
 
-    def place_in_batch(self, first_slot: int, exchange: BatchExchange | None = None) -> None:
+    def place_in_batch(self, first_slot: int) -> None:
         """Say which part of a batch the next forward passes get.
 
         Args:
             first_slot: Place of the first patch in the whole batch; decides which per-window CAM
                 weights are its own.
-            exchange: With attention over the batch: the other processes' parts.
         """
-        self.correlation.exchange = exchange
         for cams in (self.fine_moment1, self.fine_moment2):
             for cam in cams:
                 cam.first_slot = first_slot  # type: ignore[assignment]
@@ -292,9 +290,7 @@ class CAIMNet(nn.Module):
         """
         B, _, _, H, W = images.shape
         at_once = self._pixels_at_once(images)
-        exchange = self.correlation.exchange
-        together = B if exchange is None else exchange.total  # equal blocks in all processes
-        series, pixels = max(1, at_once // (H * W)), max(1, at_once // together)
+        series, pixels = max(1, at_once // (H * W)), max(1, at_once // B)
         run = partial(in_blocks, recompute=self.recompute)
         if self.correlation.attention == "spatial":
             states = run(lambda x: self.states(self.differences(x)), images, dim=0, size=series)

@@ -9,9 +9,8 @@ Paper: difference extraction and enhancement.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
@@ -19,23 +18,9 @@ from torch import Tensor, nn
 from models.block_attention import block_attention, blocks_are_faster
 from models.dropout import LeanDropout
 
-__all__ = ["AttentionAxis", "BatchExchange", "Correlation"]
+__all__ = ["AttentionAxis", "Correlation"]
 
 AttentionAxis = Literal["spatial", "batch"]
-
-
-class BatchExchange(Protocol):
-    """Joins the parts of a batch that several processes hold, for attention over the whole.
-
-    Attributes:
-        total: Patches of the whole batch.
-    """
-
-    total: int
-
-    def __call__(self, values: Tensor) -> Tensor:
-        """Parts (…, b, d) of all processes, joined in their order: (…, total, d)."""
-        ...
 
 
 class Correlation(nn.Module):
@@ -54,10 +39,6 @@ class Correlation(nn.Module):
         attention_dropout: Dropout of the attention probabilities. None means ``dropout`` for
             "batch" and 0 for "spatial": with it, CPU kernels fall back to the full
             (H·W) × (H·W) matrix.
-
-    Attributes:
-        exchange: With "batch": how keys and values of other processes come in; None (at first)
-            attends over what this process holds.
 
     Raises:
         ValueError: ``embed_dim`` is no multiple of ``num_heads``, or an unknown ``attention``.
@@ -87,7 +68,6 @@ class Correlation(nn.Module):
         if attention_dropout is None:
             attention_dropout = dropout if attention == "batch" else 0.0
         self.attention = attention
-        self.exchange: BatchExchange | None = None
         self.num_heads = num_heads
         self.attention_dropout = attention_dropout
         self.in_proj = nn.Linear(embed_dim, 3 * embed_dim)
@@ -119,8 +99,6 @@ class Correlation(nn.Module):
             split, merge = "(b n) (qkv h d) -> qkv n h b d", "n h b d -> (b n) (h d)"
         projected = rearrange(self.in_proj(rows), split, b=B, qkv=3, h=self.num_heads)
         query, key, value = projected.unbind(0)
-        if self.exchange is not None and self.attention == "batch":
-            key, value = self.exchange(torch.stack((key, value))).unbind(0)
         dropout = self.attention_dropout if self.training else 0.0
         if self.attention == "spatial" and blocks_are_faster(query, dropout):
             mixed = block_attention(query, key, value)

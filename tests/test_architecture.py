@@ -39,7 +39,7 @@ ROOMS: dict[str, set[str]] = {
     f"{D}/pairs": {SCENES, RASTERS, "utils"},
     f"{D}/sample": {SCENES, RASTERS, "utils"},
     D: ALL_DATA | TOOLS,
-    "training": {"models", "models/weights"} | TOOLS,
+    "training": {"models", "models/weights", SCENES} | TOOLS,
     f"{M}/products": {RASTERS} | TOOLS,
     f"{M}/report": {f"{M}/products", OWN_SERIES, RASTERS} | TOOLS,
     M: {f"{M}/products", f"{M}/report", "models", "models/weights"} | ALL_DATA | TOOLS,
@@ -48,6 +48,7 @@ ROOMS: dict[str, set[str]] = {
 DOORS = {
     (SCENES, OWN_SERIES): {"spec"},
     (SCENES, f"{D}/pairs"): {"spec", "patch_index"},
+    (SCENES, "training"): {"spec", "dataset", "augmentation"},  # of program.py, for two scripts
 }
 SKIPPED = {".git", ".venv", "data", "runs", "results", "demo", "__pycache__", ".mypy_cache"}
 SKIPPED |= {".ruff_cache", ".pytest_cache"}

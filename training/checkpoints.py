@@ -1,8 +1,8 @@
-"""Going on with a run: its position, its two last checkpoints, and what may have changed since.
+"""The checkpoints of a run: last.pth after every epoch, previous.pth, the one before, and best.pth.
 
-last.pth is written whole or not at all; the one before stays as previous.pth. Whenever a run is
-killed, one of them is whole, and going on from it gives the weights and the table of a run that was
-never interrupted (bit for bit on a CPU).
+Each is written whole or not at all. Whenever a run is killed, last.pth or previous.pth is whole,
+and going on from it gives the weights and the table of a run that was never interrupted (bit for
+bit on a CPU); the epoch that was going on is done again.
 """
 
 from __future__ import annotations
@@ -10,173 +10,256 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from training.guards import writing
+from training.checks import writing
+from training.run import Row, Run
 from utils.errors import CheckpointError, UserError
 from utils.progress import say
 
-__all__ = ["LAST", "PREVIOUS", "Position", "RunState", "check_data", "keep_last", "load_last"]
+__all__ = ["BEST", "LAST", "PREVIOUS", "CheckpointManager", "LastCheckpoint", "TrainingState"]
 
-LAST, PREVIOUS = "last.pth", "previous.pth"
+LAST, PREVIOUS, BEST = "last.pth", "previous.pth", "best.pth"
 NEXT = ".next.pth"  # whole, and on its way to become last.pth
-
-Row = dict[str, Any]
+MOST = 10**9  # no count in a checkpoint is larger
 
 
 @dataclass(frozen=True)
-class Position:
-    """Where a run stands.
+class TrainingState:
+    """What a run needs to go on after a whole epoch, beside the weights.
 
     Attributes:
-        epoch: The epoch that is going on, or begins, from 0.
-        step: Steps of it that are done; all of them when only validation is left.
-        patches: Patches of its order that these steps have served: the sampler's position.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    patches: int = 0
-
-
-@dataclass
-class RunState:
-    """What a run needs to go on, beside the weights.
-
-    Attributes:
-        position: Where it stands.
-        optimizer: The optimiser's state.
-        scaler: That of a loss scaler, empty without one.
-        schedule: The learning rate at the position, and what it follows from.
-        random: States of the random generators, one entry per process; empty at the beginning of
-            an epoch, which seeds them anew.
-        tally: What the broken-off epoch has counted; empty at its beginning.
-        rows: metrics.csv up to the last whole epoch.
-        timing: timing.csv likewise.
-        order: What the order of patches follows from: batch size, seed, shuffle, drop_last.
+        epochs_done: Whole epochs.
+        optimizer: Moments by parameter.
+        rows: metrics.csv.
+        timing: timing.csv.
         data: What tells the data from other data.
-        processes: How many trained.
+        batch: What the micro-batch follows from.
         micro_batch: Patches at a time of each process, None for all of its share.
-        unchanged: Epochs in a row without a changed pixel predicted.
-        maps: Validation maps kept for the picture.
+        epochs_unchanged: Epochs in a row without a changed pixel predicted.
+        matrices: Confusion matrices of the last validation.
+        maps: Validation maps for the picture.
     """
 
-    position: Position
-    optimizer: dict[str, Any]
-    scaler: dict[str, Any] = field(default_factory=dict)
-    schedule: dict[str, Any] = field(default_factory=dict)
-    random: list[dict[str, Any]] = field(default_factory=list)
-    tally: dict[str, Any] = field(default_factory=dict)
-    rows: list[Row] = field(default_factory=list)
-    timing: list[Row] = field(default_factory=list)
-    order: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)
-    processes: int = 1
-    micro_batch: int | None = None
-    unchanged: int = 0
-    maps: dict[str, Any] = field(default_factory=dict)
+    epochs_done: int
+    optimizer: dict[int, dict[str, Tensor]]
+    rows: list[Row]
+    timing: list[Row]
+    data: dict[str, Any]
+    batch: dict[str, Any]
+    micro_batch: int | None
+    epochs_unchanged: int
+    matrices: dict[str, Tensor]
+    maps: dict[str, Any]
 
 
-def keep_last(folder: Path, checkpoint: Checkpoint, state: RunState) -> None:
-    """Write last.pth; what it was before becomes previous.pth.
+@dataclass(frozen=True)
+class LastCheckpoint:
+    """What a run goes on from.
+
+    Attributes:
+        weights: With what the file says of them.
+        state: What else the run needs.
+        is_newest: Whether it is last.pth, not the one before.
+    """
+
+    weights: Checkpoint
+    state: TrainingState
+    is_newest: bool
+
+
+class CheckpointManager:
+    """Writes and reads the checkpoints in a run's folder.
 
     Args:
         folder: Of the run.
-        checkpoint: Weights and facts; ``resume`` is filled in here.
-        state: What the run needs to go on.
-
-    Raises:
-        CaimError: The disk is full or the folder cannot be written; the files before are whole.
     """
-    waiting = folder / NEXT
-    content = {name: getattr(state, name) for name in state.__dataclass_fields__}
-    content["position"] = asdict(state.position)
-    with writing(folder / LAST):
-        save_checkpoint(waiting, replace(checkpoint, resume=content))
-        if (folder / LAST).is_file():
-            os.replace(folder / LAST, folder / PREVIOUS)
-        os.replace(waiting, folder / LAST)
-        _settle(folder)
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._last_is_whole = True
 
-def load_last(folder: Path) -> tuple[Checkpoint, RunState]:
-    """The last whole checkpoint of a run.
+    def save(self, run: Run) -> None:
+        """Write best.pth if the last epoch is the best so far, then last.pth.
 
-    Raises:
-        UserError: There is none.
-        CheckpointError: Both files are damaged.
-    """
-    faults = []
-    for name in (LAST, NEXT, PREVIOUS):
-        path = folder / name
-        if not path.is_file():
-            faults += [f"{name} is missing"] if name != NEXT else []
-            continue
-        try:
-            _check_sums(path)
-            checkpoint = load_checkpoint(path)
-            state = _state_of(checkpoint, path)
-        except CheckpointError as error:
-            faults.append(str(error))
-            continue
+        What last.pth was before becomes previous.pth, unless it is damaged.
+
+        Raises:
+            CaimError: The disk is full or the folder cannot be written.
+        """
+        weights = run.checkpoint()
+        if run.rows and run.is_best:
+            with writing(self.folder / BEST):
+                save_checkpoint(self.folder / BEST, weights)
+        state = _state_of(run)
+        last = self.folder / LAST
+        with writing(last):
+            save_checkpoint(self.folder / NEXT, replace(weights, resume=vars(state)))
+            if last.is_file() and self._last_is_whole:
+                os.replace(last, self.folder / PREVIOUS)
+            os.replace(self.folder / NEXT, last)
+        self._last_is_whole = True
+
+    def load(self) -> LastCheckpoint | None:
+        """The last whole checkpoint; None if the run was stopped before it wrote one.
+
+        Raises:
+            CheckpointError: There are checkpoints, and all are damaged.
+        """
+        paths = [self.folder / name for name in (LAST, PREVIOUS)]
+        faults = []
+        for path in paths if any(path.is_file() for path in paths) else ():
+            try:
+                last = _read(path)
+            except CheckpointError as error:
+                faults.append(str(error))
+                continue
+            if faults:
+                say(
+                    f"warning: {faults[0]}; going on from {path.name}, the last whole checkpoint. "
+                    "The epochs since are done again."
+                )
+            return last
         if faults:
-            say(
-                f"warning: {faults[0]}; going on from {name}, the last whole checkpoint. What was "
-                "done since is done again."
+            raise CheckpointError(
+                f"--resume: {self.folder} holds no whole checkpoint: {'; '.join(faults)}. "
+                f"{BEST}, if there is one, can be started from: --checkpoint, with another "
+                "--output-dir."
             )
-        return checkpoint, state
-    if not any((folder / name).is_file() for name in (LAST, PREVIOUS)):
-        raise UserError(
-            f"--resume: {folder} holds no last.pth, expected one after the first epoch; nothing "
-            "was finished there. Start again with --overwrite."
-        )
-    raise CheckpointError(
-        f"--resume: {folder} holds no whole checkpoint: {'; '.join(faults)}. best.pth, if there "
-        "is one, can be started from: --checkpoint, with another --output-dir."
+        return None
+
+    def restore(self, run: Run, last: LastCheckpoint) -> bool:
+        """Set a run to where its last checkpoint was written.
+
+        Returns:
+            Whether the run's micro-batch is still that of the checkpoint; else it must be found.
+
+        Raises:
+            UserError: The data are others, or the batch of a network that mixes its patches.
+            CheckpointError: Weights or optimiser do not fit the network.
+        """
+        state, self._last_is_whole = last.state, last.is_newest
+        self._check_data(state.data, run.data_facts())
+        self._check_batch(run, state.batch)
+        try:
+            run.network.load_state_dict(last.weights.state_dict)
+            _load_moments(run.optimizer, state.optimizer)
+            run.maps.restore(state.maps)
+        except (RuntimeError, KeyError, IndexError, ValueError, TypeError) as error:
+            raise CheckpointError(
+                f"{self.folder / LAST}: its state does not fit the settings of this run "
+                f"({(str(error) or type(error).__name__).splitlines()[0]}). Resume with the model "
+                f"settings of {self.folder / 'settings.json'}."
+            ) from error
+        run.epochs_done, run.epochs_unchanged = state.epochs_done, state.epochs_unchanged
+        run.rows, run.timing = list(state.rows), list(state.timing)
+        run.matrices = {name: counts.numpy() for name, counts in state.matrices.items()}
+        same = state.batch == _batch_facts(run)
+        run.micro_batch = state.micro_batch if same else None
+        return same
+
+    def _check_data(self, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        differences = [
+            f"{key} {then[key]} then, {now[key]} now"
+            for key in then
+            if key in now and now[key] != then[key]
+        ]
+        if differences:
+            raise UserError(
+                f"--resume: the training data of {self.folder} differ: {'; '.join(differences)}. "
+                "Expected the same scenes, index and pixel values; give the --data-root, "
+                "--patch-size and --stride of the run, or start another run from its weights: "
+                f"--checkpoint {self.folder / LAST} with another --output-dir."
+            )
+
+    def _check_batch(self, run: Run, then: Mapping[str, Any]) -> None:
+        before, now = then.get("batch_size"), run.train.batch_size
+        if run.mixes_batch and before != now:
+            raise UserError(
+                f"--batch-size: found {now}, expected {before} as {self.folder} began: with "
+                "--attention batch the patches of a batch are mixed, so another size makes another "
+                f"network of the same weights. Leave the flag out, or start another run: "
+                f"--checkpoint {self.folder / LAST} with another --output-dir."
+            )
+
+
+def _batch_facts(run: Run) -> dict[str, Any]:
+    """What the size of a micro-batch follows from."""
+    return {
+        "batch_size": run.train.batch_size,
+        "max_memory": run.plan.max_memory,
+        "processes": run.ranks.size,
+    }
+
+
+def _state_of(run: Run) -> TrainingState:
+    return TrainingState(
+        epochs_done=run.epochs_done,
+        optimizer=run.optimizer.state_dict()["state"],
+        rows=run.rows,
+        timing=run.timing,
+        data=run.data_facts(),
+        batch=_batch_facts(run),
+        micro_batch=run.micro_batch,
+        epochs_unchanged=run.epochs_unchanged,
+        matrices={name: torch.from_numpy(counts) for name, counts in run.matrices.items()},
+        maps=run.maps.state(),
     )
 
 
-def check_data(folder: Path, state: RunState, data: Mapping[str, Any]) -> None:
-    """Refuse to go on with other data than the run began with.
-
-    Args:
-        folder: Of the run, for the message.
-        state: Of the checkpoint.
-        data: Facts of the training data at hand.
+def _load_moments(optimizer: torch.optim.Optimizer, moments: dict[int, dict[str, Tensor]]) -> None:
+    """Give an optimiser the moments of a checkpoint; rates and decays stay those of the plan.
 
     Raises:
-        UserError: Something differs.
+        ValueError, IndexError: They belong to other parameters, or are no numbers.
     """
-    differences = [
-        f"{key} {state.data[key]} then, {data[key]} now"
-        for key in state.data
-        if key in data and data[key] != state.data[key]
-    ]
-    if differences:
-        raise UserError(
-            f"--resume: the training data of {folder} differ: {'; '.join(differences)}. Expected "
-            "the same scenes, index and pixel values; give the --data-root, --patch-size and "
-            "--stride of the run, or start another run from its weights: --checkpoint "
-            f"{folder / LAST} with another --output-dir."
-        )
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for number, values in moments.items():
+        for name, value in values.items():
+            if value.shape not in (torch.Size(), parameters[number].shape):
+                raise ValueError(f"{name} of parameter {number} has shape {tuple(value.shape)}")
+            if not value.isfinite().all():
+                raise ValueError(f"{name} of parameter {number} is not finite")
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 
-def _state_of(checkpoint: Checkpoint, path: Path) -> RunState:
-    """The state in a checkpoint; one of an older version stands at the end of its epoch."""
-    content = dict(checkpoint.resume)
-    if "optimizer" not in content or "rows" not in content:
+# ─────────────────────────────────────── reading a file ───────────────────────────────────────
+
+
+def _read(path: Path) -> LastCheckpoint:
+    """A checkpoint of a run.
+
+    Raises:
+        CheckpointError: It is missing, damaged, of another version, or was edited.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path.name} is missing")
+    _check_sums(path)
+    weights = load_checkpoint(path)
+    content = weights.resume
+    names = [field.name for field in fields(TrainingState)]
+    missing = [name for name in names if name not in content]
+    if missing:
         raise CheckpointError(
-            f"{path}: holds weights only, expected a run's state beside them; it is no last.pth."
+            f"{path}: holds no {', '.join(missing)}, expected a run's state beside the weights; it "
+            "is no last.pth of this version. Its weights can be started from: --checkpoint"
         )
-    position = content.pop("position", {"epoch": int(checkpoint.training["epoch"])})
-    known = RunState.__dataclass_fields__.keys()
-    return RunState(
-        Position(**position), **{key: value for key, value in content.items() if key in known}
-    )
+    faults = [name for name in names if not _CHECKS[name](content[name])]
+    if not faults and not len(content["rows"]) == len(content["timing"]) == content["epochs_done"]:
+        faults = ["epochs_done"]
+    if faults:
+        raise CheckpointError(
+            f"{path}: {', '.join(faults)} cannot be those of a run; the file was edited or damaged"
+        )
+    state = TrainingState(**{name: content[name] for name in names})
+    return LastCheckpoint(weights, state, path.name == LAST)
 
 
 def _check_sums(path: Path) -> None:
@@ -188,18 +271,61 @@ def _check_sums(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             bad = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path} is damaged or cut short ({error})") from error
     if bad is not None:
         raise CheckpointError(f"{path} is damaged ({bad} has changed)")
 
 
-def _settle(folder: Path) -> None:
-    """Make sure that the new names last, where the system can promise it."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < MOST
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) < MOST)
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(row, dict)
+        and all(isinstance(key, str) and _is_number(number) for key, number in row.items())
+        for row in value
+    )
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+def _are_moments(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        _is_count(number)
+        and isinstance(moments, dict)
+        and all(isinstance(moment, Tensor) for moment in moments.values())
+        for number, moments in value.items()
+    )
+
+
+def _are_matrices(value: Any) -> bool:
+    return _is_mapping(value) and all(
+        isinstance(counts, Tensor)
+        and counts.dtype == torch.int64
+        and counts.ndim == 2
+        and counts.shape[0] == counts.shape[1]
+        and bool((counts >= 0).all())
+        for counts in value.values()
+    )
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "epochs_done": _is_count,
+    "optimizer": _are_moments,
+    "rows": _is_table,
+    "timing": _is_table,
+    "data": _is_mapping,
+    "batch": _is_mapping,
+    "micro_batch": lambda value: value is None or (_is_count(value) and value > 0),
+    "epochs_unchanged": _is_count,
+    "matrices": _are_matrices,
+    "maps": _is_mapping,
+}

@@ -1,7 +1,7 @@
 """A few validation patches and what was predicted for them through the epochs, as one picture.
 
 The patches with the most changed pixels are chosen during the first validation; their predictions
-are kept for at most eight epochs, evenly spread over those done so far.
+stay for at most eight epochs, evenly spread over those done so far.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class EpochMaps:
         self.visible_bands = visible_bands
         self.chosen: list[int] = []
         self._most: list[tuple[int, int]] = []  # changed pixels, −index
-        self._kept: dict[int, Tensor] = {}  # epoch → (N, H, W) uint8
+        self._maps: dict[int, Tensor] = {}  # epoch → (N, H, W) uint8
         self._every = 1
 
-    def look_at(self, batch: Mapping[str, Any], first: int) -> None:
-        """See in the first validation which patches change most.
+    def choose(self, batch: Mapping[str, Any], first: int) -> None:
+        """Note which patches of the first validation change most.
 
         Args:
             batch: Patches in the order of the data set, on the CPU.
@@ -60,8 +60,8 @@ class EpochMaps:
         if self.chosen:
             return
         changed = (batch[self.label_key] > 0).flatten(1).sum(dim=1).tolist()
-        found = [(number, -(first + place)) for place, number in enumerate(changed)]
-        self._most = sorted([*self._most, *found], reverse=True)[:NUM_PATCHES]
+        numbers = [(number, -(first + place)) for place, number in enumerate(changed)]
+        self._most = sorted([*self._most, *numbers], reverse=True)[:NUM_PATCHES]
 
     def add(self, epoch: int, predict: Predict) -> None:
         """Keep the predictions after an epoch.
@@ -75,24 +75,32 @@ class EpochMaps:
         if not self.chosen:
             return
         images = default_collate([self.dataset[index]["images"] for index in self.chosen])
-        self._kept[epoch] = predict(images).to(torch.uint8).cpu()
+        self._maps[epoch] = predict(images).to(torch.uint8).cpu()
         while len(self._thinned()) > MOST_EPOCHS:
             self._every *= 2
-        self._kept = {epoch: self._kept[epoch] for epoch in self._thinned()}
+        self._maps = {epoch: self._maps[epoch] for epoch in self._thinned()}
 
     def state(self) -> dict[str, Any]:
-        """What is kept, as plain values and tensors."""
-        return {"chosen": list(self.chosen), "every": self._every, "kept": dict(self._kept)}
+        """Chosen patches and their maps, as plain values and tensors."""
+        return {"chosen": list(self.chosen), "every": self._every, "maps": dict(self._maps)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; an empty one begins anew."""
-        self.chosen = [int(index) for index in state.get("chosen", ())]
-        self._every = int(state.get("every", 1))
-        self._kept = {int(epoch): maps for epoch, maps in state.get("kept", {}).items()}
+        """Go on from a state.
+
+        Raises:
+            KeyError, ValueError, TypeError: It is none of these patches.
+        """
+        chosen, every, maps = list(state["chosen"]), int(state["every"]), dict(state["maps"])
+        if every < 1 or not all(0 <= index < len(self.dataset) for index in chosen):  # type: ignore[arg-type]
+            raise ValueError(f"validation patches {chosen} are not among those at hand")
+        if not all(map_.ndim == 3 and len(map_) == len(chosen) for map_ in maps.values()):
+            raise ValueError("validation maps are of other patches")
+        self.chosen, self._every = chosen, every
+        self._maps = {int(epoch): map_.to(torch.uint8) for epoch, map_ in maps.items()}
 
     def draw(self, path: Path) -> None:
         """Write the picture: a row per patch with images, truth, and predictions by epoch."""
-        if not self._kept:
+        if not self._maps:
             return
         panels: list[Panel] = []
         for place, index in enumerate(self.chosen):
@@ -102,7 +110,7 @@ class EpochMaps:
             panels.append(("Truth", paint_moments(label, self.num_classes)))
             panels += [
                 (f"Epoch {epoch}", paint_moments(maps[place].numpy(), self.num_classes))
-                for epoch, maps in sorted(self._kept.items())
+                for epoch, maps in sorted(self._maps.items())
             ]
         figure = map_figure(
             panels,
@@ -110,13 +118,13 @@ class EpochMaps:
             "Predictions for validation patches through the epochs",
             "One row per patch: those with the most changed pixels.",
             [self._legend()],
-            columns=3 + len(self._kept),
+            columns=3 + len(self._maps),
         )
         save_figure(figure, path)
 
     def _thinned(self) -> list[int]:
-        """Kept epochs that stay: multiples of the spacing, the first and the last."""
-        epochs = sorted(self._kept)
+        """Epochs that stay: multiples of the spacing, the first and the last."""
+        epochs = sorted(self._maps)
         return [e for e in epochs if e in (epochs[0], epochs[-1]) or e % self._every == 0]
 
     def _images(self, images: npt.NDArray[Any]) -> list[Panel]:

@@ -56,7 +56,7 @@ class PairTask:
         """An empty matrix of the area."""
         return {"area": ConfusionMatrix(2, device)}
 
-    def tally(self, output: Any, batch: Batch, matrices: Mapping[str, ConfusionMatrix]) -> None:
+    def update(self, output: Any, batch: Batch, matrices: Mapping[str, ConfusionMatrix]) -> None:
         """Count predicted areas."""
         matrices["area"].update(batch["area_label"], self.maps(output))
 

@@ -8,14 +8,14 @@ Source: the released recipe, as far as it has an effect.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
 
+from training.settings import TrainingSettings
 from utils.device import Precision
 from utils.memory import parse_size
 
@@ -30,7 +30,7 @@ class TrainingPlan:
         epochs: Passes over the training patches.
         lr: Learning rate of Adam(0.9, 0.999).
         schedule: "step" multiplies ``lr`` by ``lr_factor`` at each milestone; "cosine" falls from
-            ``lr`` to 0 over all steps after one twentieth of warming up (not in the paper).
+            ``lr`` to 0 over all steps after one twentieth of warming up.
         lr_milestones: Epochs, counted from 0, at which the step schedule lowers the rate.
         lr_factor: By how much.
         weight_decay: Of Adam.
@@ -40,9 +40,7 @@ class TrainingPlan:
         seed: Of the shuffling, dropout and augmentation.
         max_memory: Memory that a training step may take ("8G"); batches are then computed in
             micro-batches that fit. None: what a GPU has; no limit elsewhere.
-        checkpoint_minutes: Time between checkpoints within an epoch; None for ends of epochs only.
-        tensorboard: Whether to write TensorBoard's files, too.
-        gather_batch: With attention over the batch and several processes: over the whole batch.
+        log_with: Run trackers that get each epoch's numbers, too.
     """
 
     epochs: int
@@ -56,22 +54,35 @@ class TrainingPlan:
     precision: Precision = "float32"
     seed: int = 1
     max_memory: str | None = None
-    checkpoint_minutes: float | None = 15.0
-    tensorboard: bool = False
-    gather_batch: bool = False
+    log_with: tuple[str, ...] = ()
 
     @classmethod
-    def from_settings(cls, settings: Any) -> TrainingPlan:
-        """The plan that a script's settings describe; what they lack keeps its default.
+    def from_settings(cls, settings: TrainingSettings) -> TrainingPlan:
+        """The plan that a script's settings describe, recipe filled in.
 
         Raises:
             UserError: ``max_memory`` is no size.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
-        plan = cls(**{name: getattr(settings, name) for name in names if hasattr(settings, name)})
-        if plan.max_memory is not None:
-            parse_size(plan.max_memory)
-        return plan
+        if settings.max_memory is not None:
+            parse_size(settings.max_memory)
+        assert settings.epochs is not None
+        assert settings.lr is not None
+        assert settings.lr_milestones is not None
+        assert settings.lr_factor is not None
+        return cls(
+            epochs=settings.epochs,
+            lr=settings.lr,
+            schedule=settings.schedule,
+            lr_milestones=settings.lr_milestones,
+            lr_factor=settings.lr_factor,
+            weight_decay=settings.weight_decay,
+            clip_norm=settings.clip_norm,
+            rebuild_optimizer=settings.rebuild_optimizer,
+            precision=settings.precision,
+            seed=settings.seed,
+            max_memory=settings.max_memory,
+            log_with=settings.log_with or (),
+        )
 
 
 def learning_rate(plan: TrainingPlan, epochs_done: float) -> float:

@@ -1,7 +1,6 @@
 """What the training programs share: processes, device, data, network, folder, then ``fit``.
 
-A script has its settings, opens its data and names its network; the rest is here. Not in the
-paper.
+A script has its settings and says what it trains, an ``Experiment``; the rest is here.
 """
 
 from __future__ import annotations
@@ -14,22 +13,29 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
+from data_processing.scenes.augmentation import FlipRotate
+from data_processing.scenes.dataset import open_splits
+from data_processing.scenes.spec import DatasetSpec
 from models import build_network
 from models.weights.checkpoint import Checkpoint
 from models.weights.choosing import network_to_train
-from training.checkpoints import LAST, PREVIOUS, load_last
+from training.checkpoints import CheckpointManager, LastCheckpoint
 from training.loop import fit
 from training.plan import TrainingPlan
 from training.ranks import Ranks, chosen_device
-from training.tasks import Task
+from training.records import check_trackers
+from training.run import Run
+from training.settings import CaimSettings, TrainingSettings
+from training.tasks import CaimTask, Task
 from utils.batches import Batches
 from utils.device import describe_device, make_deterministic, seed_everything
+from utils.errors import UserError
 from utils.execution import ready_to_run
 from utils.progress import say
-from utils.run_folder import log_resumption, start_run
+from utils.run_folder import hold_folder, log_resumption, start_run
 from utils.settings import to_dict
 
-__all__ = ["Experiment", "train"]
+__all__ = ["Experiment", "caim_experiment", "train"]
 
 Data = Sequence[Dataset[dict[str, Any]]]
 
@@ -59,14 +65,46 @@ class Experiment:
     prepare: Callable[[nn.Module], None] | None = None
 
 
-def train(experiment: Experiment, settings: Any) -> None:
+def caim_experiment(name: str, spec: DatasetSpec, settings: CaimSettings) -> Experiment:
+    """CAIM-Net on a data set of scenes.
+
+    Args:
+        name: Of the folder under runs/.
+        spec: Facts of the data set.
+        settings: Of the training program.
+
+    Raises:
+        UserError: The number of class factors is wrong.
+    """
+    arguments: dict[str, Any] = {
+        "in_channels": len(spec.bands), "num_dates": spec.num_dates,
+        "width": settings.width, "dropout": settings.dropout,
+        "attention": settings.attention, "cam": settings.cam,
+    }  # fmt: skip
+    if settings.cam == "per_window":
+        arguments["cam_windows"] = (settings.batch_size, settings.patch_size, settings.patch_size)
+    return Experiment(
+        name,
+        "caim_net",
+        arguments,
+        CaimTask(spec.num_classes, settings.area_factors, settings.moment_factors),
+        lambda: open_splits(
+            settings.data_root, spec,
+            {"train": FlipRotate() if settings.augment else None, "val": None},
+            settings.patch_size, settings.stride, cache=settings.cache,
+            pixel_scale=settings.pixel_scale, ignore_invalid=settings.ignore_invalid,
+        ),
+        spec.facts(settings.patch_size, settings.pixel_scale),
+        spec.visible_bands,
+    )  # fmt: skip
+
+
+def train(experiment: Experiment, settings: TrainingSettings) -> None:
     """Train as the settings say; alone, or as one of the processes of accelerate or torchrun.
 
     Args:
         experiment: What is trained.
-        settings: A script's block: data, model and optimisation flags (fields of ``TrainingPlan``
-            among them), device, seed, output_dir, overwrite, resume, checkpoint, compile,
-            recompute, deterministic.
+        settings: Of the training program.
 
     Raises:
         CaimError: As ``fit``, and whatever opening data and weights refuses.
@@ -75,85 +113,93 @@ def train(experiment: Experiment, settings: Any) -> None:
     if settings.deterministic:
         make_deterministic()
     plan = TrainingPlan.from_settings(settings)
+    check_trackers(plan.log_with)
     ranks = Ranks(device, plan.precision)
     seed_everything(settings.seed)
+    last = ranks.by_first(lambda: _last_checkpoint(settings))
     train_set, val_set = ranks.together(experiment.open_data)
-    network, arguments = ranks.together(lambda: _network(experiment, settings))
+    network, arguments = ranks.together(lambda: _network(experiment, settings, last, ranks))
     folder = ranks.by_first(lambda: _folder(experiment.name, settings, ranks))
     common: dict[str, Any] = {
         "num_workers": settings.num_workers, "device": ranks.device, "rank": ranks.rank,
         "ranks": ranks.size,
     }  # fmt: skip
-    train_batches = Batches(
-        train_set, settings.batch_size, shuffle=settings.shuffle, drop_last=settings.drop_last,
-        seed=settings.seed, **common,
-    )  # fmt: skip
-    val_batches = Batches(val_set, settings.batch_size, **common)
-    say(
-        f"{train_batches.patches} training, {val_batches.patches} validation patches; "
-        f"{describe_device(ranks.device)}"
-    )
-    _tell_of_processes(ranks, network, plan, settings.batch_size)
-    best = fit(
+    run = Run(
         ready_to_run(
             network, ranks.device, plan.precision,
             compiled=settings.compile, recompute=settings.recompute,
         ),
         experiment.task,
-        train_batches,
-        val_batches,
         plan,
+        Batches(
+            train_set, settings.batch_size, shuffle=settings.shuffle,
+            drop_last=settings.drop_last, seed=settings.seed, **common,
+        ),
+        Batches(val_set, settings.batch_size, **common),
         folder,
         Checkpoint(
             experiment.network, arguments, {}, data=dict(experiment.facts),
             training={"settings": to_dict(settings, with_paths=False)},
         ),
-        ranks=ranks,
-        resume=settings.resume,
-        visible_bands=experiment.visible_bands,
+        ranks,
+        experiment.visible_bands,
     )  # fmt: skip
+    say(
+        f"{run.train.patches} training, {run.val.patches} validation patches; "
+        f"{describe_device(ranks.device)}"
+    )
+    if settings.resume and last is None:
+        say(f"{folder} holds no checkpoint yet: beginning with the first step")
+    best = fit(run, last)
     say(f"best epoch {best['epoch']}; weights, scores and pictures: {folder}")
-    ranks.close()
+    ranks.leave()
 
 
-def _network(experiment: Experiment, settings: Any) -> tuple[nn.Module, dict[str, Any]]:
-    """The network and how it is built; a run that began from other weights keeps their form."""
-    if settings.resume and settings.checkpoint is not None:
-        folder = settings.output_dir
-        if folder and any((folder / name).is_file() for name in (LAST, PREVIOUS)):
-            last, _ = load_last(folder)
-            return build_network(last.network, last.arguments), last.arguments
-    network, arguments = network_to_train(
-        experiment.arguments, settings.checkpoint, batch_size=settings.batch_size,
-        patch_size=settings.patch_size, network=experiment.network,
-    )  # fmt: skip
-    if experiment.prepare and settings.checkpoint is None and not settings.resume:
-        experiment.prepare(network)
+def _last_checkpoint(settings: TrainingSettings) -> LastCheckpoint | None:
+    if not settings.resume or settings.output_dir is None or not settings.output_dir.is_dir():
+        return None
+    hold_folder(settings.output_dir)  # nobody else changes its files from here on
+    return CheckpointManager(settings.output_dir).load()
+
+
+def _network(
+    experiment: Experiment, settings: TrainingSettings, last: LastCheckpoint | None, ranks: Ranks
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network and how it is built: anew, from weights, or as the run that goes on has it."""
+    if last is not None and settings.checkpoint is not None:  # its form came with those weights
+        arguments = last.weights.arguments
+        network = build_network(last.weights.network, arguments)
+    else:
+        network, arguments = network_to_train(
+            experiment.arguments, settings.checkpoint, batch_size=settings.batch_size,
+            patch_size=settings.patch_size, network=experiment.network,
+        )  # fmt: skip
+        if experiment.prepare and settings.checkpoint is None and last is None:
+            experiment.prepare(network)
+    if ranks.size > 1:
+        _check_processes(ranks.size, network, settings.batch_size)
     return network, arguments
 
 
-def _folder(name: str, settings: Any, ranks: Ranks) -> Path:
+def _check_processes(processes: int, network: nn.Module, batch_size: int) -> None:
+    """Say how a batch is shared, and refuse a network that cannot share it.
+
+    Raises:
+        UserError: Its attention mixes the patches of a batch.
+    """
+    if getattr(network, "mixes_batch", False):
+        raise UserError(
+            f"--attention batch: found {processes} processes, expected one, since it mixes the "
+            "patches of a batch, which several processes share; start one, or use --attention "
+            "spatial."
+        )
+    say(f"{processes} processes share each batch of {batch_size} patches")
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
+        say("warning: batch normalisation sees the patches of one process, not the whole batch")
+
+
+def _folder(name: str, settings: TrainingSettings, ranks: Ranks) -> Path:
     folder = start_run(name, settings, ranks.device)
     if settings.resume:
         log_resumption(folder, settings)
     return folder
-
-
-def _tell_of_processes(
-    ranks: Ranks, network: nn.Module, plan: TrainingPlan, batch_size: int
-) -> None:
-    """Say how a batch is shared, and what that changes for this network."""
-    if ranks.size == 1:
-        return
-    say(f"{ranks.size} processes share each batch of {batch_size} patches")
-    if getattr(network, "mixes_batch", False):
-        share = -(-batch_size // ranks.size)
-        say(
-            f"attention over the whole batch of {batch_size}, gathered from all processes"
-            if plan.gather_batch
-            else f"warning: --attention batch mixes the {share} patches that a process holds, not "
-            f"all {batch_size} of the batch; results differ from those of one process. "
-            "--gather-batch attends over all, at the cost of sending them around."
-        )
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
-        say("warning: batch normalisation sees the patches of one process, not the whole batch")

@@ -1,20 +1,17 @@
 """The processes that train together, and what Accelerate carries for them.
 
 ``python Train_Dynamic.py`` is one process; ``accelerate launch`` and ``torchrun`` start several
-("ranks"), each with a share of every batch. This module holds what differs: device, mixed
-precision, the gradients' sum, agreement between hosts. What is computed is in ``training.loop``.
-
-Hosts agree over a group of their own (gloo), on numbers that lie on the CPU: a GPU is never waited
-for.
+("ranks"), each with a share of every batch. Here is what differs: device, mixed precision, the
+gradients' sum. What is computed is in ``training.loop``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -23,47 +20,34 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from utils.device import Precision, choose_device
-from utils.errors import CaimError, UserError
+from utils.errors import UserError
+from utils.processes import Processes
 
-__all__ = ["Agreement", "RankError", "Ranks", "chosen_device"]
-
-Value = TypeVar("Value")
+__all__ = ["Agreement", "Ranks", "chosen_device"]
 
 MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16"}
 PATIENCE = timedelta(hours=2)  # one rank may check data or write while the others wait
 LOST = ("connection closed", "connection reset", "broken pipe", "gloo", "nccl", "timed out waiting")
 
 
-class RankError(CaimError):
-    """Another process of the run has ended; ``exit_code`` is its own."""
-
-    def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
-
-
 class Agreement(NamedTuple):
-    """What the processes have told each other before a step.
+    """What holds for all processes before a step, since one of them says so.
 
     Attributes:
         interrupted: Somebody got Ctrl-C.
         terminated: Somebody got SIGTERM.
         failed: Somebody cannot go on.
-        save: The first process wants a checkpoint.
     """
 
     interrupted: bool
     terminated: bool
     failed: bool
-    save: bool
 
 
-class Ranks:
-    """The processes of a run, seen from one of them.
+class Ranks(Processes):
+    """The processes of a training, seen from one of them.
 
     Attributes:
-        rank: Number of this process, from 0.
-        size: How many there are.
         device: Where this one computes.
 
     Args:
@@ -80,20 +64,16 @@ class Ranks:
         # Accelerate keeps one state per process; a program that runs after another starts anew
         AcceleratorState._reset_state(reset_partial_state=not dist.is_initialized())
         self._accelerator = Accelerator(
-            cpu=wanted.type == "cpu",
-            mixed_precision=MIXED_PRECISION[precision],
+            cpu=wanted.type == "cpu", mixed_precision=MIXED_PRECISION[precision]
         )
-        self.rank: int = self._accelerator.process_index
-        self.size: int = self._accelerator.num_processes
-        self.device = wanted if self.size == 1 else self._accelerator.device
-        self._hosts = dist.new_group(backend="gloo", timeout=PATIENCE) if self.size > 1 else None
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this process writes files and speaks."""
-        return self.rank == 0
-
-    # ------------------------------------------------------------ computing
+        size = self._accelerator.num_processes
+        super().__init__(
+            self._accelerator.process_index,
+            size,
+            self._accelerator.local_process_index,
+            dist.new_group(backend="gloo", timeout=PATIENCE) if size > 1 else None,
+        )
+        self.device = wanted if size == 1 else self._accelerator.device
 
     def prepare(self, network: nn.Module) -> nn.Module:
         """The network for training: on the device, in its precision, gradients shared.
@@ -131,91 +111,15 @@ class Ranks:
         assert isinstance(norm, Tensor)
         return norm
 
-    @property
-    def scaler(self) -> Any:
-        """The scaler of a 16-bit format that needs one; None for float32 and bfloat16."""
-        return self._accelerator.scaler
-
-    # ------------------------------------------------------------ agreeing
-
-    def agree(self, interrupted: bool, terminated: bool, failed: bool, save: bool) -> Agreement:
-        """What any of the processes says holds for all."""
-        told = torch.tensor([interrupted, terminated, failed, save], dtype=torch.int64)
-        return Agreement(*(bool(number) for number in self.sum(told).tolist()))
-
-    def sum(self, values: Tensor) -> Tensor:
-        """Sum over the processes of a tensor; where there are several it comes back on the CPU."""
-        if self.size == 1:
-            return values
-        total = values.detach().cpu().clone()
-        dist.all_reduce(total, group=self._hosts)
-        return total
+    def agree(self, interrupted: bool, terminated: bool, failed: bool) -> Agreement:
+        """Let what any of the processes says hold for all."""
+        number_of_ranks = self.sum(torch.tensor([interrupted, terminated, failed]).long())
+        return Agreement(*(number > 0 for number in number_of_ranks.tolist()))
 
     def take_from_first(self, tensors: Iterable[Tensor]) -> None:
         """Overwrite tensors by those of the first process, on the device."""
         for tensor in tensors if self.size > 1 else ():
             dist.broadcast(tensor, src=0)
-
-    def gather(self, value: Value) -> list[Value]:
-        """What each process has to say, in the order of ranks."""
-        if self.size == 1:
-            return [value]
-        values: list[Any] = [None] * self.size
-        dist.all_gather_object(values, value, group=self._hosts)
-        return values
-
-    def by_first(self, action: Callable[[], Value]) -> Value:
-        """Let the first process do something; all get the result, or its error.
-
-        Raises:
-            RankError: In the others, when it failed in the first.
-        """
-        if self.size == 1:
-            return action()
-        outcome: list[Any] = [None, None]
-        failure: CaimError | None = None
-        if self.is_first:
-            try:
-                outcome = [action(), None]
-            except CaimError as error:
-                failure, outcome = error, [None, (str(error), error.exit_code)]
-        dist.broadcast_object_list(outcome, src=0, group=self._hosts)
-        if failure is not None:
-            raise failure
-        if outcome[1] is not None:
-            raise _ended_elsewhere(0, *outcome[1])
-        value: Value = outcome[0]
-        return value
-
-    def all_well(self, failure: CaimError | None) -> None:
-        """Go on if no process has failed.
-
-        Raises:
-            CaimError: The failure of this process; else that of another, as ``RankError``.
-        """
-        told = None if failure is None else (str(failure), failure.exit_code)
-        outcomes = self.gather(told)
-        if failure is not None:
-            if not self.is_first and outcomes[0] == told:  # said once is enough
-                raise RankError(f"process {self.rank}: the same", failure.exit_code)
-            raise failure
-        for rank, outcome in enumerate(outcomes):
-            if outcome is not None:
-                raise _ended_elsewhere(rank, *outcome)
-
-    def together(self, action: Callable[[], Value]) -> Value:
-        """Let every process do something; if it fails in one, all end.
-
-        Raises:
-            CaimError: As ``all_well``.
-        """
-        value, failure = None, None
-        try:
-            value = action()
-        except CaimError as error:
-            failure = error
-        self.all_well(failure)
-        return cast(Value, value)
 
     def lost(self, error: BaseException) -> bool:
         """Whether an error means that another process is gone."""
@@ -223,11 +127,6 @@ class Ranks:
             return False
         text = str(error).lower()
         return isinstance(error, dist.DistError) or any(word in text for word in LOST)
-
-    def close(self) -> None:
-        """Part from the other processes, after the last word."""
-        if self.size > 1 and dist.is_initialized():
-            dist.destroy_process_group()
 
 
 def chosen_device(name: str) -> torch.device:
@@ -243,7 +142,3 @@ def chosen_device(name: str) -> torch.device:
             "process takes a GPU of its own."
         )
     return device
-
-
-def _ended_elsewhere(rank: int, message: str, exit_code: int) -> RankError:
-    return RankError(f"process {rank} could not go on: {message}", exit_code)

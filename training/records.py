@@ -1,161 +1,165 @@
-"""The record a training leaves: tables of epochs and steps, pictures, TensorBoard's files.
+"""The record a training leaves: tables of epochs and steps, pictures, run trackers.
 
-metrics.csv has a row per epoch and steps.jsonl a line per step; both hold nothing but what follows
-from data, settings and seed. Times are apart, in timing.csv. A resumed run cuts the files back to
-its checkpoint and goes on. Only the first process writes.
+metrics.csv has a row per epoch; it holds nothing but what follows from data, settings and seed.
+Times are apart, in timing.csv. steps.jsonl has a line per step, as it happened: the steps of an
+epoch that was done again after an interruption stand there twice. Only the first process writes.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.checkpoints import Position
-from training.epoch_maps import EpochMaps
-from training.guards import writing
+from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracker, WandBTracker
+
+from training.checks import writing
+from training.run import Run
 from utils.errors import UserError
-from utils.files import atomic_path
-from utils.metrics import Matrix
 from utils.pictures.figures import confusion_figure, learning_curve_figure
 from utils.pictures.layout import save_figure
+from utils.progress import say
 from utils.run_folder import write_csv_rows
 
-__all__ = ["Journal"]
+__all__ = ["Records", "check_trackers"]
 
 LEFT_BY_EARLIER_RUNS = (
     "metrics.csv", "timing.csv", "steps.jsonl", "last.pth", "previous.pth", "best.pth",
-    ".next.pth", "bad_batch.pth", "learning_curve.png", "confusion.png", "validation_maps.png",
+    "bad_batch.pth", "learning_curve.png", "confusion.png", "validation_maps.png",
 )  # fmt: skip
 DRAW_EVERY_S = 60.0  # drawing takes a second or two, short epochs less
 
-Row = Mapping[str, Any]
+TRACKERS: dict[str, Callable[[Path], GeneralTracker]] = {
+    "tensorboard": lambda folder: TensorBoardTracker("tensorboard", folder),
+    "wandb": lambda folder: WandBTracker("caim-net", dir=str(folder), name=folder.name),
+    "mlflow": lambda folder: MLflowTracker("caim-net", run_name=folder.name),
+}
 
 
-class Journal:
+class Records:
     """The files of one run, but for its checkpoints.
 
     Args:
         folder: Of the run.
         writes: Whether this process writes; the others keep no record.
-        tensorboard: Whether TensorBoard's files are written, too.
+        trackers: Run trackers that get each epoch's numbers, too.
 
     Raises:
-        UserError: TensorBoard is asked for and not installed.
+        UserError: A tracker cannot be started.
     """
 
-    def __init__(self, folder: Path, writes: bool = True, tensorboard: bool = False) -> None:
+    def __init__(self, folder: Path, writes: bool = True, trackers: Sequence[str] = ()) -> None:
         self.folder, self.writes = folder, writes
-        self._board = _open_board(folder) if tensorboard and writes else None
+        self._trackers = [_started(name, folder) for name in trackers] if writes else []
         self._drawn = time.monotonic()
 
     def begin(self) -> None:
         """Remove what an earlier run left (only --overwrite leads to a folder with any)."""
-        if not self.writes:
-            return
-        for name in LEFT_BY_EARLIER_RUNS:
+        for name in LEFT_BY_EARLIER_RUNS if self.writes else ():
             (self.folder / name).unlink(missing_ok=True)
-        self._remove_partial_files()
 
-    def cut_back(self, position: Position, rows: Sequence[Row], timing: Sequence[Row]) -> None:
-        """Make the tables those of a checkpoint, whatever a kill left there."""
-        if not self.writes:
-            return
-        self._remove_partial_files()
-        self._tables(rows, timing)
-        path = self.folder / "steps.jsonl"
-        lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-        kept = [line for line in lines if _is_before(line, position)]
-        with writing(path), atomic_path(path) as partial:
-            partial.write_text("".join(f"{line}\n" for line in kept), "utf-8")
-
-    def steps(self, epoch: int, rows: Sequence[Row]) -> None:
-        """Add lines to steps.jsonl, epoch and step counted from 1."""
-        if not self.writes or not rows:
-            return
-        told = [{"epoch": epoch + 1, **row, "step": row["step"] + 1} for row in rows]
-        path = self.folder / "steps.jsonl"
-        with writing(path), path.open("a", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(row) + "\n" for row in told)
-
-    def epoch(
-        self,
-        rows: Sequence[Row],
-        timing: Sequence[Row],
-        steps: int,
-        matrices: Mapping[str, Matrix],
-        maps: EpochMaps,
-        is_last: bool,
-    ) -> None:
-        """Write an epoch down, and draw if the last drawing is long ago.
+    def steps(self, epoch: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add lines to steps.jsonl.
 
         Args:
-            rows: metrics.csv with the new row last.
-            timing: timing.csv likewise.
-            steps: Steps so far, over all epochs.
-            matrices: Confusion matrices of the validation split.
-            maps: Validation maps through the epochs.
-            is_last: Draw in any case.
+            epoch: From 0; in the file epochs and steps count from 1.
+            rows: As ``EpochMetrics.read`` gives them.
         """
-        if not self.writes:
+        if not self.writes or not rows:
             return
-        self._tables(rows, timing)
-        if self._board is not None:
-            for name, value in {**rows[-1], **timing[-1]}.items():
-                self._board.add_scalar(name.replace("_", "/", 1), float(value), steps)
-            self._board.flush()
-        if is_last or time.monotonic() - self._drawn > DRAW_EVERY_S:
-            self.draw(rows, matrices, maps)
+        path = self.folder / "steps.jsonl"
+        lines = [json.dumps({"epoch": epoch + 1, **row, "step": row["step"] + 1}) for row in rows]
+        with writing(path), path.open("a+b") as stream:
+            if stream.tell() and stream.seek(-1, 2) >= 0 and stream.read() != b"\n":
+                stream.write(b"\n")  # a kill has left half a line
+            stream.write("".join(f"{line}\n" for line in lines).encode())
 
-    def draw(self, rows: Sequence[Row], matrices: Mapping[str, Matrix], maps: EpochMaps) -> None:
-        """Draw the pictures: learning curves, confusion matrices, maps through the epochs."""
+    def epoch(self, run: Run) -> None:
+        """Write the run's last epoch down, and draw if the last drawing is long ago."""
         if not self.writes:
             return
+        self._write_tables(run)
+        self._track(run)
+        is_last = run.epochs_done == run.plan.epochs
+        if is_last or time.monotonic() - self._drawn > DRAW_EVERY_S:
+            self.draw(run)
+
+    def restore(self, run: Run) -> None:
+        """Make tables those of the checkpoint that a run goes on from, and pictures at its end."""
+        if not self.writes:
+            return
+        self._write_tables(run)
+        if run.rows and run.epochs_done >= run.plan.epochs:
+            self.draw(run)
+
+    def draw(self, run: Run) -> None:
+        """Draw the pictures: learning curves, confusion matrices, maps through the epochs."""
         with writing(self.folder / "learning_curve.png"):
-            save_figure(learning_curve_figure(rows), self.folder / "learning_curve.png")
-            title = f"Validation split, epoch {rows[-1]['epoch']}"
-            save_figure(confusion_figure(matrices, title), self.folder / "confusion.png")
-            maps.draw(self.folder / "validation_maps.png")
+            save_figure(learning_curve_figure(run.rows), self.folder / "learning_curve.png")
+            title = f"Validation split, epoch {run.epochs_done}"
+            save_figure(confusion_figure(run.matrices, title), self.folder / "confusion.png")
+            run.maps.draw(self.folder / "validation_maps.png")
         self._drawn = time.monotonic()
 
     def close(self) -> None:
-        """Close TensorBoard's file."""
-        if self._board is not None:
-            self._board.close()
+        """Let the trackers finish."""
+        for tracker in self._trackers:
+            tracker.finish()
 
-    def _tables(self, rows: Sequence[Row], timing: Sequence[Row]) -> None:
-        for name, table in (("metrics.csv", rows), ("timing.csv", timing)):
-            with writing(self.folder / name):
+    def _write_tables(self, run: Run) -> None:
+        for name, table in (("metrics.csv", run.rows), ("timing.csv", run.timing)):
+            path = self.folder / name
+            with writing(path):
                 if table:
-                    write_csv_rows(self.folder / name, table)
+                    write_csv_rows(path, table)
                 else:
-                    (self.folder / name).unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
 
-    def _remove_partial_files(self) -> None:
-        """Remove what a kill in the middle of a write has left."""
-        for path in self.folder.glob(".*.partial*"):
-            path.unlink(missing_ok=True)
+    def _track(self, run: Run) -> None:
+        """Give the trackers the last epoch; one that fails is let go, the run is not."""
+        numbers = {
+            key.replace("train_", "train/", 1).replace("val_", "val/", 1): float(value)
+            for key, value in {**run.rows[-1], **run.timing[-1]}.items()
+        }
+        for tracker in list(self._trackers):
+            try:
+                tracker.log(numbers, step=run.epochs_done * len(run.train))
+            except Exception as error:  # a server that is gone, a full disk, a fault of theirs
+                say(f"warning: {tracker.name} is given up, training goes on ({_short(error)})")
+                self._trackers.remove(tracker)
 
 
-def _is_before(line: str, position: Position) -> bool:
-    """Whether a line of steps.jsonl is whole and of a step that the checkpoint holds."""
+def check_trackers(names: Sequence[str]) -> None:
+    """Make sure that the trackers asked for are known and installed.
+
+    Raises:
+        UserError: One is not.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            raise UserError(f"--log-with: found {name!r}, expected any of {', '.join(TRACKERS)}.")
+        if importlib.util.find_spec(name) is None:
+            raise UserError(
+                f"--log-with: found no {name} in this Python, expected it installed; "
+                f"python -m pip install {name}, or leave it out (metrics.csv and steps.jsonl hold "
+                "the same numbers)."
+            )
+
+
+def _started(name: str, folder: Path) -> GeneralTracker:
     try:
-        row = json.loads(line)
-        place = (row["epoch"] - 1, row["step"] - 1)
-    except (ValueError, KeyError, TypeError):
-        return False
-    return bool(place < (position.epoch, position.step))
-
-
-def _open_board(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
+        tracker = TRACKERS[name](folder)
+        tracker.start()
+    except Exception as error:  # no account, no server, a fault of theirs
         raise UserError(
-            "--tensorboard: found no tensorboard in this Python, expected it installed; "
-            "python -m pip install tensorboard, or leave the flag out (metrics.csv and steps.jsonl "
-            "hold the same numbers)."
+            f"--log-with: {name} could not be started ({_short(error)}), expected it set up; see "
+            "its own documentation, or leave it out."
         ) from error
-    return SummaryWriter(str(folder / "tensorboard"))
+    return tracker
+
+
+def _short(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -32,7 +32,7 @@ class Task(Protocol):
     loss that is a mean divides by ``counts`` of the whole batch, never by what the part holds.
     A part without any labelled pixel must give 0 with zero gradients.
 
-    Nothing in ``terms``, ``tally`` and ``maps`` may wait for a GPU (``item``, masks as indices).
+    Nothing in ``terms``, ``update`` and ``maps`` may wait for a GPU (``item``, masks as indices).
 
     Attributes:
         selection: Column of metrics.csv whose largest value marks the best epoch, for example
@@ -73,7 +73,7 @@ class Task(Protocol):
         """Empty confusion matrices, by name ("area", "moment")."""
         ...
 
-    def tally(self, output: Any, batch: Batch, matrices: Mapping[str, ConfusionMatrix]) -> None:
+    def update(self, output: Any, batch: Batch, matrices: Mapping[str, ConfusionMatrix]) -> None:
         """Count the predictions of one part of a batch in the matrices."""
         ...
 
@@ -148,7 +148,7 @@ class CaimTask:
             "moment": ConfusionMatrix(self.num_classes, device),
         }
 
-    def tally(self, output: Any, batch: Batch, matrices: Mapping[str, ConfusionMatrix]) -> None:
+    def update(self, output: Any, batch: Batch, matrices: Mapping[str, ConfusionMatrix]) -> None:
         """Count predicted moments, and the areas that follow from them."""
         moment = self.maps(output)
         matrices["moment"].update(batch["moment_label"], moment)

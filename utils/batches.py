@@ -1,9 +1,8 @@
 """From a patch data set to batches, or a process's share of them.
 
 The order of an epoch and what is drawn for each patch (flips) follow from seed and epoch alone, not
-from the number of reading processes or of training processes, nor from where a run was taken up
-again. Reading processes stay from epoch to epoch: starting them takes seconds on some systems, and
-they hold files open and decoded.
+from the number of reading processes or of training processes. Reading processes stay from epoch to
+epoch: starting them takes seconds on some systems, and they hold files open and decoded.
 """
 
 from __future__ import annotations
@@ -92,51 +91,32 @@ class Batches:
         )
 
     def __len__(self) -> int:
-        return self.steps()
+        return len(self._order)
 
     @property
     def batch_size(self) -> int:
         """Patches per batch, over all processes."""
         return self._order.batch_size
 
-    def steps(self, first: int = 0) -> int:
-        """Batches of an epoch from patch ``first`` of its order on."""
-        return len(self._order.sizes(first))
+    def share(self, step: int) -> Share:
+        """This process's part of a batch."""
+        return self._order.share(self._order.sizes()[step])
 
-    def share(self, step: int, first: int = 0) -> Share:
-        """This process's part of the batch that is ``step`` batches after patch ``first``."""
-        return self._order.share(self._order.sizes(first)[step])
-
-    def epoch(self, number: int, first: int = 0) -> Iterator[Sample]:
-        """Batches of one epoch on the CPU; the same number gives the same order.
-
-        Args:
-            number: The epoch.
-            first: Patches of its order that have been served already, in an earlier run.
-        """
-        self._order.begin(self._seed_of(number), first)
+    def epoch(self, number: int) -> Iterator[Sample]:
+        """Batches of one epoch on the CPU; the same number gives the same order."""
+        self._order.seed = self._seed_of(number)
         return iter(self._loader)
 
-    def again(self, number: int, step: int, first: int = 0) -> Sample:
+    def again(self, number: int, step: int) -> Sample:
         """One whole batch of an epoch once more, as it was, read in this process."""
-        chosen = self._order.batches(self._seed_of(number), first, whole=True)[step]
+        chosen = self._order.batches(self._seed_of(number), whole=True)[step]
         batch: Sample = default_collate(self._served.__getitems__(chosen))
         return batch
 
-    def order(self) -> dict[str, Any]:
-        """What the order of an epoch follows from, as plain values."""
-        order = self._order
-        return {
-            "batch_size": order.batch_size,
-            "seed": self.seed,
-            "shuffle": order.shuffle,
-            "drop_last": order.drop_last,
-        }
-
     def fingerprint(self) -> dict[str, Any]:
         """What tells this data from other data, as plain values; at least the number of patches."""
-        told = getattr(self.dataset, "fingerprint", None)
-        return {"patches": self.patches, **(told() if callable(told) else {})}
+        fingerprint = getattr(self.dataset, "fingerprint", None)
+        return {"patches": self.patches, **(fingerprint() if callable(fingerprint) else {})}
 
     def _seed_of(self, number: int) -> int:
         return self.seed * 1_000_003 + number
@@ -150,32 +130,31 @@ class _Batch(NamedTuple):
 
 
 class _Order(Sampler[_Batch]):
-    """Which patches make up the batches of an epoch, and which of them this process takes."""
+    """Which patches make up the batches of an epoch, and which of them this process takes.
+
+    Attributes:
+        seed: Of the pass that comes next.
+    """
 
     def __init__(
         self, length: int, batch_size: int, shuffle: bool, drop_last: bool, rank: int, ranks: int
     ) -> None:
         self.length, self.batch_size, self.shuffle = length, batch_size, shuffle
         self.drop_last, self.rank, self.ranks = drop_last, rank, ranks
-        self._seed, self._first = 0, 0
+        self.seed = 0
 
     def __len__(self) -> int:
-        return len(self.sizes(self._first))
+        return len(self.sizes())
 
-    def sizes(self, first: int) -> list[int]:
+    def sizes(self) -> list[int]:
         """Patches of each batch, over all processes."""
-        left = max(0, self.length - first)
-        whole, rest = divmod(left, self.batch_size)
+        whole, rest = divmod(self.length, self.batch_size)
         return [self.batch_size] * whole + ([rest] if rest and not self.drop_last else [])
 
     def share(self, total: int) -> Share:
         return Share(*share_of(total, self.rank, self.ranks), total)
 
-    def begin(self, seed: int, first: int) -> None:
-        """Choose the order of the pass that comes next."""
-        self._seed, self._first = seed, first
-
-    def batches(self, seed: int, first: int, whole: bool = False) -> list[_Batch]:
+    def batches(self, seed: int, whole: bool = False) -> list[_Batch]:
         """The batches of an epoch; this process's share of each, or the whole."""
         generator = torch.Generator().manual_seed(seed)
         # drawn first as a plain DataLoader draws the seed of its processes; the order is then its
@@ -184,8 +163,8 @@ class _Order(Sampler[_Batch]):
         if self.shuffle:
             order = torch.randperm(self.length, generator=generator).tolist()
         seeds = torch.randint(2**32, (self.length,), generator=generator).tolist()
-        served, begin = [], first
-        for total in self.sizes(first):
+        served, begin = [], 0
+        for total in self.sizes():
             start, stop = (0, total) if whole else self.share(total)[:2]
             own = slice(begin + start, begin + max(stop, start + 1))
             if start == stop:  # none of its own: any patch will do
@@ -195,7 +174,7 @@ class _Order(Sampler[_Batch]):
         return served
 
     def __iter__(self) -> Iterator[_Batch]:
-        return iter(self.batches(self._seed, self._first))
+        return iter(self.batches(self.seed))
 
 
 class _Served(Dataset[Sample]):

@@ -164,7 +164,9 @@ def seed_everything(seed: int) -> None:
 
 def _resident_peak_bytes() -> float:
     if sys.platform == "win32":
-        return _windows_peak_bytes()
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset)
     # Linux: getrusage counts what the parent held when it started us, VmHWM does not.
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
@@ -178,38 +180,6 @@ def _resident_peak_bytes() -> float:
         return float("nan")
     peak = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     return peak if sys.platform == "darwin" else peak * 1024  # macOS: bytes, else KiB
-
-
-def _windows_peak_bytes() -> float:
-    if sys.platform != "win32":
-        return float("nan")
-    from ctypes import wintypes
-
-    class Counters(ctypes.Structure):
-        """PROCESS_MEMORY_COUNTERS of psapi.h."""
-
-        _fields_ = [
-            ("cb", wintypes.DWORD),
-            ("PageFaultCount", wintypes.DWORD),
-            ("PeakWorkingSetSize", ctypes.c_size_t),
-            ("WorkingSetSize", ctypes.c_size_t),
-            ("QuotaPeakPagedPoolUsage", ctypes.c_size_t),
-            ("QuotaPagedPoolUsage", ctypes.c_size_t),
-            ("QuotaPeakNonPagedPoolUsage", ctypes.c_size_t),
-            ("QuotaNonPagedPoolUsage", ctypes.c_size_t),
-            ("PagefileUsage", ctypes.c_size_t),
-            ("PeakPagefileUsage", ctypes.c_size_t),
-        ]
-
-    counters = Counters()
-    counters.cb = ctypes.sizeof(counters)
-    current = ctypes.windll.kernel32.GetCurrentProcess
-    current.restype = wintypes.HANDLE
-    query = ctypes.windll.psapi.GetProcessMemoryInfo
-    query.argtypes = [wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD]
-    if not query(current(), ctypes.byref(counters), counters.cb):
-        return float("nan")
-    return float(counters.PeakWorkingSetSize)
 
 
 Precision = Literal["float32", "bfloat16"]

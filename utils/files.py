@@ -194,8 +194,8 @@ def _shown(text: object) -> str:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove what :func:`atomic_path` left in a folder whose process was killed."""
-    for path in folder.glob(".*.partial*"):
+    """Remove what :func:`atomic_path` left in a folder, or below, whose process was killed."""
+    for path in folder.rglob(".*.partial*"):
         if PARTIAL_FILE.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
 

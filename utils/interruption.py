@@ -1,4 +1,4 @@
-"""What an interrupted program says: that nothing is lost, and the command that goes on."""
+"""Interrupted programs: how work hears of it, and the command that goes on."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from utils.errors import Terminated
 from utils.fields import FALSE_WORDS, TRUE_WORDS
 from utils.progress import say
 
-__all__ = ["StopWish", "resumable", "resume_command"]
+__all__ = ["StopRequest", "resumable", "resume_command"]
 
 NOT_REPEATED = ("--overwrite", "--no-overwrite", "--resume", "--no-resume")
 SWITCH_WORDS = (*TRUE_WORDS, *FALSE_WORDS)  # that may follow them
@@ -43,16 +43,16 @@ def resumable(folder: Path, first: bool = True) -> Iterator[None]:
 def resume_command(folder: Path, argv: Sequence[str] | None = None) -> str:
     """The command line of this process, changed so that it goes on with the run in ``folder``."""
     words = list(sys.argv if argv is None else argv)
-    kept: list[str] = []
+    repeated: list[str] = []
     dropped = False
     for word in words[1:]:
         follows, dropped = dropped, word.split("=")[0] in NOT_REPEATED
         if dropped or (follows and word.lower() in SWITCH_WORDS):
             continue
-        kept.append(word)
-    if not any(word.split("=")[0].replace("_", "-") == "--output-dir" for word in kept):
-        kept += ["--output-dir", str(folder)]
-    return shlex.join([*_starter(), words[0], *kept, "--resume"])
+        repeated.append(word)
+    if not any(word.split("=")[0].replace("_", "-") == "--output-dir" for word in repeated):
+        repeated += ["--output-dir", str(folder)]
+    return shlex.join([*_starter(), words[0], *repeated, "--resume"])
 
 
 def _starter() -> list[str]:
@@ -64,7 +64,7 @@ def _starter() -> list[str]:
 SAME_SIGNAL_S = 2.0  # a terminal and a launcher may both hand on one Ctrl-C
 
 
-class StopWish:
+class StopRequest:
     """While open, the first Ctrl-C or SIGTERM is noted instead of breaking into the work.
 
     A second Ctrl-C, two seconds later or more, breaks in all the same. Outside the main thread,
@@ -78,7 +78,7 @@ class StopWish:
         work: What is ended first, for the line that is said.
     """
 
-    def __init__(self, work: str = "this step, with a checkpoint") -> None:
+    def __init__(self, work: str = "this step") -> None:
         self.work = work
         self.interrupted = False
         self.terminated = False
@@ -86,11 +86,11 @@ class StopWish:
         self._before: dict[int, Any] = {}
 
     @property
-    def wished(self) -> bool:
+    def requested(self) -> bool:
         """Whether any of them has come."""
         return self.interrupted or self.terminated
 
-    def raise_if_wished(self) -> None:
+    def raise_if_requested(self) -> None:
         """Raise what was noted.
 
         Raises:
@@ -101,7 +101,7 @@ class StopWish:
         if self.terminated:
             raise Terminated
 
-    def __enter__(self) -> StopWish:
+    def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)

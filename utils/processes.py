@@ -1,30 +1,41 @@
 """Several processes that share one job, as torchrun or accelerate launch start them.
 
-Each knows its number and how many there are; they meet at barriers. Without such a launcher there
-is one process and nothing to wait for.
+Each knows its number and how many there are; they meet at barriers and tell each other what they
+found. Without such a launcher there is one process and nothing to wait for. What they say lies on
+the CPU and goes over a group of its own (gloo): a GPU is never waited for.
 """
 
 from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
-from utils.errors import UserError
+from utils.errors import CaimError, UserError
 
-__all__ = ["Processes", "join_processes"]
+__all__ = ["ProcessError", "Processes", "join_processes"]
 
 Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 PATIENCE = datetime.timedelta(days=7)  # a launcher ends all when one fails; slow is no failure
 
 
-@dataclass(frozen=True)
+class ProcessError(CaimError):
+    """Another process of the job has ended; ``exit_code`` is its own."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+@dataclass
 class Processes:
     """This process among those of the job.
 
@@ -32,11 +43,13 @@ class Processes:
         rank: Its number from 0; the first one writes what is written once.
         size: How many there are.
         local_rank: Its number on its machine, which decides on the GPU.
+        group: Over which they talk; None is the default one.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    group: Any = None
 
     @property
     def is_first(self) -> bool:
@@ -57,7 +70,76 @@ class Processes:
     def wait_for_all(self) -> None:
         """Return when every process has come here."""
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(group=self.group)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over the processes of a tensor; where there are several it comes back on the CPU."""
+        if self.size == 1:
+            return values
+        total = values.detach().cpu().clone()
+        dist.all_reduce(total, group=self.group)
+        return total
+
+    def gather(self, value: Value) -> list[Value]:
+        """What each process has to say, in their order."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value, group=self.group)
+        return values
+
+    def by_first(self, action: Callable[[], Value]) -> Value:
+        """Let the first process do something; all get the result, or its error.
+
+        Raises:
+            ProcessError: In the others, when it failed in the first.
+        """
+        if self.size == 1:
+            return action()
+        outcome: list[Any] = [None, None]
+        failure: CaimError | None = None
+        if self.is_first:
+            try:
+                outcome = [action(), None]
+            except CaimError as error:
+                failure, outcome = error, [None, (str(error), error.exit_code)]
+        dist.broadcast_object_list(outcome, src=0, group=self.group)
+        if failure is not None:
+            raise failure
+        if outcome[1] is not None:
+            raise _ended_elsewhere(0, *outcome[1])
+        value: Value = outcome[0]
+        return value
+
+    def all_well(self, failure: CaimError | None) -> None:
+        """Go on if no process has failed.
+
+        Raises:
+            CaimError: The failure of this process; else that of another, as ``ProcessError``.
+        """
+        sentence = None if failure is None else (str(failure), failure.exit_code)
+        outcomes = self.gather(sentence)
+        if failure is not None:
+            if not self.is_first and outcomes[0] == sentence:  # said once is enough
+                raise ProcessError(f"process {self.rank}: the same", failure.exit_code)
+            raise failure
+        for rank, outcome in enumerate(outcomes):
+            if outcome is not None:
+                raise _ended_elsewhere(rank, *outcome)
+
+    def together(self, action: Callable[[], Value]) -> Value:
+        """Let every process do something; if it fails in one, all end.
+
+        Raises:
+            CaimError: As ``all_well``.
+        """
+        value, failure = None, None
+        try:
+            value = action()
+        except CaimError as error:
+            failure = error
+        self.all_well(failure)
+        return cast(Value, value)
 
     def leave(self) -> None:
         """End the connection to the others, once nothing is waited for any more."""
@@ -83,3 +165,7 @@ def join_processes() -> Processes:
     if not dist.is_initialized():
         dist.init_process_group("gloo", timeout=PATIENCE)
     return Processes(int(words["RANK"]), int(size), int(words["LOCAL_RANK"]))
+
+
+def _ended_elsewhere(rank: int, message: str, exit_code: int) -> ProcessError:
+    return ProcessError(f"process {rank} could not go on: {message}", exit_code)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
+import errno
 import json
 import os
 import platform
@@ -12,22 +14,31 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from utils.device import choose_device, describe_device
 from utils.errors import UserError
-from utils.files import atomic_path, finite_number, read_json, write_json
+from utils.files import (
+    atomic_path,
+    finite_number,
+    read_json,
+    remove_partial_files,
+    write_json,
+)
 from utils.progress import say
 from utils.settings import OF_ONE_START, REPOSITORY, to_dict
 
 __all__ = [
     "UNFINISHED",
     "environment",
+    "hold_folder",
     "log_resumption",
     "open_run_folder",
     "read_csv_rows",
@@ -51,6 +62,8 @@ GIT_TIMEOUT_S = 5.0
 FORMULA = re.compile(r"[\s'\"]*[=+\-@＝＋－＠]|[\t\r\n]")  # as a spreadsheet takes a cell
 WITHOUT_RESULTS = {"settings.json", "environment.json"}  # all that a refused run leaves
 UNFINISHED = ".unfinished"  # hidden, but somebody's work
+LOCK = ".lock"
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # as file systems without locks say
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
@@ -65,7 +78,7 @@ def open_run_folder(
             repository, with ``-2``, ``-3`` … added where runs start in the same second.
         overwrite: Accept a folder with content. Nothing is removed here: files stay until the
             run writes ones of the same name.
-        resume: Continue the run in ``output_dir``, which must have content.
+        resume: Continue the run in ``output_dir``, which must have begun: its settings lie there.
         can_resume: Whether the program has ``--resume``, for the message.
 
     Returns:
@@ -88,7 +101,7 @@ def open_run_folder(
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output-dir {folder}: found a file, expected a folder or nothing.")
     has_content = folder.is_dir() and any(_counts(path.name) for path in folder.iterdir())
-    if resume and not has_content:
+    if resume and not (has_content or (folder / "settings.json").is_file()):
         raise UserError(f"--output-dir {folder}: found no run there, so nothing can be resumed.")
     if has_content and not (overwrite or resume):
         raise UserError(
@@ -119,7 +132,8 @@ def start_run(name: str, settings: Any, device: torch.device) -> Path:
         settings_resumed.json and environment_resumed.json.
 
     Raises:
-        UserError: As ``open_run_folder``, or nothing can be written there.
+        UserError: As ``open_run_folder``, another program is at work in the folder, or nothing
+            can be written there.
     """
     resume = getattr(settings, "resume", False)
     folder = open_run_folder(
@@ -127,6 +141,8 @@ def start_run(name: str, settings: Any, device: torch.device) -> Path:
     )
     ending = "_resumed.json" if resume else ".json"  # what the run began with stays on record
     try:
+        hold_folder(folder)
+        remove_partial_files(folder)
         write_json(folder / f"settings{ending}", to_dict(settings))
         write_json(folder / f"environment{ending}", environment(device))
     except OSError as error:
@@ -135,6 +151,49 @@ def start_run(name: str, settings: Any, device: torch.device) -> Path:
             "folder with write permission on a disk with room. Name another one."
         ) from error
     return folder
+
+
+_held: dict[Path, tuple[int, BaseFileLock]] = {}  # process that locked it, and the lock
+
+
+def hold_folder(folder: Path) -> None:
+    """Keep other programs out of a folder until this process ends, however it ends.
+
+    The lock is the system's, so that none stays behind a process that was killed. Where a file
+    system has no locks, a file with the process's number takes its place; one of a process that
+    is gone is taken over. Of several processes that share a job the first one holds the folder.
+
+    Raises:
+        UserError: Another program is at work there.
+        OSError: The folder cannot be written.
+    """
+    path = folder.resolve() / LOCK
+    if _held.get(path, (None,))[0] == os.getpid():
+        return
+    try:
+        try:
+            lock: BaseFileLock = FileLock(path, timeout=0, thread_local=False)
+            lock.acquire()
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            lock = SoftFileLock(path, timeout=0, thread_local=False)
+            lock.acquire()
+    except Timeout as error:
+        raise UserError(
+            f"--output-dir {folder}: another program is at work there, expected none; wait for its "
+            f"end, or name another folder. If there is none on any machine, delete {path}."
+        ) from error
+    _held[path] = (os.getpid(), lock)
+
+
+@atexit.register
+def _release_folders() -> None:
+    for path, (process, lock) in _held.items():
+        if process == os.getpid():
+            with suppress(OSError):  # while it is held, so that nobody's file is removed
+                path.unlink(missing_ok=True)
+            lock.release()
 
 
 def log_resumption(folder: Path, settings: Any) -> None:

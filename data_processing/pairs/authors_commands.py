@@ -153,7 +153,7 @@ def _flag(name: str, value: Any, is_path: bool) -> list[str]:
 
 
 OF_TRAINING = (
-    "augment", "batch_size", "checkpoint_minutes", "epochs", "lr", "lr_factor", "lr_milestones",
+    "augment", "batch_size", "epochs", "lr", "lr_factor", "lr_milestones",
     "repeats", "subset", "weight_decay",
 )  # fmt: skip
 """Settings that a file shared by both programs may hold although one of them has no use for it."""

@@ -186,21 +186,39 @@ def decode_raster(content: bytes, where: str) -> tuple[npt.NDArray[Any], RasterI
 
 
 def read_window(
-    path: Path, row: int, col: int, height: int, width: int
+    path: Path,
+    row: int,
+    col: int,
+    height: int,
+    width: int,
+    size: tuple[int, int] | None = None,
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Read a window that lies inside the raster.
 
     A pixel has no data where :func:`~data_processing.rasters.values.has_data` says so (nodata tag,
     NaN), and where a mask inside the file or beside it does.
 
+    Args:
+        path: The raster.
+        row, col, height, width: The window.
+        size: Rows and columns that the raster had when it was first looked at.
+
     Returns:
         Values (C, h, w) of the stored type, and a mask (h, w) that is True where there is data.
 
     Raises:
-        DataError: When the file cannot be opened or its pixels cannot be decoded.
+        DataError: When the file cannot be opened, its pixels cannot be decoded, or it has been
+            replaced by one of another size.
     """
     with reading(str(path)):
         raster = _open_rasters().get(path)
+        if size is not None and raster.shape != size:
+            raise DataError(
+                str(path),
+                [f"found {raster.height}×{raster.width} pixels, expected {size[0]}×{size[1]} as "
+                 "when it was opened"],
+                "Was it replaced meanwhile? Put it back, or start anew.",
+            )  # fmt: skip
         return _stored(raster, window=Window(col, row, width, height))
 
 

@@ -37,7 +37,7 @@ from data_processing.scenes.spec import SPLITS, DatasetSpec, Split
 from data_processing.scenes.splits import REPOSITORY, scene_list_path, write_scene_list
 from utils.errors import CaimError, DataError, UserError
 from utils.files import plain_name, remove_partial_files, write_json
-from utils.interruption import StopWish
+from utils.interruption import StopRequest
 from utils.progress import progress, say
 from utils.run_folder import write_csv_rows
 
@@ -196,18 +196,18 @@ def _outcomes(
     A request to stop is noted, not raised where it arrives: while a process forks it would be
     lost. Scenes that are being written are finished first.
     """
-    with StopWish("the scenes that are being written") as stop:
+    with StopRequest("the scenes that are being written") as stop:
         if num_workers < 2 or len(tasks) < 2:
             for task in tasks:
                 yield done(task)
-                stop.raise_if_wished()
+                stop.raise_if_requested()
             return
         pool = ProcessPoolExecutor(min(num_workers, len(tasks)), initializer=_leave_signals_alone)
         with pool:
             try:
                 for future in as_completed([pool.submit(done, task) for task in tasks]):
                     yield future.result()
-                    stop.raise_if_wished()
+                    stop.raise_if_requested()
             except BrokenProcessPool:
                 raise CaimError(
                     "a process that wrote scenes was killed, most often since memory ran out. What "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -223,13 +224,33 @@ class Scene:
             if self._strip is None or self._strip[0] != (row, height):
                 self._strip = (row, height), self._stored(row, 0, height, self.width)
             return self._strip[1].window(0, col, height, width)
-        pairs = [read_window(path, row, col, height, width) for path in self.image_paths]
+        window, size = (row, col, height, width), (self.height, self.width)
+        pairs = [read_window(path, *window, size) for path in self.image_paths]
+        self._check_kind([values for values, _ in pairs])
         return _Stored(
             images=np.stack([values for values, _ in pairs]),
-            area=read_window(self.area_path, row, col, height, width)[0][0],
-            moment=read_window(self.moment_path, row, col, height, width)[0][0],
+            area=read_window(self.area_path, *window, size)[0][0],
+            moment=read_window(self.moment_path, *window, size)[0][0],
             missing=_if_any(~np.stack([has_data for _, has_data in pairs])),
         )
+
+    def _check_kind(self, images: Sequence[npt.NDArray[Any]]) -> None:
+        """Make sure that images have the bands and the type that the first one had at the start.
+
+        Raises:
+            DataError: One has not; it was replaced meanwhile.
+        """
+        expected = f"{self.info.count} bands of {self.info.dtype}"
+        kinds = [f"{len(values)} bands of {values.dtype}" for values in images]
+        faults = [
+            f"{path.name}: found {kind}, expected {expected}"
+            for path, kind in zip(self.image_paths, kinds, strict=True)
+            if kind != expected
+        ]
+        if faults:
+            raise DataError(
+                str(self.folder), faults, "Was it replaced meanwhile? Put it back, or start anew."
+            )
 
     def _row_bytes(self) -> int:
         """Bytes of a row of all images."""

@@ -8,21 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from models import CAIMNet
 from models.weights.checkpoint import Checkpoint, load_checkpoint
+from training.checkpoints import CheckpointManager, TrainingState
 from training.loop import fit
 from training.plan import TrainingPlan
 from training.ranks import Ranks
-from training.tasks import CaimTask
+from training.run import Run
+from training.tasks import CaimTask, Task
 from utils.batches import Batches
 from utils.run_folder import read_csv_rows
 
 __all__ = [
     "ARGUMENTS", "CPU", "FACTS", "SIZE", "TASK", "EasyPatches", "T", "assert_same_weights",
-    "batches", "network", "one_thread", "run", "table", "weights",
+    "batches", "easy_run", "network", "one_thread", "run", "state", "table", "weights",
 ]  # fmt: skip
 
 T, C, SIZE = 3, 2, 8
@@ -95,16 +97,38 @@ def run(
     **arguments: Any,
 ) -> dict[str, Any]:
     """Train afresh, or resume, on five easy patches in shuffled order."""
-    shared: dict[str, int] = {"rank": ranks.rank, "ranks": ranks.size} if ranks else {}
+    ranks = ranks or Ranks(CPU, plan.precision)
+    shared = {"rank": ranks.rank, "ranks": ranks.size}
     train = batches(
         dataset or EasyPatches(number, transform=transform), size, shuffle=True, seed=plan.seed,
         num_workers=num_workers, **shared,
     )  # fmt: skip
     val = batches(EasyPatches(3, seed=1), size, **shared)
-    template = Checkpoint("caim_net", ARGUMENTS | arguments, {}, data=FACTS)
-    return fit(
-        network(**arguments), TASK, train, val, plan, folder, template, ranks=ranks, resume=resume
-    )
+    ours = easy_run(network(**arguments), plan, train, val, folder, ranks, **arguments)
+    return fit(ours, CheckpointManager(folder).load() if resume else None)
+
+
+def easy_run(
+    ours: nn.Module,
+    plan: TrainingPlan,
+    train: Batches,
+    val: Batches | None = None,
+    folder: Path = Path(),
+    ranks: Ranks | None = None,
+    task: Task = TASK,
+    **arguments: Any,
+) -> Run:
+    """A training that has not begun."""
+    about = Checkpoint("caim_net", ARGUMENTS | arguments, {}, data=FACTS)
+    ranks = ranks or Ranks(train.device, plan.precision)
+    return Run(ours, task, plan, train, val or train, folder, about, ranks)
+
+
+def state(folder: Path) -> TrainingState:
+    """What the last checkpoint says beside the weights."""
+    last = CheckpointManager(folder).load()
+    assert last is not None
+    return last.state
 
 
 def table(folder: Path) -> list[dict[str, str]]:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from tests.helpers.easy_patches import one_thread
+from tests.helpers.easy_patches import easy_run, one_thread
+from training.epoch_metrics import EpochMetrics
 from training.plan import TrainingPlan, learning_rate
 from training.ranks import Ranks
-from training.step import Learner
-from training.tally import Tally
+from training.step import score_step, train_step
 from training.tasks import Task
 from utils.batches import Batches
 
@@ -40,27 +40,21 @@ def one_pass(
     ranks: Ranks | None = None,
 ) -> Pass:
     """Learn from every batch if there is an optimiser, else score."""
-
-    def stop(step: int, loss: float, gradient: float) -> None:
-        raise AssertionError(f"step {step}: loss {loss}, gradient {gradient}")
-
-    ranks = ranks or Ranks(batches.device, plan.precision)
-    learner = Learner(network, task, plan, ranks, micro_batch)
-    if optimizer is not None:
-        learner.optimizer = optimizer
-    rows: list[dict[str, Any]] = []
-    tally = Tally(task, ranks, stop, rows.extend)
+    run = easy_run(network, plan, batches, ranks=ranks, task=task)
+    run.micro_batch = micro_batch
+    run.optimizer = optimizer or run.optimizer
+    metrics = EpochMetrics(task, run.ranks)
     network.train(optimizer is not None)
     with torch.inference_mode(optimizer is None):
         for step, batch in enumerate(batches.epoch(epoch)):
             share = batches.share(step)
-            counts = learner.count(batch, share)
             if optimizer is None:
-                terms = learner.score(batch, share, counts, tally.matrices)
-                tally.add(terms, terms.new_zeros(()), share.total)
+                terms = score_step(run, batch, share, metrics.matrices)
+                metrics.add(terms, terms.new_zeros(()), share.total)
             else:
                 rate = learning_rate(plan, epoch + step / len(batches))
-                done = learner.learn(batch, share, counts, rate, tally.matrices)
-                tally.add(*done, share.total, rate)
-    tally.look()
-    return Pass(tally.losses(), task.scores(tally.totals()), rows)
+                done = train_step(run, batch, share, rate, metrics.matrices)
+                metrics.add(*done, share.total, rate)
+    rows = metrics.read()
+    assert all(row["loss"] - row["loss"] == 0 for row in rows)
+    return Pass(metrics.losses(), task.scores(metrics.totals()), rows)

@@ -138,7 +138,7 @@ def test_the_task_counts_scores_and_names_what_it_needs() -> None:
     task, (output, batch) = PairTask(), task_batch()
     matrices = task.matrices(CPU)
 
-    task.tally(output, batch, matrices)
+    task.update(output, batch, matrices)
 
     assert task.counts(batch).tolist() == [1, 2]
     assert task.maps(output).tolist() == [[[1, 0], [1, 0]]]

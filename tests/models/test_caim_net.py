@@ -403,13 +403,28 @@ def test_every_boundary_kernel_sums_to_zero_and_keeps_its_eight_outer_values() -
     torch.testing.assert_close(stage(flat)[..., 1:-1, 1:-1], flat[..., 1:-1, 1:-1])
 
 
+def test_first_convolutions_keep_the_digits_of_pixel_values_under_bfloat16() -> None:
+    encoder, images = network(width=8).encoder, torch.rand(2, 4, 8, 8)
+    outputs: list[torch.Tensor] = []
+    for first in (encoder.context[0][0], encoder.residual[0][0]):
+        first.register_forward_hook(lambda _, __, output: outputs.append(output))
+    encoder(images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        merged = encoder.merge[0](encoder.merge[0].weight.new_zeros(1, 8, 8, 8))
+        encoder(images)
+    assert merged.dtype == torch.bfloat16  # as all others
+    assert torch.equal(outputs[0], outputs[2])
+    assert torch.equal(outputs[1], outputs[3])
+
+
 def test_weights_start_as_the_released_program_starts_them() -> None:
     ours = network(width=64)
     assert ours.be_conv.weight.abs().max() <= 1 / 3  # kaiming-uniform with a = √5, nine inputs
     for parameter in ours.temporal.parameters():
         assert 0.9 / 8 < parameter.abs().max() <= 1 / 8  # ±1/√D
-    assert ours.fine_moment1[0].weight.abs().max() <= 1 / 2
-    assert ours.fine_moment1[1].weight.abs().max() <= 1 / 4
+    for window in (2, 4):  # as a linear layer's k² inputs give it: ±1/k
+        largest = max(TemporalCAM(window).weight.abs().max().item() for _ in range(50))
+        assert 0.9 / window < largest <= 1 / window
     assert ours.correlation.in_proj.bias.eq(0).all()
     assert ours.correlation.out_proj.bias.eq(0).all()
     assert ours.correlation.in_proj.weight.abs().max() <= math.sqrt(6 / (320 + 960))

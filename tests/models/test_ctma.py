@@ -301,3 +301,17 @@ def test_the_network_is_built_by_name_with_lists_as_files_hold_them() -> None:
     network = build_network("ctma", {**SMALL, "fusion_weights": [0.5, 0.5]})
     assert isinstance(network, CTMA)
     assert network.fusion_weights == (0.5, 0.5)
+
+
+def test_a_new_backbone_starts_with_deviations_by_what_its_convolutions_take_in() -> None:
+    torch.manual_seed(0)
+    convolutions = [
+        part
+        for part in DifferenceBackbone(3, 32, width=32).modules()
+        if isinstance(part, nn.Conv2d) and part.in_channels != part.out_channels
+    ]
+    assert len(convolutions) == 8  # of those in and out are told apart
+    for convolution in convolutions:
+        weight = convolution.weight.detach()
+        expected = (2 / weight[0].numel()) ** 0.5  # Kaiming's normal, gain √2
+        assert weight.std().item() == pytest.approx(expected, rel=0.05)

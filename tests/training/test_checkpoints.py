@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -17,16 +16,15 @@ import torch
 from data_processing.scenes.augmentation import FlipRotate
 from models.weights.checkpoint import load_checkpoint
 from tests.helpers.children import forked, in_child
-from tests.helpers.easy_patches import assert_same_weights, run, table, weights
-from training import checkpoints as resume_module
-from training.checkpoints import load_last
+from tests.helpers.easy_patches import assert_same_weights, run, state, table, weights
+from training import loop
+from training.checkpoints import CheckpointManager
 from training.plan import TrainingPlan
-from training.records import Journal
-from training.step import Learner
+from training.records import Records
 from utils.errors import CheckpointError, UserError, run_program
 
 EPOCHS, STEPS = 3, 3  # five patches in batches of two
-PLAN = TrainingPlan(epochs=EPOCHS, lr=1e-3, lr_milestones=(2,), checkpoint_minutes=0)
+PLAN = TrainingPlan(epochs=EPOCHS, lr=1e-3, lr_milestones=(2,))
 KILLED = -9
 
 pytestmark = forked
@@ -34,7 +32,7 @@ pytestmark = forked
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Journal, "draw", lambda self, *_: None)
+    monkeypatch.setattr(Records, "draw", lambda self, *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was never interrupted."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, "draw", lambda self, *_: None)
+        patch.setattr(Records, "draw", lambda self, *_: None)
         assert in_child(lambda: train(folder)) == 0
     return folder
 
@@ -77,43 +75,36 @@ def killed_then_resumed(folder: Path, prepare: Callable[[], None], **options: An
         prepare()
         train(folder, **options)
 
-    (folder / "settings.json").write_text("{}")  # as start_run leaves it
     assert in_child(first) == KILLED
     assert in_child(lambda: train(folder, resume=True, **options)) == 0
 
 
 def assert_same_run(one: Path, other: Path) -> None:
     assert_same_weights(one, other)
-    for name in ("metrics.csv", "steps.jsonl"):
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
     best = [load_checkpoint(folder / "best.pth") for folder in (one, other)]
     assert best[0].training["epoch"] == best[1].training["epoch"]
-    assert not list(other.glob(".*"))  # nothing half is left
 
 
 # ------------------------------------------------------------------ kill -9
 
 
-@pytest.mark.parametrize(
-    ("step", "minutes"),
-    [*zip(random.Random(6).sample(range(1, EPOCHS * STEPS + 1), 4), (0, 0, 0, None), strict=True)],
-)
+@pytest.mark.parametrize("step", random.Random(6).sample(range(1, EPOCHS * STEPS + 1), 4))
 def test_a_run_killed_at_a_random_step_ends_like_one_that_was_not(
-    tmp_path: Path, whole: Path, step: int, minutes: float | None
+    tmp_path: Path, whole: Path, step: int
 ) -> None:
-    plan = TrainingPlan(epochs=EPOCHS, lr=1e-3, lr_milestones=(2,), checkpoint_minutes=minutes)
-    killed_then_resumed(tmp_path, at_call(Learner, "learn", step, lambda *_: kill()), plan=plan)
+    killed_then_resumed(tmp_path, at_call(loop, "train_step", step, lambda *_: kill()))
     assert_same_run(whole, tmp_path)
 
 
 def test_a_run_killed_during_validation_ends_like_one_that_was_not(
     tmp_path: Path, whole: Path
 ) -> None:
-    killed_then_resumed(tmp_path, at_call(Learner, "score", 4, lambda *_: kill()))
+    killed_then_resumed(tmp_path, at_call(loop, "score_step", 4, lambda *_: kill()))
     assert_same_run(whole, tmp_path)
 
 
-@pytest.mark.parametrize("write", [1, 6])
+@pytest.mark.parametrize("write", [1, 3, 5])
 def test_a_run_killed_within_a_checkpoint_write_ends_like_one_that_was_not(
     tmp_path: Path, whole: Path, write: int
 ) -> None:
@@ -125,7 +116,7 @@ def test_a_run_killed_within_a_checkpoint_write_ends_like_one_that_was_not(
     assert_same_run(whole, tmp_path)
 
 
-@pytest.mark.parametrize("rename", [3, 4, 9])
+@pytest.mark.parametrize("rename", [1, 2, 3, 4, 5, 6, 7, 9])
 def test_a_run_killed_between_renames_ends_like_one_that_was_not(
     tmp_path: Path, whole: Path, rename: int
 ) -> None:
@@ -134,12 +125,12 @@ def test_a_run_killed_between_renames_ends_like_one_that_was_not(
 
 
 def test_reading_processes_change_nothing_in_a_killed_run(tmp_path: Path, whole: Path) -> None:
-    killed_then_resumed(tmp_path, at_call(Learner, "learn", 5, lambda *_: kill()), num_workers=1)
+    killing = at_call(loop, "train_step", 5, lambda *_: kill())
+    killed_then_resumed(tmp_path, killing, num_workers=1)
     assert_same_run(whole, tmp_path)
 
 
 def test_a_run_killed_twice_ends_like_one_that_was_not(tmp_path: Path, whole: Path) -> None:
-    (tmp_path / "settings.json").write_text("{}")
     for resume, step in ((False, 2), (True, 6)):
         assert in_child(lambda: killed_at(tmp_path, step, resume)) == KILLED  # noqa: B023
     assert in_child(lambda: train(tmp_path, resume=True)) == 0
@@ -147,7 +138,7 @@ def test_a_run_killed_twice_ends_like_one_that_was_not(tmp_path: Path, whole: Pa
 
 
 def killed_at(folder: Path, step: int, resume: bool) -> None:
-    at_call(Learner, "learn", step, lambda *_: kill())()
+    at_call(loop, "train_step", step, lambda *_: kill())()
     train(folder, resume)
 
 
@@ -155,31 +146,27 @@ def killed_at(folder: Path, step: int, resume: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "where", "expected"),
+    ("number", "code", "where", "call"),
     [
-        (signal.SIGINT, 130, "learn", (1, 1, 2)),
-        (signal.SIGTERM, 143, "learn", (1, 1, 2)),
-        (signal.SIGTERM, 143, "score", (1, 3, 5)),  # validation is done again
+        (signal.SIGINT, 130, "train_step", 4),
+        (signal.SIGTERM, 143, "train_step", 5),
+        (signal.SIGTERM, 143, "score_step", 3),
     ],
 )
-def test_ctrl_c_and_sigterm_finish_the_step_write_a_checkpoint_and_tell_how_to_go_on(
+def test_ctrl_c_and_sigterm_finish_the_step_and_tell_how_to_go_on(
     tmp_path: Path, whole: Path, capfd: pytest.CaptureFixture[str], number: int, code: int,
-    where: str, expected: tuple[int, int, int],
+    where: str, call: int,
 ) -> None:  # fmt: skip
-    plan = TrainingPlan(epochs=EPOCHS, lr=1e-3, lr_milestones=(2,), checkpoint_minutes=None)
-
     def stopped() -> None:
-        call = {"learn": 4, "score": 3}[where]
-        at_call(Learner, where, call, lambda *_: os.kill(os.getpid(), number))()
-        run_program(lambda: train(tmp_path, plan=plan))
+        at_call(loop, where, call, lambda *_: os.kill(os.getpid(), number))()
+        run_program(lambda: train(tmp_path))
 
     assert in_child(stopped) == code
     shown = capfd.readouterr()
-    assert re.search(r"--output-dir \S+ --resume", shown.out)
+    assert re.search(r"stopped in epoch 2, .*--output-dir \S+ --resume", shown.out, re.DOTALL)
     assert "Traceback" not in shown.err
-    position = load_last(tmp_path)[1].position
-    assert (position.epoch, position.step, position.patches) == expected
-    assert in_child(lambda: train(tmp_path, resume=True, plan=plan)) == 0
+    assert state(tmp_path).epochs_done == 1
+    assert in_child(lambda: train(tmp_path, resume=True)) == 0
     assert_same_run(whole, tmp_path)
 
 
@@ -202,7 +189,7 @@ def damage(path: Path, how: str) -> None:
 def test_a_damaged_last_checkpoint_falls_back_to_the_one_before_with_a_warning(
     tmp_path: Path, whole: Path, capfd: pytest.CaptureFixture[str], how: str
 ) -> None:
-    plan = TrainingPlan(epochs=2, lr=1e-3, lr_milestones=(2,), checkpoint_minutes=0)
+    plan = TrainingPlan(epochs=2, lr=1e-3, lr_milestones=(2,))
     assert in_child(lambda: train(tmp_path, plan=plan)) == 0
     damage(tmp_path / "last.pth", how)
     assert in_child(lambda: train(tmp_path, resume=True)) == 0
@@ -215,13 +202,13 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before_with_a_warning(
 def test_a_damaged_checkpoint_does_not_push_out_the_whole_one_before(
     tmp_path: Path, whole: Path
 ) -> None:
-    plan = TrainingPlan(epochs=2, lr=1e-3, lr_milestones=(2,), checkpoint_minutes=0)
+    plan = TrainingPlan(epochs=2, lr=1e-3, lr_milestones=(2,))
     assert in_child(lambda: train(tmp_path, plan=plan)) == 0
     damage(tmp_path / "last.pth", "truncated")
     rename = os.replace
 
     def killed(source: Path, target: Path) -> None:
-        if Path(target).name == "last.pth":  # previous.pth is the damaged one by now
+        if Path(target).name == "last.pth":
             kill()
         rename(source, target)
 
@@ -234,73 +221,89 @@ def test_a_damaged_checkpoint_does_not_push_out_the_whole_one_before(
     assert_same_run(whole, tmp_path)
 
 
-def test_two_damaged_checkpoints_are_told(tmp_path: Path) -> None:
+def test_two_damaged_checkpoints_are_told_and_none_is_no_fault(tmp_path: Path) -> None:
+    assert CheckpointManager(tmp_path).load() is None
     run(tmp_path, TrainingPlan(epochs=1))
     for name in ("last.pth", "previous.pth"):
         damage(tmp_path / name, "truncated")
     with pytest.raises(CheckpointError, match=r"no whole checkpoint.*last\.pth.*previous\.pth"):
-        load_last(tmp_path)
-    with pytest.raises(UserError, match="nothing was finished"):
-        load_last(tmp_path / "none")
+        CheckpointManager(tmp_path).load()
 
 
-def test_no_more_than_two_checkpoints_are_kept(tmp_path: Path) -> None:
-    run(tmp_path, TrainingPlan(epochs=3, checkpoint_minutes=0))
-    assert {path.name for path in tmp_path.glob("*.pth")} == {
-        "last.pth", "previous.pth", "best.pth"
-    }  # fmt: skip
-    positions = []
-    for name in ("previous.pth", "last.pth"):
-        positions.append(load_checkpoint(tmp_path / name).resume["position"])
-    assert [p["epoch"] for p in positions] == [2, 3]
+ABSURD: list[tuple[str, Any]] = [
+    ("epochs_done", -1), ("epochs_done", 10**400), ("epochs_done", "3"), ("epochs_done", 2),
+    ("epochs_done", True), ("optimizer", []), ("optimizer", {0: {"exp_avg": 1.0}}),
+    ("optimizer", {10**12: {}}), ("rows", {}), ("rows", [{"epoch": "one"}]),
+    ("rows", [{"epoch": 10**400}]), ("timing", [[]]), ("data", None), ("batch", [1]),
+    ("micro_batch", 0), ("micro_batch", 2.5), ("epochs_unchanged", -3), ("matrices", {"area": 1}),
+    ("matrices", {"area": torch.full((2, 2), -1)}), ("matrices", {"area": torch.zeros(2, 2)}),
+    ("maps", "none"),
+]  # fmt: skip
+UNFITTING: list[tuple[str, Any]] = [
+    ("optimizer", {0: {"step": torch.tensor(1.0), "exp_avg": torch.zeros(3, 3, 3)}}),
+    ("optimizer", {0: {"step": torch.tensor(torch.inf)}}),
+    ("optimizer", {4321: {"step": torch.tensor(1.0)}}),
+    ("maps", {"chosen": [99], "every": 1, "maps": {}}),
+    ("maps", {"chosen": [0], "every": 0, "maps": {}}),
+    ("maps", {"chosen": [0], "every": 1, "maps": {1: torch.zeros(3, 8, 8)}}),
+    ("maps", {"chosen": ["a"], "every": 1, "maps": {}}),
+    ("maps", {"chosen": [0], "every": 1, "maps": {1: 7}}),
+    ("maps", {}),
+]  # fmt: skip
 
 
-def test_a_checkpoint_names_all_that_a_run_needs(tmp_path: Path) -> None:
-    run(tmp_path, TrainingPlan(epochs=1))
-    state = load_checkpoint(tmp_path / "last.pth").resume
-    assert set(state) == set(resume_module.RunState.__dataclass_fields__)
-    assert state["schedule"]["learning_rate"] == 1e-4
-    assert state["order"]["batch_size"] == 2
-
-
-def test_a_last_checkpoint_of_an_earlier_version_is_resumed_at_the_end_of_its_epoch(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [(*case, f"no whole checkpoint.*{case[0]}") for case in ABSURD]
+    + [(*case, "does not fit") for case in UNFITTING],
+)
+def test_absurd_values_in_a_checkpoint_end_in_a_sentence(
+    tmp_path: Path, whole: Path, name: str, value: Any, message: str
 ) -> None:
-    run(tmp_path, TrainingPlan(epochs=1, lr=1e-3))
-    content = torch.load(tmp_path / "last.pth", weights_only=True)
-    content["resume"] = {key: content["resume"][key] for key in ("optimizer", "rows")}
+    content = torch.load(whole / "last.pth", weights_only=True)
+    content["resume"][name] = value
     torch.save(content, tmp_path / "last.pth")
-    run(tmp_path, TrainingPlan(epochs=2, lr=1e-3), resume=True)
-    assert [row["epoch"] for row in table(tmp_path)] == ["1", "2"]
+    with pytest.raises(CheckpointError, match=message):
+        train(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("name", ["epochs_done", "optimizer", "maps"])
+def test_a_checkpoint_of_another_version_is_told(tmp_path: Path, whole: Path, name: str) -> None:
+    content = torch.load(whole / "last.pth", weights_only=True)
+    del content["resume"][name]
+    torch.save(content, tmp_path / "last.pth")
+    with pytest.raises(CheckpointError, match=f"holds no {name}.*--checkpoint"):
+        train(tmp_path, resume=True)
+
+
+def test_no_more_than_two_checkpoints_are_kept(whole: Path) -> None:
+    assert {path.name for path in whole.glob("*.pth")} == {"last.pth", "previous.pth", "best.pth"}
+    files = [load_checkpoint(whole / name) for name in ("previous.pth", "last.pth")]
+    assert [file.resume["epochs_done"] for file in files] == [2, 3]
 
 
 # ------------------------------------------------------------------ changed on purpose
 
 
-def stop_after(step: int, folder: Path, plan: TrainingPlan = PLAN) -> None:
-    def stopped() -> None:
-        at_call(Learner, "learn", step, lambda *_: os.kill(os.getpid(), signal.SIGTERM))()
-        run_program(lambda: train(folder, plan=plan))
-
-    assert in_child(stopped) == 143
-
-
-def test_another_batch_size_holds_for_the_patches_that_the_epoch_has_left(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stop_after(1, tmp_path)
-    train(tmp_path, resume=True, size=1)
-    assert "batch_size 1: holds from here on" in capsys.readouterr().out
-    lines = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines if line["epoch"] == 1] == [1, 2, 3, 4]
-    assert [line["step"] for line in lines if line["epoch"] == 2] == [1, 2, 3, 4, 5]
-
-
 def test_a_new_weight_decay_wins_over_that_of_the_checkpoint(tmp_path: Path) -> None:
-    run(tmp_path, TrainingPlan(epochs=1))
-    run(tmp_path, TrainingPlan(epochs=2, weight_decay=0.25, lr=1e-2), resume=True)
-    (group,) = load_checkpoint(tmp_path / "last.pth").resume["optimizer"]["param_groups"]
-    assert (group["weight_decay"], group["lr"]) == (0.25, 1e-2)
+    for name, decay in (("kept", 0.0), ("new", 0.5)):
+        run(tmp_path / name, TrainingPlan(epochs=1))
+        plan = TrainingPlan(epochs=2, weight_decay=decay, lr=1e-2)
+        run(tmp_path / name, plan, resume=True)
+        assert table(tmp_path / name)[1]["learning_rate"] == "0.01"
+    one, other = weights(tmp_path / "kept"), weights(tmp_path / "new")
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_another_batch_size_is_taken_unless_the_network_mixes_its_batch(tmp_path: Path) -> None:
+    run(tmp_path / "spatial", TrainingPlan(epochs=1))
+    run(tmp_path / "spatial", TrainingPlan(epochs=2), resume=True, size=1)
+    assert [row["epoch"] for row in table(tmp_path / "spatial")] == ["1", "2"]
+    mixing: dict[str, Any] = {"attention": "batch"}
+    run(tmp_path / "batch", TrainingPlan(epochs=1), **mixing)
+    with pytest.raises(UserError, match=r"--batch-size: found 1, expected 2 as .* began"):
+        run(tmp_path / "batch", TrainingPlan(epochs=2), resume=True, size=1, **mixing)
+    run(tmp_path / "batch", TrainingPlan(epochs=2), resume=True, **mixing)
 
 
 def test_weights_differ_where_a_run_did_go_on(tmp_path: Path) -> None:

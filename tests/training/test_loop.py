@@ -12,18 +12,19 @@ from torch import Tensor, nn
 
 from data_processing.scenes.augmentation import FlipRotate
 from models import CAIMNetOutput, area_prob_from_moment
-from models.weights.checkpoint import Checkpoint, load_checkpoint
+from models.weights.checkpoint import load_checkpoint
 from tests.helpers.easy_patches import (
     ARGUMENTS,
-    FACTS,
     SIZE,
     TASK,
     EasyPatches,
     T,
     assert_same_weights,
     batches,
+    easy_run,
     network,
     run,
+    state,
     table,
 )
 from tests.helpers.one_pass import one_pass
@@ -31,7 +32,7 @@ from training import loop as training
 from training.loop import fit
 from training.losses import caim_loss
 from training.plan import TrainingPlan, learning_rate
-from training.records import Journal
+from training.records import Records
 from training.tasks import CaimTask
 from utils.errors import CaimError, CheckpointError, UserError
 from utils.run_folder import open_run_folder, read_csv_rows
@@ -42,7 +43,7 @@ SELECTION = TASK.selection
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than an epoch of these."""
-    monkeypatch.setattr(Journal, "draw", lambda self, *_: None)
+    monkeypatch.setattr(Records, "draw", lambda self, *_: None)
 
 
 # ------------------------------------------------------------------ learning
@@ -133,20 +134,26 @@ def test_a_row_newer_than_the_weights_is_done_again(tmp_path: Path) -> None:
     assert table(tmp_path / "whole") == table(tmp_path / "parts")
 
 
-def test_nothing_left_to_resume_and_nothing_to_resume_from_are_told(tmp_path: Path) -> None:
-    run(tmp_path, TrainingPlan(epochs=1))
-    with pytest.raises(UserError, match="finished epoch 1 of 1"):
-        run(tmp_path, TrainingPlan(epochs=1), resume=True)
-    with pytest.raises(UserError, match=r"holds no last\.pth"):
-        run(tmp_path / "nowhere", TrainingPlan(epochs=1), resume=True)
-
-
 def test_a_run_killed_before_its_first_checkpoint_is_resumed_from_its_first_step(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "settings.json").write_text("{}")
     run(tmp_path, TrainingPlan(epochs=1), resume=True)
     assert [row["epoch"] for row in table(tmp_path)] == ["1"]
+
+
+def test_a_finished_run_is_left_as_it_is_but_its_lost_tables_and_pictures_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.undo()  # draw
+    best = run(tmp_path, TrainingPlan(epochs=2))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    names = ("metrics.csv", "timing.csv", "learning_curve.png", "confusion.png",
+             "validation_maps.png")  # fmt: skip
+    for name in names:
+        (tmp_path / name).unlink()
+    assert run(tmp_path, TrainingPlan(epochs=2), resume=True) == best
+    assert "has finished epoch 2 of 2" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_lost_or_longer_table_is_restored_from_the_weights_file(tmp_path: Path) -> None:
@@ -160,11 +167,8 @@ def test_a_lost_or_longer_table_is_restored_from_the_weights_file(tmp_path: Path
 
 def test_weights_of_other_settings_are_not_resumed(tmp_path: Path) -> None:
     run(tmp_path, TrainingPlan(epochs=1))
-    template = Checkpoint("caim_net", ARGUMENTS | {"width": 16}, {}, data=FACTS)
-    train, val = batches(EasyPatches(5)), batches(EasyPatches(3, seed=1))
-    plan = TrainingPlan(epochs=2)
-    with pytest.raises(CheckpointError, match=r"settings\.json"):
-        fit(network(width=16), TASK, train, val, plan, tmp_path, template, resume=True)
+    with pytest.raises(CheckpointError, match=r"does not fit.*settings\.json"):
+        run(tmp_path, TrainingPlan(epochs=2), resume=True, width=16)
 
 
 def test_other_data_are_not_resumed(tmp_path: Path) -> None:
@@ -204,10 +208,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_naming_epoch_step_and_scene(
 ) -> None:
     patches = EasyPatches(6)
     patches.images[3] = torch.nan
-    template = Checkpoint("caim_net", ARGUMENTS, {}, data=FACTS)
-    train = batches(patches)
     with pytest.raises(CaimError) as caught:
-        fit(network(), TASK, train, train, TrainingPlan(epochs=1), tmp_path, template)
+        fit(easy_run(network(), TrainingPlan(epochs=1), batches(patches), folder=tmp_path))
     text = str(caught.value)
     assert "epoch 1, step 2, AOIs Scene02, Scene03" in text
     assert "--lr" in text
@@ -233,10 +235,9 @@ def test_class_factors_of_another_number_are_told(
 
 
 def test_nothing_to_train_on_is_told(tmp_path: Path) -> None:
-    template = Checkpoint("caim_net", ARGUMENTS, {}, data=FACTS)
     none = batches(EasyPatches(3), size=4, drop_last=True)
     with pytest.raises(UserError, match="found 0 training and 2 validation batches"):
-        fit(network(), TASK, none, batches(EasyPatches(3)), TrainingPlan(1), tmp_path, template)
+        fit(easy_run(network(), TrainingPlan(1), none, batches(EasyPatches(3)), tmp_path))
 
 
 def test_a_batch_without_any_label_is_survived() -> None:
@@ -291,16 +292,15 @@ def test_a_step_goes_no_further_than_the_clipped_gradient(
 def test_rebuilding_the_optimiser_forgets_its_moments_every_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rebuild: bool, steps: list[int]
 ) -> None:
-    seen = []
+    counts = []
 
-    def look(_text: str) -> None:
-        if (tmp_path / "last.pth").exists():
-            state = load_checkpoint(tmp_path / "last.pth").resume["optimizer"]["state"]
-            seen.extend([int(state[0]["step"])] if state else [])
+    def look(text: str) -> None:
+        if text.startswith("epoch "):
+            counts.append(int(state(tmp_path).optimizer[0]["step"]))
 
     monkeypatch.setattr(training, "say", look)
     run(tmp_path, TrainingPlan(epochs=3, rebuild_optimizer=rebuild))
-    assert seen[-3:] == steps
+    assert counts == steps
 
 
 def test_validation_changes_no_weight_and_draws_no_dropout() -> None:
@@ -346,9 +346,8 @@ class Scripted(nn.Module):
 
 def test_best_is_the_epoch_with_the_highest_validation_moment_f1(tmp_path: Path) -> None:
     scripted = Scripted([0.5, 1.0, 0.75, 1.0])
-    template = Checkpoint("caim_net", ARGUMENTS, {}, data=FACTS)
     patches = batches(EasyPatches(2))
-    best = fit(scripted, TASK, patches, patches, TrainingPlan(4), tmp_path, template)
+    best = fit(easy_run(scripted, TrainingPlan(4), patches, folder=tmp_path))
     assert best["epoch"] == 2  # of equal ones the first
     assert load_checkpoint(tmp_path / "best.pth").training["epoch"] == 2
     assert load_checkpoint(tmp_path / "last.pth").training["epoch"] == 4
@@ -388,6 +387,5 @@ def test_a_run_leaves_its_table_weights_and_curve(
     assert {"loss", "gradient_norm", "learning_rate"} < set(steps[0])
     last = load_checkpoint(tmp_path / "last.pth")
     assert (last.arguments, last.data["name"], last.training["epoch"]) == (ARGUMENTS, "easy", 2)
-    assert {"optimizer", "rows", "position", "random", "processes", "data"} < set(last.resume)
     assert load_checkpoint(tmp_path / "best.pth").resume == {}
     assert "epoch 2/2" in capsys.readouterr().out

@@ -16,12 +16,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import Dataset
 
 from models import CAIMNet
+from tests.helpers.easy_patches import easy_run
 from tests.helpers.one_pass import one_pass
-from training import tally
+from training import epoch_metrics
+from training.epoch_metrics import EpochMetrics
 from training.plan import TrainingPlan
-from training.ranks import Ranks
-from training.step import Learner
-from training.tally import Tally
+from training.step import train_step
 from training.tasks import CaimTask
 from utils.batches import Batches, Share
 
@@ -89,23 +89,25 @@ def test_no_operator_of_a_training_step_has_to_be_read_by_the_host(
     ours = CAIMNet(num_dates=3, width=8, attention=attention)  # type: ignore[arg-type]
     ours.recompute = recompute
     task = CaimTask(3, (5.5, 1.0), (5.5, 1.0, 1.0))
-    learner = Learner(ours, task, TrainingPlan(epochs=1), Ranks(), micro_batch)
-    learner.optimizer = torch.optim.SGD(ours.parameters())  # Adam reads its step count, on the host
+    served = Batches(Noise(), 2, device=torch.device("cpu"))
+    run = easy_run(ours, TrainingPlan(epochs=1), served, task=task)
+    run.micro_batch = micro_batch
+    run.optimizer = torch.optim.SGD(ours.parameters())  # Adam reads its step count, on the host
     batch = torch.utils.data.default_collate([Noise()[i] for i in range(2)])
-    matrices = Tally(task, learner.ranks, lambda *_: None).matrices
+    matrices = EpochMetrics(task, run.ranks).matrices
     for matrix in matrices.values():  # as a GPU counts
         matrix._add = matrix._add_without_waiting  # type: ignore[method-assign]
     share = Share(0, 2, 2)
     with NoReading():
-        learner.learn(batch, share, learner.count(batch, share), 1e-3, matrices)
+        train_step(run, batch, share, 1e-3, matrices)
 
 
 class Watched(Batches):
     """Batches during whose steps, but for the first, waiting for the GPU is an error."""
 
-    def epoch(self, number: int, first: int = 0) -> Iterator[dict[str, Any]]:
+    def epoch(self, number: int) -> Iterator[dict[str, Any]]:
         try:
-            for step, batch in enumerate(super().epoch(number, first)):
+            for step, batch in enumerate(super().epoch(number)):
                 torch.cuda.set_sync_debug_mode("default" if step == 0 else "error")
                 yield batch
         finally:
@@ -119,7 +121,7 @@ def test_cuda_sees_no_waiting_within_the_steps_of_an_epoch(
 ) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA GPU")
-    monkeypatch.setattr(tally, "CHECK_EVERY", 1000)  # losses are looked at after the epoch only
+    monkeypatch.setattr(epoch_metrics, "READ_EVERY", 1000)  # read after the epoch only
     device = torch.device("cuda")
     ours = network().to(device)
     plan = TrainingPlan(epochs=1, precision=precision)

@@ -73,7 +73,7 @@ def test_other_scenes_are_not_resumed(tmp_path: Path, run: Run, root: Path) -> N
 
 
 def test_the_flags_for_memory_and_records_work(tmp_path: Path, run: Run, root: Path) -> None:
-    flags = ("--max-memory", "64G", "--checkpoint-minutes", "0", "--deterministic")
+    flags = ("--max-memory", "64G", "--log-with", "tensorboard", "--deterministic")
     try:
         code, _, errors = run("--data-root", root, "--output-dir", "lauf", *TRAIN, *flags)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import tempfile
@@ -15,30 +14,30 @@ import torch
 
 from data_processing.scenes.augmentation import FlipRotate
 from tests.helpers.children import forked, in_child, in_two_ranks
-from tests.helpers.easy_patches import EasyPatches, assert_same_weights, run, table, weights
+from tests.helpers.easy_patches import EasyPatches, assert_same_weights, run, state, table, weights
 from tests.training.test_checkpoints import at_call
-from training.checkpoints import load_last
+from training import loop
 from training.plan import TrainingPlan
-from training.ranks import RankError, Ranks, chosen_device
-from training.records import Journal
-from training.step import Learner
+from training.ranks import Ranks, chosen_device
+from training.records import Records
 from utils.errors import CaimError, DataError, UserError, run_program
+from utils.processes import ProcessError
 
-PLAN = TrainingPlan(epochs=2, lr=1e-3, checkpoint_minutes=None)
+PLAN = TrainingPlan(epochs=2, lr=1e-3)
 
 pytestmark = forked
 
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Journal, "draw", lambda self, *_: None)
+    monkeypatch.setattr(Records, "draw", lambda self, *_: None)
 
 
 def train_together(folder: Path, resume: bool = False, **options: Any) -> None:
     ranks = Ranks()
     plan = options.pop("plan", PLAN)
     run(folder, plan, resume, transform=FlipRotate(), ranks=ranks, **options)
-    ranks.close()
+    ranks.leave()
 
 
 def matrices_by_score(folder: Path) -> list[dict[str, str]]:
@@ -84,18 +83,18 @@ def test_two_processes_repeat_themselves_and_only_the_first_writes(tmp_path: Pat
 def test_sigterm_to_any_process_stops_both_and_both_go_on(tmp_path: Path, told: int) -> None:
     def stopped(rank: int) -> None:
         if rank == told:
-            at_call(Learner, "learn", 4, lambda *_: os.kill(os.getpid(), signal.SIGTERM))()
+            at_call(loop, "train_step", 4, lambda *_: os.kill(os.getpid(), signal.SIGTERM))()
         run_program(lambda: train_together(tmp_path / "parts"))
 
     (tmp_path / "parts").mkdir()
     (tmp_path / "whole").mkdir()
     assert in_two_ranks(stopped) == [143, 143]
-    assert load_last(tmp_path / "parts")[1].position.step == 1
+    assert state(tmp_path / "parts").epochs_done == 1
     assert in_two_ranks(lambda _: train_together(tmp_path / "parts", resume=True)) == [0, 0]
     assert in_two_ranks(lambda _: train_together(tmp_path / "whole")) == [0, 0]
     assert_same_weights(tmp_path / "whole", tmp_path / "parts")
-    for name in ("metrics.csv", "steps.jsonl"):
-        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    tables = [(tmp_path / name / "metrics.csv").read_bytes() for name in ("whole", "parts")]
+    assert tables[0] == tables[1]
 
 
 class Lost(EasyPatches):
@@ -123,30 +122,14 @@ def test_one_failing_process_ends_both_with_its_message(
 ) -> None:
     def failing(rank: int) -> None:
         if prepare is not None and rank == 1:
-            at_call(Learner, "learn", 2, lambda *_: prepare(None))()
+            at_call(loop, "train_step", 2, lambda *_: prepare(None))()
         run_program(lambda: train_together(tmp_path, **options))
 
     assert tuple(in_two_ranks(failing, tmp_path / "output")) == codes
     output = (tmp_path / "output").read_text()
     assert said in output
     assert "process" in output
-    assert load_last(tmp_path)[1].position.epoch == 0  # intact
-
-
-def test_a_run_of_two_processes_goes_on_with_one_and_says_what_differs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def stopped(rank: int) -> None:
-        at_call(Learner, "learn", 2, lambda *_: os.kill(os.getpid(), signal.SIGTERM))()
-        run_program(lambda: train_together(tmp_path))
-
-    assert in_two_ranks(stopped) == [143, 143]
-    run(tmp_path, PLAN, True, transform=FlipRotate())
-    assert "had 2 processes and goes on with 1" in capsys.readouterr().out
-    lines = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
-    assert [(line["epoch"], line["step"]) for line in lines] == [
-        (epoch, step) for epoch in (1, 2) for step in (1, 2, 3)
-    ]
+    assert state(tmp_path).epochs_done == 0  # whole
 
 
 def test_an_error_of_the_first_reaches_all_and_one_of_another_too() -> None:
@@ -164,17 +147,17 @@ def test_an_error_of_the_first_reaches_all_and_one_of_another_too() -> None:
         ranks = Ranks()
         assert ranks.by_first(lambda: action(False)) == "done"
         kind, code, text = caught(lambda: ranks.by_first(lambda: action(True)))
-        assert (kind, code) == (UserError if rank == 0 else RankError, 2)
+        assert (kind, code) == (UserError if rank == 0 else ProcessError, 2)
         assert "no room" in text
         kind, code, text = caught(lambda: ranks.together(lambda: action(rank == 1)))
-        assert (kind, code) == (RankError if rank == 0 else UserError, 2)
+        assert (kind, code) == (ProcessError if rank == 0 else UserError, 2)
         assert "no room" in text
         assert ranks.sum(torch.tensor([rank, 1])).tolist() == [1, 2]
         assert ranks.gather(rank) == [0, 1]
         own = torch.full((2,), float(rank))
         ranks.take_from_first([own])
         assert own.tolist() == [0, 0]
-        ranks.close()
+        ranks.leave()
 
     assert in_two_ranks(checked) == [0, 0]
 

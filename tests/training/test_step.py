@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from tests.helpers.children import forked, in_two_ranks
-from tests.helpers.easy_patches import TASK, EasyPatches, T, batches, network
+from tests.helpers.easy_patches import TASK, EasyPatches, T, batches, easy_run, network
 from tests.helpers.one_pass import one_pass
 from training.losses import balanced_focal_loss, class_counts
 from training.plan import TrainingPlan
 from training.ranks import Ranks
-from training.step import Learner
+from training.step import train_step
 from training.tasks import CaimTask
 from utils.batches import Share
 from utils.memory import even_parts
@@ -51,9 +51,8 @@ def learnt(
     patches = uneven(size)
     patches.images = patches.images.double()
     served = batches(patches, size, **shared)
-    plan = TrainingPlan(epochs=1, lr=0.1, gather_batch=True)
     sgd = torch.optim.SGD(ours.parameters())
-    done = one_pass(ours, FACTORS, served, plan, 0, sgd, micro_batch, ranks)
+    done = one_pass(ours, FACTORS, served, PLAN, 0, sgd, micro_batch, ranks)
     return ours, gradient(ours), done.losses, done.scores
 
 
@@ -105,14 +104,12 @@ def test_class_shares_of_each_part_alone_would_give_another_loss() -> None:
 
 
 def test_a_part_without_labels_has_loss_and_gradients_of_zero() -> None:
-    ours = network()
-    learner = Learner(ours, TASK, PLAN, Ranks())
-    (batch,) = batches(EasyPatches(1), 1).epoch(0)
-    nobody = Share(3, 3, 3)
-    counts = learner.count(batch, nobody)
-    assert counts.tolist() == [0] * (2 + T)
+    served = batches(EasyPatches(1), 1)
+    (batch,) = served.epoch(0)
     matrices = TASK.matrices(torch.device("cpu"))
-    terms, norm = learner.learn(batch, nobody, counts, 0.1, matrices)
+    run = easy_run(network(), PLAN, served)
+    terms, norm = train_step(run, batch, Share(3, 3, 3), 0.1, matrices)
+    assert TASK.counts(batch).tolist() == [0] * (2 + T)
     assert terms.tolist() == [0, 0, 0, 0]
     assert norm == 0
     assert matrices["area"].matrix().sum() == 0
@@ -136,7 +133,7 @@ def on_both(check: Callable[[Ranks], None]) -> None:
     def rank(_: int) -> None:
         ranks = Ranks()
         check(ranks)
-        ranks.close()
+        ranks.leave()
 
     assert in_two_ranks(rank) == [0, 0]
 
@@ -151,28 +148,3 @@ def test_two_processes_give_the_loss_gradient_and_scores_of_one(
 ) -> None:
     alone = learnt(size)
     on_both(lambda ranks: assert_equal(learnt(size, micro_batch, ranks, recompute), alone))
-
-
-@forked
-@pytest.mark.parametrize(("size", "recompute"), [(7, False), (1, False), (7, True)])
-def test_two_processes_gather_a_batch_for_attention_over_it(size: int, recompute: bool) -> None:
-    released = {"attention": "batch", "cam": "per_window", "cam_windows": (7, 8, 8)}
-    alone = learnt(size, **released)
-    on_both(lambda ranks: assert_equal(learnt(size, None, ranks, recompute, **released), alone))
-
-
-@forked
-def test_without_gathering_attention_over_the_batch_sees_less_of_it() -> None:
-    def checked(number: int) -> None:
-        ranks = Ranks()
-        served = batches(uneven(4), 4, rank=ranks.rank, ranks=2)
-        ours = network(dropout=0.0, attention="batch").eval()
-        (batch,) = served.epoch(0)
-        with torch.inference_mode():
-            whole = ours(torch.stack([uneven(4)[i]["images"] for i in range(4)]))
-            part = ours(batch["images"])
-        own = slice(0, 2) if number == 0 else slice(2, 4)
-        assert not torch.equal(part.moment_prob, whole.moment_prob[own])
-        ranks.close()
-
-    assert in_two_ranks(checked) == [0, 0]

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.helpers.easy_patches import EasyPatches, batches, network, run
+from tests.helpers.easy_patches import EasyPatches, batches, easy_run, network, run, state
 from tests.training.test_step import FACTORS
-from training.checkpoints import load_last
+from training import step
 from training.plan import TrainingPlan
-from training.ranks import Ranks
-from training.step import Learner
+from training.step import find_micro_batch
 from utils.errors import UserError
 from utils.memory import PeakMeter, memory_limit, most_at_once, parse_size
 
@@ -79,13 +78,14 @@ def test_one_patch_that_does_not_fit_is_told() -> None:
 def test_a_trial_leaves_weights_gradients_and_random_numbers_as_they_were() -> None:
     ours = network()
     before = {name: value.clone() for name, value in ours.state_dict().items()}
-    learner = Learner(ours, FACTORS, TrainingPlan(epochs=1, max_memory="64G"), Ranks())
+    plan, patches = TrainingPlan(epochs=1, max_memory="64G"), batches(EasyPatches(5), 4)
+    training = easy_run(ours, plan, patches, task=FACTORS)
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)
-    learner.find_micro_batch(batches(EasyPatches(5), 4))
+    find_micro_batch(training)
     assert torch.equal(torch.rand(3), expected)
-    assert learner.micro_batch is None  # all fits
+    assert training.micro_batch is None  # all fits
     assert all(parameter.grad is None for parameter in ours.parameters())
     assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
 
@@ -100,15 +100,15 @@ def test_a_limit_leads_to_micro_batches_that_a_resumed_run_keeps(
         capsys.readouterr().out
     )
     run(tmp_path, TrainingPlan(epochs=2, max_memory="250"), resume=True, number=9, size=4)
-    assert load_last(tmp_path)[1].micro_batch == 2
+    assert state(tmp_path).micro_batch == 2
 
 
 def test_attention_over_the_batch_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Learner, "_trial", lambda self, sample, size, meter: size)
-    plan = TrainingPlan(epochs=1, max_memory="2")
-    learner = Learner(network(attention="batch"), FACTORS, plan, Ranks())
+    monkeypatch.setattr(step, "_trial", lambda run, sample, size, meter: size)
+    plan, patches = TrainingPlan(epochs=1, max_memory="2"), batches(EasyPatches(5), 4)
+    training = easy_run(network(attention="batch"), plan, patches, task=FACTORS)
     with pytest.raises(UserError, match=r"2 of 4 patches fit.*cannot be computed in parts"):
-        learner.find_micro_batch(batches(EasyPatches(5), 4))
+        find_micro_batch(training)
 
 
 def test_the_peak_of_a_cpu_process_is_seen() -> None:

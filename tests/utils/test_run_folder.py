@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
@@ -12,7 +16,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from utils.errors import UserError
+from tests.helpers.children import forked, in_child
+from utils.errors import UserError, run_program
 from utils.progress import progress, say
 from utils.run_folder import (
     environment,
@@ -177,3 +182,92 @@ def test_no_cell_of_a_table_is_run_as_a_formula(tmp_path: Path) -> None:
     names = [row["name"] for row in read_csv_rows(tmp_path / "t.csv")]
     assert names[: len(evil) - 1] == [f"'{text}" for text in evil[:-1]]
     assert names[len(evil) - 1 :] == ["caf\\udce9", *map(str, good[:-1]), ""]
+
+
+# ------------------------------------------------------------------ one program in a folder
+
+
+def started(folder: Path, **how: bool) -> int:
+    """Exit code of a program that starts a run there, in a process of its own."""
+    settings = Settings(output_dir=folder, **how)
+
+    def main() -> None:
+        start(settings)
+
+    return in_child(lambda: run_program(main))
+
+
+def start(settings: Settings) -> Path:
+    return start_run("train", settings, torch.device("cpu"))
+
+
+@forked
+@pytest.mark.parametrize("how", [{}, {"overwrite": True}, {"resume": True}])
+def test_a_second_program_in_a_folder_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], how: dict[str, bool]
+) -> None:
+    start(Settings(output_dir=tmp_path))
+    before = (tmp_path / "settings.json").read_bytes()
+    assert started(tmp_path, **how) == 2
+    errors = capfd.readouterr().err
+    assert "another program is at work there" in errors
+    assert (tmp_path / "settings.json").read_bytes() == before
+    assert start(Settings(output_dir=tmp_path, overwrite=True)) == tmp_path  # itself
+
+
+@forked
+@pytest.mark.parametrize("kind", ["system", "file"])
+def test_a_killed_program_locks_nobody_out_although_its_children_live(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    if kind == "file":  # as where the file system has no locks
+        monkeypatch.setattr("utils.run_folder.FileLock", _without_locks)
+    began, leave = tmp_path / "began", tmp_path / "leave"
+
+    def killed() -> None:
+        start(Settings(output_dir=tmp_path / "run"))
+        if os.fork() == 0:  # as a reading process
+            began.touch()
+            while not leave.exists():
+                time.sleep(0.01)
+            os._exit(0)
+        while not began.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_child(killed) == -signal.SIGKILL
+    assert started(tmp_path / "run", overwrite=True) == 0
+    leave.touch()
+
+
+def _without_locks(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+@forked
+def test_the_lock_is_gone_with_its_program_and_so_are_half_files_of_a_killed_one(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "maps").mkdir()
+    for half in (
+        tmp_path / ".last.abcd1234.partial.pth",
+        tmp_path / "maps/.a.x_yz0123.partial.tif",
+    ):
+        half.write_bytes(b"half of it")
+    (tmp_path / ".mine.partial").write_text("")
+    program = "import sys; from pathlib import Path; from utils.run_folder import hold_folder\n"
+    program += "hold_folder(Path(sys.argv[1])); print((Path(sys.argv[1]) / '.lock').exists())"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], cwd=REPOSITORY, capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "True\n"
+    assert not (tmp_path / ".lock").exists()
+    start(Settings(output_dir=tmp_path, overwrite=True))
+    left = {path.name for path in tmp_path.rglob("*")}
+    assert left - {".lock"} == {".mine.partial", "maps", "settings.json", "environment.json"}
+
+
+def test_a_run_that_has_only_begun_can_be_resumed(tmp_path: Path) -> None:
+    start(Settings(output_dir=tmp_path))
+    assert start(Settings(output_dir=tmp_path, resume=True)) == tmp_path

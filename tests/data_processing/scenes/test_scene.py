@@ -15,6 +15,7 @@ from tests.helpers.scene_files import (
     SPACENET7_DATES,
     make_labels,
     write_dynamic_scene,
+    write_raster,
     write_spacenet7_scene,
 )
 from utils.errors import DataError
@@ -197,3 +198,26 @@ def test_without_ignoring_values_under_a_tag_stay_as_the_released_programs_read_
     assert not scene.read(0, 0, 8, 8)["images"][2, :, 3, 4].any()
     released = scene.read(0, 0, 8, 8, ignore_invalid=False)["images"]
     assert (released[2, :, 3, 4] == -9999.0).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "dtype", "bands", "message"),
+    [
+        (16, "uint8", 4, "found 16×16 pixels, expected 24×24 as when it was opened"),
+        (32, "uint8", 4, "found 32×32 pixels, expected 24×24"),
+        (24, "uint16", 4, "found 4 bands of uint16, expected 4 bands of uint8"),
+        (24, "uint8", 3, "found 3 bands of uint8, expected 4 bands of uint8"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["image", "label"])
+def test_a_file_that_was_replaced_by_another_kind_is_told(
+    tmp_path: Path, size: int, dtype: str, bands: int, message: str, kind: str
+) -> None:
+    scene = Scene(write_dynamic_scene(tmp_path / "s", size=24), DYNAMIC)
+    path = scene.image_paths[2] if kind == "image" else scene.moment_path
+    write_raster(path, np.ones((bands, size, size), dtype=dtype))
+    if kind == "label" and size == 24:
+        return  # any integer type will do for a label, and its first band is read
+    with pytest.raises(DataError, match=message) as caught:
+        scene.read(0, 0, 8, 8)
+    assert path.name in str(caught.value)

@@ -1,4 +1,4 @@
-"""Faults in mid-run end in plain words, the last checkpoint whole (training/guards.py)."""
+"""Faults in mid-run end in plain words, the last checkpoint whole (training/checks.py)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from tests.helpers.children import forked, in_child
-from tests.helpers.easy_patches import EasyPatches, assert_same_weights, run, weights
+from tests.helpers.easy_patches import EasyPatches, assert_same_weights, run, state, weights
+from tests.helpers.small_disk import fill, small_disk
 from tests.training.test_checkpoints import at_call
-from training import guards
-from training.checkpoints import load_last
-from training.guards import (
+from training import checks, loop
+from training.checks import (
     COLLAPSE_EPOCHS,
     clear_memory_errors,
     reading_failure,
@@ -29,18 +29,15 @@ from training.guards import (
     writing,
 )
 from training.plan import TrainingPlan
-from training.records import Journal
-from training.step import Learner
+from training.records import Records
 from utils.errors import CaimError, DataError, run_program
 
-resource = pytest.importorskip("resource")  # not on Windows
-
-PLAN = TrainingPlan(epochs=2, lr=1e-3, checkpoint_minutes=0)
+PLAN = TrainingPlan(epochs=2, lr=1e-3)
 
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Journal, "draw", lambda self, *_: None)
+    monkeypatch.setattr(Records, "draw", lambda self, *_: None)
 
 
 def assert_goes_on(folder: Path) -> None:
@@ -64,21 +61,21 @@ def folder(tmp_path: Path) -> Path:
 def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip: float | None
 ) -> None:
-    learn = Learner.learn
+    train_step = loop.train_step
     steps: list[int] = []
 
-    def infinite(self: Learner, *arguments: Any) -> tuple[Tensor, Tensor]:
+    def infinite(*arguments: Any) -> tuple[Tensor, Tensor]:
         steps.append(1)
-        terms, norm = learn(self, *arguments)
+        terms, norm = train_step(*arguments)
         return terms, norm * torch.inf if len(steps) == 2 else norm
 
-    monkeypatch.setattr(Learner, "learn", infinite)
+    monkeypatch.setattr(loop, "train_step", infinite)
     with pytest.raises(CaimError, match=r"norm of its gradient inf in epoch 1, step 2, AOIs Scene"):
         run(tmp_path, TrainingPlan(epochs=1, clip_norm=clip))
     kept = torch.load(tmp_path / "bad_batch.pth", weights_only=True)
     assert kept["batch"]["images"].shape == (2, 3, 2, 8, 8)
     assert kept["batch"]["aoi"]
-    assert load_last(tmp_path)[1].position.epoch == 0
+    assert state(tmp_path).epochs_done == 0
 
 
 def test_the_kept_batch_is_the_one_that_was_learnt(tmp_path: Path) -> None:
@@ -107,7 +104,7 @@ def test_everything_unchanged_for_some_epochs_is_warned_of_once(
 def test_a_run_counts_its_epochs_without_change_also_when_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("training.run_state.unchanged_everywhere", lambda matrices: True)
+    monkeypatch.setattr("training.loop.unchanged_everywhere", lambda matrices: True)
     run(tmp_path, TrainingPlan(epochs=3))
     assert "no pixel" not in capsys.readouterr().out
     run(tmp_path, TrainingPlan(epochs=6), resume=True)
@@ -118,23 +115,31 @@ def test_a_run_counts_its_epochs_without_change_also_when_resumed(
 
 
 @forked
-def test_a_full_disk_ends_the_run_with_the_checkpoint_before_whole(
-    folder: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("step", [0, 1, 3, 4])
+def test_a_full_disk_ends_the_run_which_goes_on_when_there_is_room(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], step: int
 ) -> None:
-    def fill(*_: Any) -> None:  # no file may grow beyond 20 kB from now on
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+    (tmp_path / "whole").mkdir()
+    assert in_child(lambda: run(tmp_path / "whole", PLAN)) == 0
 
     def full() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        at_call(Learner, "learn", 3, fill)()
-        run_program(lambda: run(folder / "run", PLAN))
+        if step:  # of the steps before the first checkpoint 0, of those of an epoch 3
+            at_call(loop, "train_step", step, lambda *_: fill(disk, leave_kilobytes=8))()
+        run_program(lambda: run(disk, PLAN))
 
-    assert in_child(full) == 1
-    errors = capfd.readouterr().err
-    assert "last.pth" in errors
-    assert "The checkpoint before is intact" in errors
-    assert "Traceback" not in errors
-    assert_goes_on(folder)
+    with small_disk(tmp_path / "disk", 1024) as disk:
+        if not step:
+            fill(disk, leave_kilobytes=8)
+        capfd.readouterr()
+        assert in_child(full) == 1
+        shown = capfd.readouterr()
+        assert re.search(r"(best|last)\.pth: the disk is full \(", shown.err)
+        assert "go on with --resume" in shown.err
+        assert re.search(r"--output-dir \S+ --resume", shown.out)
+        assert "Traceback" not in shown.err
+        (disk / "ballast").unlink()
+        assert in_child(lambda: run(disk, PLAN, True)) == 0
+        assert_same_weights(tmp_path / "whole", disk)
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -151,30 +156,37 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 class Vanishing(EasyPatches):
-    """Patches whose scene is deleted after some have been read."""
+    """Patches whose scene is deleted, or replaced, after some have been read."""
 
-    def __init__(self, number: int, after: int) -> None:
+    def __init__(self, number: int, after: int, error: Exception) -> None:
         super().__init__(number)
-        self.left = after
+        self.left, self.error = after, error
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         self.left -= 1
         if self.left < 0:
-            raise FileNotFoundError(2, "No such file or directory", "Scene01/2018_01.tif")
+            raise self.error
         return super().__getitem__(index)
 
 
 @forked
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_a_scene_deleted_in_mid_run_is_told_and_the_run_goes_on_when_it_is_back(
-    folder: Path, capfd: pytest.CaptureFixture[str], num_workers: int
+@pytest.mark.parametrize(
+    "error",
+    [FileNotFoundError(2, "No such file or directory", "Scene01/2018_01.tif"),
+     DataError("Scene01/2018_01.tif", ["found 3×3 pixels", "found 2 bands"], "Put it back.")],
+)  # fmt: skip
+def test_a_scene_lost_in_mid_run_is_told_and_the_run_goes_on_when_it_is_back(
+    folder: Path, capfd: pytest.CaptureFixture[str], num_workers: int, error: Exception
 ) -> None:
-    lost = Vanishing(5, after=3)
+    lost = Vanishing(5, 3, error)
     options: dict[str, Any] = {"dataset": lost, "num_workers": num_workers}
     code = in_child(lambda: run_program(lambda: run(folder / "run", PLAN, **options)))
     assert code == 3
     shown = capfd.readouterr()
     assert "Scene01/2018_01.tif" in shown.err
+    assert "Traceback" not in shown.err
+    assert len(re.findall("Put (?:it|them) back", shown.err)) == 1
     assert re.search(r"--output-dir \S+ --resume", shown.out)
     assert_goes_on(folder)
 
@@ -187,14 +199,14 @@ def test_a_killed_reading_process_is_told(folder: Path, capfd: pytest.CaptureFix
         reader.join()
 
     def killed() -> None:
-        at_call(Learner, "learn", 2, kill_reader)()
+        at_call(loop, "train_step", 2, kill_reader)()
         run_program(lambda: run(folder / "run", PLAN, number=40, num_workers=1))
 
     assert in_child(killed) == 1
     errors = capfd.readouterr().err
     assert "a reading process was killed" in errors
     assert "--num-workers 0" in errors
-    assert load_last(folder / "run")[1].position.step >= 1
+    assert state(folder / "run").epochs_done == 0
 
 
 def test_faults_of_ours_are_no_lost_data() -> None:
@@ -222,7 +234,7 @@ def test_memory_that_runs_out_names_the_flag_to_set(error: Exception) -> None:
 
 def test_batches_are_not_kept_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    told = guards.keep_batch(tmp_path / "file" / "bad.pth", {"images": torch.zeros(1)}, {})
+    told = checks.keep_batch(tmp_path / "file" / "bad.pth", {"images": torch.zeros(1)}, {})
     assert "could not be written" in told
 
 

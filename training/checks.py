@@ -1,4 +1,4 @@
-"""What ends a training in plain words: numbers that are not finite, lost data, memory, a full disk.
+"""Checks that end a training in plain words: numbers not finite, lost data, memory, a full disk.
 
 Each error says what to do, and the files of the run stay as they were after the last checkpoint.
 """
@@ -40,7 +40,7 @@ NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 
 
 def not_finite(
-    epoch: int, step: int, loss: float, gradient: float, aois: Sequence[str], kept: str
+    epoch: int, step: int, loss: float, gradient: float, aois: Sequence[str], batch: str
 ) -> CaimError:
     """The error for a loss or gradient that is no finite number.
 
@@ -49,14 +49,14 @@ def not_finite(
         loss: Of the batch.
         gradient: Norm of its gradient.
         aois: Scenes of the batch.
-        kept: Where the batch lies now, as a sentence; may be empty.
+        batch: Where the batch lies now, as a sentence; may be empty.
     """
     names = ", ".join(sorted(set(aois))) or "unknown"
     return CaimError(
         f"training: the loss is {loss} and the norm of its gradient {gradient} in epoch "
-        f"{epoch + 1}, step {step + 1}, AOIs {names}; expected finite numbers. {kept}"
+        f"{epoch + 1}, step {step + 1}, AOIs {names}; expected finite numbers. {batch}"
         "Check these scenes with data_processing/*_custom.py, lower --lr, or use "
-        "--precision float32. last.pth holds the weights of an earlier step."
+        "--precision float32. last.pth holds the weights before this epoch."
     )
 
 
@@ -71,10 +71,10 @@ def keep_batch(path: Path, batch: Mapping[str, Any], facts: Mapping[str, Any]) -
 
 
 def reading_failure(error: Exception) -> CaimError | None:
-    """What an error while a batch was read means; None where it is a fault of ours."""
+    """The error to show for one that came while a batch was read; None for a fault of ours."""
     text = str(error)
-    if isinstance(error, CaimError):
-        return error
+    if isinstance(error, CaimError):  # one from a reading process brings its traceback along
+        return type(error)(_own_words(error)) if text.startswith("Caught ") else error
     if isinstance(error, RuntimeError) and any(sign in text for sign in KILLED):
         return CaimError(
             f"training: a reading process was killed ({text.splitlines()[0]}), expected it to live "
@@ -130,8 +130,8 @@ def writing(what: Path) -> Iterator[None]:
         full = system.errno in FULL if system else _is_nearly_full(what)
         cause = "the disk is full" if full else "it cannot be written"
         raise CaimError(
-            f"{what}: {cause} ({text}). The checkpoint before is intact; make room or give rights, "
-            "then go on with --resume."
+            f"{what}: {cause} ({text}). What was finished before is whole; make room or give "
+            "rights, then go on with --resume."
         ) from error
 
 
@@ -153,6 +153,12 @@ def warn_of_collapse(epochs: int) -> None:
             "That may pass, but often does not: try a higher --lr, a smaller --batch-size, "
             "--augment, or --area-factors none --moment-factors none."
         )
+
+
+def _own_words(error: CaimError) -> str:
+    """The message of an error that a reading process has handed on inside a traceback."""
+    kind = type(error)
+    return str(error).rpartition(f"{kind.__module__}.{kind.__qualname__}: ")[2].strip()
 
 
 def _reason(text: str) -> str:

@@ -1,0 +1,105 @@
+"""Everything that makes up one training, in one place: what it is given and what it has reached.
+
+The loop (``training.loop``) changes it, ``training.checkpoints`` writes it to a file and takes it
+up again, ``training.records`` shows it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from models.weights.checkpoint import Checkpoint
+from training.epoch_maps import EpochMaps
+from training.plan import TrainingPlan, adam
+from training.ranks import Ranks
+from training.tasks import Task
+from utils.batches import Batches
+from utils.metrics import Matrix
+
+__all__ = ["Row", "Run"]
+
+Row = dict[str, Any]
+
+
+@dataclass
+class Run:
+    """One training, from its first step or from a checkpoint on.
+
+    Attributes:
+        network: On the device of the batches; its ``forward`` gives what the task takes.
+        task: Loss and scores.
+        plan: What to do.
+        train: Training batches, this process's share of each.
+        val: Validation batches, likewise; every patch is counted once.
+        folder: Gets checkpoints and records.
+        about: What a weights file says of network and data; weights are filled in.
+        ranks: The processes that train.
+        visible_bands: Red, green and blue among the bands, for pictures.
+        micro_batch: Most patches at a time in this process; None for its whole share of a batch.
+        epochs_done: Whole epochs, each with its validation.
+        rows: metrics.csv, a row per epoch.
+        timing: timing.csv likewise.
+        matrices: Confusion matrices of the last validation, by name.
+        epochs_unchanged: Epochs in a row, up to now, without a changed pixel predicted.
+        wrapped: The network as the processes train it together; itself where there is one.
+        optimizer: Of the network's parameters.
+        maps: Predictions for some validation patches through the epochs.
+    """
+
+    network: nn.Module
+    task: Task
+    plan: TrainingPlan
+    train: Batches
+    val: Batches
+    folder: Path
+    about: Checkpoint
+    ranks: Ranks
+    visible_bands: tuple[int, int, int] | None = None
+    micro_batch: int | None = None
+    epochs_done: int = 0
+    rows: list[Row] = field(default_factory=list)
+    timing: list[Row] = field(default_factory=list)
+    matrices: dict[str, Matrix] = field(default_factory=dict)
+    epochs_unchanged: int = 0
+
+    def __post_init__(self) -> None:
+        self.wrapped = self.ranks.prepare(self.network)
+        self.optimizer = adam(self.network, self.plan)
+        self.maps = EpochMaps(
+            self.val.dataset, self.task.label_keys[-1], self.task.num_classes, self.visible_bands
+        )
+
+    @property
+    def mixes_batch(self) -> bool:
+        """Whether a prediction depends on the other patches of its batch (attention)."""
+        return bool(getattr(self.network, "mixes_batch", False))
+
+    @property
+    def is_best(self) -> bool:
+        """Whether the last epoch is the best so far; of equal ones the first is."""
+        *earlier, last = (float(row[self.task.selection]) for row in self.rows)
+        return all(last > score for score in earlier)
+
+    def best_row(self) -> Row:
+        """The row of the best epoch."""
+        return max(self.rows, key=lambda row: float(row[self.task.selection]))
+
+    def checkpoint(self) -> Checkpoint:
+        """The weights as they are, with what a file says of them."""
+        last = {"epoch": self.rows[-1]["epoch"], "scores": dict(self.rows[-1])} if self.rows else {}
+        return replace(
+            self.about,
+            state_dict=self.network.state_dict(),
+            training={**self.about.training, "epoch": 0, **last},
+        )
+
+    def data_facts(self) -> dict[str, Any]:
+        """What tells the data of this run from other data, as plain values."""
+        return {
+            **{f"train {key}": value for key, value in self.train.fingerprint().items()},
+            **{f"val {key}": value for key, value in self.val.fingerprint().items()},
+        }
