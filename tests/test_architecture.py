@@ -51,7 +51,7 @@ DOORS = {
     (SCENES, "training"): {"spec", "dataset", "augmentation"},  # of program.py, for two scripts
 }
 SKIPPED = {".git", ".venv", "data", "runs", "results", "demo", "__pycache__", ".mypy_cache"}
-SKIPPED |= {".ruff_cache", ".pytest_cache"}
+SKIPPED |= {".ruff_cache", ".pytest_cache", ".hypothesis"}
 
 
 @cache

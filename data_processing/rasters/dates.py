@@ -106,9 +106,12 @@ def dates_of(
             found = f"{shown(later)} twice" if date == later else f"{shown(later)} in {shown(date)}"
             faults.append(f"{other}: found the date {found}, also in {name}")
     if pairs:
-        several = len(sources) > 1
-        lines = [f"  {n}: {shown(d)}{f' ({source})' * several}" for d, n, _, source in pairs]
-        remarks.append("\n".join([f"{title} from {', '.join(sources)}:", *lines]))
+        used = [source for source, dates in sources.items() if dates]
+        lines = [
+            f"  {name}: {shown(date)}{f', from {source}' if len(used) > 1 else ''}"
+            for date, name, _, source in pairs
+        ]
+        remarks.append("\n".join([f"{title} from {', '.join(used)}:", *lines]))
     return {date: file for date, _, file, _ in pairs}
 
 
@@ -174,7 +177,8 @@ def _own_dates(
     faults += named.faults
     if named.faults:
         return {}
-    sources: dict[str, dict[Path, datetime.date]] = {}
+    by_name = f"names ({', '.join(named.forms)})"
+    sources: dict[str, dict[Path, datetime.date]] = {by_name: {}}
     for (file, name), date in zip(names.items(), named.dates, strict=True):
         tag, tagged = (tagged_date(file) if tags else None) or ("", None)
         if date is None and tagged is None:
@@ -183,7 +187,7 @@ def _own_dates(
         elif date is None and tagged is not None:
             sources.setdefault(f"tag {tag}", {})[file] = tagged
         elif date is not None:
-            sources.setdefault(f"the names ({', '.join(named.forms)})", {})[file] = date
+            sources[by_name][file] = date
             if tagged is not None and tag in ACQUISITION_TAGS and _apart(date, tagged):
                 fault = f"{name}: found {shown(date)} in the name and {shown(tagged)} in its tag "
                 faults.append(f"{fault}{tag}, expected one date")

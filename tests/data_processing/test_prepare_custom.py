@@ -132,6 +132,17 @@ def test_masks_of_other_dates_are_left_out(city: City, capsys: pytest.CaptureFix
     assert "chosen by the rule" in said
 
 
+def test_masks_by_month_go_with_images_by_day(
+    city: City, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = write_masks(city.masks, growing(6), [day[:7] for day in DAYS])
+    np.testing.assert_array_equal(moment_of(city.run(masks=masks)), labelled(6))
+    said = capsys.readouterr().out
+    for line in (f"  city_{DAYS[1]}.tif: {DAYS[1]}", f"  mask_{DAYS[1][:7]}.tif: {DAYS[1][:7]}"):
+        assert line in said
+    assert "dates of masks from names (year-month):" in said
+
+
 def test_polygons_outside_the_series_are_counted_and_said(
     city: City, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -389,7 +389,7 @@ def test_usual_values_are_not_remarked_on(tmp_path: Path) -> None:
 
     dates, seen = open_them(tmp_path).remarks
 
-    assert dates.startswith("dates from the names")
+    assert dates.startswith("dates from names")
     assert seen == "every pixel looked at is seen at all dates"
 
 

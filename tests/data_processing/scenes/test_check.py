@@ -85,6 +85,10 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda s: (s / IMAGE).rename(s / "train_images/2018-05-01.tif"),
         "found the date 2018-05-01 twice",
     ),
+    "a day that does not exist": (
+        lambda s: (s / IMAGE).rename(s / "train_images/2018_09_31.tif"),
+        "train_images/2018_09_31.tif: found a raster whose name is no image name",
+    ),
     "a foreign raster": (
         lambda s: write_raster(s / "train_images/mean.tif", image()),
         "train_images/mean.tif: found a raster whose name is no image name",

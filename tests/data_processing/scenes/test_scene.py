@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_processing.scenes.scene import Scene
+from data_processing.scenes.scene import Scene, find_scene_files
 from data_processing.scenes.spec import DYNAMIC, SPACENET7
 from tests.helpers.scene_files import (
     DYNAMIC_DATES,
@@ -221,3 +221,24 @@ def test_a_file_that_was_replaced_by_another_kind_is_told(
     with pytest.raises(DataError, match=message) as caught:
         scene.read(0, 0, 8, 8)
     assert path.name in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["2018_01.tif", "2018_02.tif", "2018_03.tif", "2018_04.tif", "2018_05.tif", "2018_06.tif"],
+        ["200501.tif", "200502.tif", "200503.tif", "200504.tif", "200505.tif", "200506.tif"],
+        [f"2018-01-{day:02d}.tif" for day in range(1, 7)],
+        [f"201801{day:02d}_103000_1003_3B_AnalyticMS.tif" for day in range(1, 7)],
+        [f"2018_01_{day:02d}_20200101.tif" for day in range(1, 7)],
+    ],
+)
+def test_a_name_of_the_layout_starts_with_its_date(tmp_path: Path, names: list[str]) -> None:
+    folder = tmp_path / "test" / "Scene01"
+    for name in names:
+        (folder / "train_images").mkdir(parents=True, exist_ok=True)
+        (folder / "train_images" / name).touch()
+
+    files = find_scene_files(folder, DYNAMIC)
+
+    assert [path.name for _, path in files.images] == names
