@@ -6,8 +6,8 @@ member, and pixels.
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,11 +23,18 @@ from rasterio.warp import transform_geom
 
 from data_processing.rasters.reading import RasterInfo
 from utils.errors import DataError
+from utils.files import parse_json, whole_number
 
 __all__ = ["Footprints", "rasterise_footprints", "read_features"]
 
 LON_LAT = CRS.from_epsg(4326)
 AREAS = ("Polygon", "MultiPolygon")
+# EPSG:32633, urn:ogc:def:crs:EPSG::32633, http://www.opengis.net/def/crs/EPSG/0/32633, CRS84 …
+CRS_NAME = re.compile(
+    r"(?:(?:urn:(?:x-)?ogc:def:crs:|https?://www\.opengis\.net/def/crs/)?"
+    r"(?:EPSG[:/](?:[\d.]*[:/])?(?P<code>\d{1,9})|(?P<lon_lat>(?:OGC[:/](?:[\d.]*[:/])?)?CRS84)))",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 @dataclass
@@ -74,7 +81,7 @@ def rasterise_footprints(
     features, beside = read_features(content, where)
     remarks: Counter[str] = Counter()
     shapes = [(shape, name) for shape, name in _areas(features, remarks, where)]
-    source = None if pixels else _system(_named_system(beside), shapes, grid, where)
+    source = None if pixels else _system(_named_system(beside, where), shapes, grid, where)
     placed = [_placed(shape, source, grid, where) for shape, _ in shapes]
     transform = Affine.identity() if pixels else grid.transform
     names = [name for _, name in shapes]
@@ -106,8 +113,8 @@ def read_features(content: bytes, where: str) -> tuple[list[dict[str, Any]], dic
         DataError: It is no collection of features.
     """
     try:
-        collection = json.loads(content.decode("utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        collection = parse_json(content)
+    except ValueError as error:
         raise _fault(where, f"no GeoJSON ({error})") from error
     if not isinstance(collection, dict) or collection.get("type") != "FeatureCollection":
         raise _fault(where, "found no FeatureCollection at the top of the file")
@@ -120,11 +127,16 @@ def read_features(content: bytes, where: str) -> tuple[list[dict[str, Any]], dic
     return features, collection
 
 
-def _named_system(collection: dict[str, Any]) -> str | None:
+def _named_system(collection: dict[str, Any], where: str) -> str | None:
     """The coordinate system that a file names."""
-    crs = collection.get("crs") or {}
-    named = crs.get("properties", {}).get("name") if isinstance(crs, dict) else None
-    return str(named) if named else None
+    crs = collection.get("crs")
+    if crs is None:
+        return None
+    properties = crs.get("properties") if isinstance(crs, dict) else None
+    named = properties.get("name") if isinstance(properties, dict) else None
+    if not isinstance(named, str):  # a link, which nobody follows
+        raise _fault(where, "found a crs member without a name, expected urn:ogc:def:crs:EPSG::…")
+    return named
 
 
 def _areas(
@@ -174,10 +186,16 @@ def _plane(coordinates: Any, where: str, number: int) -> Any:
 def _system(named: str | None, shapes: list[Any], grid: RasterInfo, where: str) -> CRS:
     """The coordinate system of a file's numbers."""
     if named is not None:
+        name = CRS_NAME.fullmatch(named.strip())
+        if name is None:  # a name may also be an address that GDAL would fetch, or a file
+            expected = "expected one of EPSG or OGC, as urn:ogc:def:crs:EPSG::32633"
+            raise _fault(where, f"found the coordinate system {named[:80]!r}, {expected}")
+        if name["lon_lat"]:
+            return LON_LAT
         try:
-            return CRS.from_user_input(named.replace("urn:ogc:def:crs:OGC:1.3:CRS84", "EPSG:4326"))
-        except CRSError as error:
-            raise _fault(where, f"found the coordinate system {named!r}, unknown") from error
+            return CRS.from_epsg(whole_number(name["code"]))
+        except (CRSError, ValueError) as error:
+            raise _fault(where, f"found the coordinate system {named[:80]!r}, unknown") from error
     points = [point for shape, _ in shapes for point in _points(shape["coordinates"])]
     degrees = all(abs(x) <= 180 and abs(y) <= 90 for x, y in points)
     if degrees or grid.crs is None:

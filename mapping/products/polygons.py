@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,12 @@ import numpy as np
 import skimage.measure
 from numpy.typing import NDArray
 from rasterio._err import CPLE_BaseError  # what transform_geom raises; it has no public name
-from rasterio.crs import CRS
 from rasterio.features import shapes
 from rasterio.transform import Affine
-from rasterio.warp import transform_geom
 
 from data_processing.rasters.reading import RasterInfo
 from mapping.products.ground_area import PixelAreas
+from mapping.products.lon_lat import on_earth
 from utils.codes import NO_DATA
 from utils.errors import UserError
 from utils.files import atomic_path
@@ -40,14 +40,10 @@ in five moments, 6.2 with one region that is the whole map. Some 30 MB that do n
 map come on top; they matter for small ones only.
 """
 
-DECIMALS = 7  # of a degree: 1.1 cm
 BLOCK_PIXELS = 1 << 20  # whose areas are held at a time
 BATCH = 2000  # regions whose polygons are held at a time
-LON_LAT = CRS.from_epsg(4326)
-AROUND_180 = CRS.from_proj4("+proj=eqc +lon_0=180 +datum=WGS84 +no_defs")
 
-Ring = list[list[float]]
-Polygon = dict[str, Any]  # as GeoJSON has it; a MultiPolygon where the antimeridian cuts it
+Polygon = dict[str, Any]  # as GeoJSON has it; a MultiPolygon where ±180° cuts it
 
 
 class PolygonCounts(NamedTuple):
@@ -103,7 +99,7 @@ def write_polygons(
             regions = _Regions.of(moment == k, areas, min_area_m2, connectivity)
             try:
                 _write_regions(file, regions, info, k, dates, counts.written)
-            except CPLE_BaseError as error:
+            except (CPLE_BaseError, UserError) as error:
                 raise UserError(
                     f"polygons {path.name}: found a change of {dates[k]} that has no longitude "
                     f"and latitude ({error}), expected all on the Earth. Crop the images to where "
@@ -199,14 +195,16 @@ class _Regions:
         for start in range(0, len(self.kept), BATCH):
             batch = self.kept[start : start + BATCH]
             top, bottom = int(self.first[batch].min()), int(self.last[batch].max()) + 1
+            matrix = info.transform @ Affine.translation(0, top)
             found = shapes(
                 self.labels[top:bottom],
                 mask=self._mask(batch, top, bottom),
                 connectivity=self.connectivity,
-                transform=info.transform @ Affine.translation(0, top),
+                transform=matrix,
             )
             drawn = {int(number): shape for shape, number in found}
-            placed = _placed([drawn[number] for number in batch.tolist()], info.crs)
+            side = min(math.hypot(matrix.a, matrix.d), math.hypot(matrix.b, matrix.e))
+            placed = on_earth([drawn[number] for number in batch.tolist()], info.crs, side)
             yield from zip(batch.tolist(), placed, strict=True)
 
     def _mask(self, batch: NDArray[np.intp], top: int, bottom: int) -> NDArray[np.bool_]:
@@ -217,31 +215,6 @@ class _Regions:
         for row, labels in enumerate(self.labels[top:bottom]):
             mask[row] = chosen[labels]
         return mask
-
-
-def _placed(polygons: list[Polygon], crs: Any) -> list[Polygon]:
-    """Polygons in longitude and latitude, cut at the antimeridian where they cross it.
-
-    GDAL cuts what comes from a projection only. Degrees that run on beyond ±180 therefore take
-    the way over one whose middle lies there.
-    """
-    placed: list[Polygon] = transform_geom(crs, LON_LAT, polygons, precision=DECIMALS)
-    beyond = [number for number, polygon in enumerate(placed) if _beyond(polygon)]
-    if beyond:
-        flat = transform_geom(LON_LAT, AROUND_180, [placed[number] for number in beyond])
-        cut = transform_geom(AROUND_180, LON_LAT, flat, precision=DECIMALS)
-        for number, polygon in zip(beyond, cut, strict=True):
-            placed[number] = polygon
-    return placed
-
-
-def _beyond(polygon: Polygon) -> bool:
-    """Whether longitudes leave −180…180; what is as wide as half the globe stays as it is."""
-    if polygon["type"] != "Polygon":
-        return False
-    longitudes = [point[0] for point in polygon["coordinates"][0]]
-    west, east = min(longitudes), max(longitudes)
-    return bool((west < -180 or east > 180) and east - west < 180)
 
 
 def _feature(
@@ -257,28 +230,7 @@ def _feature(
         "hectares": round(ground / 10_000, 8),
         "pixels": pixels,
     }
-    geometry = {"type": polygon["type"], "coordinates": _wound(polygon)}
-    return {"type": "Feature", "id": number, "properties": properties, "geometry": geometry}
-
-
-def _wound(polygon: Polygon) -> list[Any]:
-    """Coordinates with the outer ring of each polygon counter-clockwise, and holes clockwise."""
-    if polygon["type"] == "MultiPolygon":
-        return [_rings(rings) for rings in polygon["coordinates"]]
-    return _rings(polygon["coordinates"])
-
-
-def _rings(rings: Sequence[Ring]) -> list[Ring]:
-    return [
-        [list(point) for point in (ring if _turns_left(ring) == (not hole) else ring[::-1])]
-        for hole, ring in enumerate(rings)
-    ]
-
-
-def _turns_left(ring: Ring) -> bool:
-    """Whether a closed ring runs counter-clockwise, by its area from its first point."""
-    x, y = (np.array(values) - values[0] for values in zip(*ring, strict=True))
-    return bool((x[:-1] * y[1:] - x[1:] * y[:-1]).sum() > 0)
+    return {"type": "Feature", "id": number, "properties": properties, "geometry": polygon}
 
 
 def _moments(path: Path, moment: NDArray[Any], info: RasterInfo, num_dates: int) -> list[int]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
@@ -52,6 +55,9 @@ def draw(content: bytes, **options: Any) -> Footprints:
         (4326, None),
         (4326, "urn:ogc:def:crs:OGC:1.3:CRS84"),
         (32610, "EPSG:32610"),
+        (32610, "urn:ogc:def:crs:EPSG:9.8:32610"),
+        (32610, "http://www.opengis.net/def/crs/EPSG/0/32610"),
+        (4326, "OGC:CRS84"),
     ],
 )
 def test_coordinates_are_understood_in_every_system(epsg: int, crs: str | None) -> None:
@@ -117,3 +123,59 @@ def test_damaged_files_are_told_with_their_name(content: bytes, fault: str) -> N
 def test_footprints_elsewhere_are_remarked_on() -> None:
     found = draw(collection(polygon(1000, 1000)))
     assert found.remarks == {"no footprint lies on the image": 1}
+
+
+@pytest.fixture
+def visits() -> Iterator[tuple[str, list[str]]]:
+    """A server on this machine: its address, and what it was asked for."""
+    asked: list[str] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing on the screen."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "{server}/crs.wkt", "/vsicurl/{server}/crs.wkt", "/etc/passwd", "crs.wkt", "+proj=longlat",
+        "urn:ogc:def:crs,crs:EPSG::4326,crs:EPSG::5773", "EPSG:4326+5773", "IGNF:LAMB93", "WGS84",
+        "EPSG:" + 400 * "9", "LOCAL_CS[]", "",
+    ],
+)  # fmt: skip
+def test_only_names_of_epsg_and_ogc_are_taken_and_nothing_is_fetched(
+    name: str, visits: tuple[str, list[str]]
+) -> None:
+    server, asked = visits
+    content = json.loads(collection(polygon(5, 10)))
+    content["crs"] = {"type": "name", "properties": {"name": name.format(server=server)}}
+    with pytest.raises(DataError, match="expected one of EPSG or OGC"):
+        draw(json.dumps(content).encode())
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    "crs",
+    [
+        {"type": "link", "properties": {"href": "http://127.0.0.1/crs.wkt", "type": "proj4"}},
+        {"type": "name", "properties": ["EPSG:4326"]},
+        {"type": "name", "properties": {"name": 4326}},
+        "EPSG:4326",
+    ],
+)
+def test_a_system_that_is_no_name_is_refused(crs: Any) -> None:
+    content = {**json.loads(collection(polygon(5, 10))), "crs": crs}
+    with pytest.raises(DataError, match="a crs member without a name"):
+        draw(json.dumps(content).encode())

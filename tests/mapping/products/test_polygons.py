@@ -15,6 +15,8 @@ from rasterio.crs import CRS
 from rasterio.features import rasterize
 from rasterio.transform import Affine
 from rasterio.warp import transform_geom
+from shapely import intersects_xy
+from shapely.geometry import shape
 
 from data_processing.rasters.reading import RasterInfo
 from mapping.products.ground_area import PixelAreas
@@ -211,8 +213,52 @@ def test_degrees_from_0_to_360_become_west_and_east_where_they_can(tmp_path: Pat
     moment = np.zeros((20, 36), dtype=np.uint8)
     moment[2, :], moment[5:7, 30:32] = 1, 2  # around the globe; 300…320 degrees
     around, west = write(tmp_path, moment, grid(moment, "EPSG:4326", Affine(10, 0, 0, 0, -9, 90)))
-    assert {x for x, _ in around["geometry"]["coordinates"][0]} == {0, 360}
+    assert {x for x, _ in around["geometry"]["coordinates"][0]} >= {-180, 180}
     assert {x for x, _ in west["geometry"]["coordinates"][0]} == {-60, -40}
+
+
+POLAR = ("EPSG:3413", "EPSG:3031")
+ON_180 = [
+    ("EPSG:3857", Affine(10, 0, 20037508.34 - 200, 0, -10, -1_860_000)),
+    ("EPSG:3857", Affine(10, 0, -20037508.34 - 200, 0, -10, 8_000_000)),
+    ("EPSG:3395", Affine(10, 0, 20037508.34 - 200, 0, -10, -1_860_000)),
+    ("EPSG:6933", Affine(10, 0, 17367530.44 - 200, 0, -10, -2_000_000)),
+    ("EPSG:3832", Affine(10, 0, 3_339_584 - 200, 0, -10, -2_000_000)),
+    ("EPSG:4326", Affine(0.1, 0, 538.5, 0, -0.1, 10)),
+    ("EPSG:4326", Affine(0.1, 0, 358.5, 0, -0.1, 10)),
+    ("EPSG:3413", Affine(1000, 0, -1_020_000, 0, -1000, 1_020_000)),
+    ("EPSG:3031", Affine(1000, 0, -20_000, 0, -1000, -1_000_000)),
+    *((crs, Affine(1000, 0, -15_000, 0, -1000, 9_500)) for crs in POLAR),  # pole in a region
+    *((crs, Affine(1000, 0, -7_500, 0, -1000, 9_000)) for crs in POLAR),  # … in a hole
+    *((crs, Affine(1000, 0, -5_000, 0, -1000, 5_000)) for crs in POLAR),  # … at a corner
+    *((crs, Affine(1000, 0, -5_000, 0, -1000, 10_000)) for crs in POLAR),  # … on an edge
+]
+
+
+@pytest.mark.parametrize(("crs", "transform"), ON_180)
+def test_polygons_anywhere_hold_the_pixels_of_their_region_and_no_others(
+    tmp_path: Path, crs: str, transform: Affine
+) -> None:
+    moment = np.zeros((30, 40), dtype=np.uint8)
+    moment[5:15, 5:25], moment[15:20, 15:25] = 1, 2
+    moment[8:10, 7:9] = 0
+    info = grid(moment, crs, transform)
+    features = write(tmp_path, moment, info)
+    rows, cols = np.indices(moment.shape).reshape(2, -1)
+    x, y = transform @ (cols + 0.5, rows + 0.5)
+    to_degrees = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    lon, lat = to_degrees.transform(x, y)
+    lon = (np.array(lon) + 180) % 360 - 180
+    found = np.zeros(moment.size, np.uint8)
+    for feature in features:
+        shown = shape(feature["geometry"])
+        assert shown.is_valid
+        assert (shown.bounds[0] >= -180, shown.bounds[2] <= 180) == (True, True)
+        assert ground(feature["geometry"]) == pytest.approx(
+            feature["properties"]["area_m2"], rel=1e-3
+        )
+        found[intersects_xy(shown, lon, np.array(lat))] = feature["properties"]["moment"]
+    np.testing.assert_array_equal(found.reshape(moment.shape), moment)
 
 
 def test_degrees_have_seven_decimals(tmp_path: Path) -> None:
@@ -262,7 +308,7 @@ def test_an_interrupted_file_leaves_the_old_one(
 
     write(tmp_path, square_map())
     before = (tmp_path / "p.geojson").read_bytes()
-    monkeypatch.setattr("mapping.products.polygons.transform_geom", interrupted)
+    monkeypatch.setattr("mapping.products.lon_lat.transform_geom", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path, noisy_map())
     assert [path.name for path in tmp_path.iterdir()] == ["p.geojson"]
