@@ -32,7 +32,7 @@ __all__ = [
 
 # Ranks of readings: the lower, the more a name says.
 PRODUCT, DAY, ORDINAL, MONTH, REVERSED_MONTH, YEAR = range(6)
-DAY_YEARS = (1972, 2100)  # from the first Landsat on
+DAY_YEARS = (1900, 2100)  # of days written in full: aerial photographs are old
 FIRST_YEAR = 1980  # of shorter forms: other numbers than years look like these, too
 CENTURY_SPLIT = 72  # two-digit years from here on are 19…
 
@@ -127,10 +127,10 @@ def _product(name: str, regex: str, example: str) -> Pattern:
 
 # In this order: what one has matched is not looked at by those after it.
 PRODUCTS: tuple[Pattern, ...] = (
-    _product("Sentinel-2 before December 2016", rf"S2[A-D]_[A-Z]{{4}}_PRD_MSIL\w+?_V{_D}{_T}"
+    _product("Sentinel-2, old name", rf"S2[A-D]_[A-Z]{{4}}_\w+?_[VS]{_D}{_T}"
              rf"(?:_\d{{8}}{_T})?",
              "S2A_OPER_PRD_MSIL1C_PDMC_20160318T145513_R008_V20160318T105507_20160318T105507"),
-    _product("Sentinel-2 granule before December 2016, which holds the time of processing only",
+    _product("Sentinel-2 granule, which holds the time of processing only",
              rf"S2[A-D]_[A-Z]{{4}}_MSI_L\w+?_\d{{8}}{_T}_A\d{{6}}_{_TILE}",
              "S2A_OPER_MSI_L1C_TL_SGS__20160318T163311_A003857_T31TFJ_B02"),
     _product("Sentinel-2", rf"S2[A-D]_MSIL\d[A-Z]_{_D}{_T}"
@@ -198,6 +198,12 @@ PRODUCTS: tuple[Pattern, ...] = (
              "ENMAP01-____L2A-DT0000001234_20220615T102030Z_001_V010400_20220621T112233Z"),
 )  # fmt: skip
 
+# Path and row of a Landsat scene, which are no year and month: L8_199012.
+PATH_ROW = re.compile(
+    r"(?<![A-Za-z])(L[COETM]?0?[1-9]|landsat[-_ ]?[1-9]?)[-_ ]?"
+    r"(?:[01]\d\d|2[0-3]\d)(?:[01]\d\d|2[0-4]\d)(?!\d)",
+    re.IGNORECASE | re.ASCII,
+)
 _SEP = r"[-_. ]"
 # Where a number begins that goes on no other one: in S2_2019 it does, in 12_2019 it does not.
 _FREE = r"(?<!\d)" + "".join(
@@ -228,18 +234,21 @@ FORMS: tuple[Pattern, ...] = (
     _form(DAY, "month-day-year", rf"{_FREE}(?P<m>\d\d?)(?P<s>{_SEP})(?P<d>\d\d?)(?P=s)"
           r"(?P<y>\d{4})(?!\d)", "03-15-2019"),
     _form(DAY, "month-day-year", r"(?P<m>\d\d)(?P<d>\d\d)(?P<y>\d{4})(?!\d)", "03152019"),
+    _form(DAY, "month-day-year", rf"(?<![A-Za-z]){_NAMES}{_SEP}?(?P<d>\d\d?){_SEP}(?P<y>\d{{4}})"
+          r"(?!\d)", "March-15-2019"),
     _form(ORDINAL, "year and day of year", r"(?P<y>\d{4})-?(?P<j>\d{3})(?!\d)",
           "2019074, 2019-074"),
     _form(MONTH, "year-month", rf"(?P<y>\d{{4}})(?P<s>{_SEP}?)(?P<m>\d\d)(?!\d|{_UNIT})"
           rf"(?!(?P=s)(?<=\D)\d\d?(?!\d|{_UNIT}))", "2018_05, 201805"),
     _form(MONTH, "year-month", rf"(?P<y>\d{{4}}){_SEP}?{_NAMES}(?![A-Za-z])", "2019-Mar"),
     _form(MONTH, "year-month", rf"(?<![A-Za-z]){_NAMES}{_SEP}?(?P<y>\d{{4}})(?!\d)", "Mar2019"),
+    _form(MONTH, "year-quarter", rf"(?P<y>\d{{4}}){_SEP}?q(?P<q>[1-4])(?![A-Za-z0-9])", "2019_Q1"),
     _form(MONTH, "yymmdd", r"(?P<yy>\d\d)(?P<m>\d\d)(?P<d>\d\d)(?!\d)", "990315"),
     _form(MONTH, "ddmmyy", r"(?P<d>\d\d)(?P<m>\d\d)(?P<yy>\d\d)(?!\d)", "150399"),
     _form(REVERSED_MONTH, "month-year", rf"{_FREE}(?P<m>\d\d){_SEP}(?P<y>\d{{4}})(?![^\W_])"
           rf"(?!{_SEP}\d)", "03-2019"),
-    _form(YEAR, "year alone", rf"{_FREE}(?P<y>\d{{4}})(?![^\W_])(?!{_SEP}\d+(?!\d|{_UNIT}))",
-          "city_2019"),
+    _form(YEAR, "year alone", rf"{_FREE}(?P<y>\d{{4}})(?![^\W_])"
+          rf"(?!{_SEP}(?:[wq]?\d+(?!\d|{_UNIT})))", "city_2019"),
 )  # fmt: skip
 
 
@@ -290,11 +299,12 @@ def read_name(name: str) -> NameReading:
         for match in pattern.regex.finditer(rest):
             _take(pattern, match, dates, faults)
         rest = pattern.regex.sub(" ", rest)
+    rest = PATH_ROW.sub(r"\1", stem)
     for rank in (DAY, ORDINAL, MONTH, REVERSED_MONTH, YEAR):
         if dates or faults:
             break
         for pattern in (form for form in FORMS if form.rank == rank):
-            for match in pattern.regex.finditer(stem):
+            for match in pattern.regex.finditer(rest):
                 _take(pattern, match, dates, faults)
         if dates:
             whole = re.fullmatch(r"\d{4}(\D?\d{2})?", bare) is not None

@@ -62,9 +62,16 @@ class UnknownDate(datetime.date):
 
 
 def short_names(files: Sequence[Path]) -> dict[Path, str]:
-    """How messages name files: by their names, or with their folders where names are the same."""
+    """How messages name files: by their names, or with their folders where names are the same.
+
+    Signs that would break a line or steer a terminal are written as escapes.
+    """
     counts = Counter(file.name for file in files)
-    return {file: file.name if counts[file.name] == 1 else str(file) for file in files}
+    names = {file: file.name if counts[file.name] == 1 else str(file) for file in files}
+    return {
+        file: "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+        for file, name in names.items()
+    }
 
 
 def dates_of(
@@ -173,7 +180,7 @@ def _own_dates(
     names: Mapping[Path, str], flag: str, tags: bool, faults: list[str], remarks: list[str]
 ) -> dict[str, dict[Path, datetime.date]]:
     """Dates of files by where they come from: names first, then tags."""
-    named = dates_of_names(list(names.values()))
+    named = dates_of_names([file.name for file in names], list(names.values()))
     faults += named.faults
     if named.faults:
         return {}
@@ -222,7 +229,7 @@ def _given_dates(
             "expected a date for each, YYYY-MM-DD or YYYY-MM separated by commas, in the order "
             f"of the names: {', '.join(names.values())}."
         )
-    suggested = dates_of_names(list(names.values())).dates
+    suggested = dates_of_names([file.name for file in names]).dates
     in_order = [date for date in suggested if date is not None]
     swapped = len(in_order) == len(dates) and all(map(meets, sorted(in_order), sorted(dates)))
     contradictions = []

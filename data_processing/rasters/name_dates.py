@@ -43,7 +43,7 @@ class DatedNames:
     faults: tuple[str, ...] = ()
 
 
-def dates_of_names(names: Sequence[str]) -> DatedNames:
+def dates_of_names(names: Sequence[str], labels: Sequence[str] | None = None) -> DatedNames:
     """Read the names of a series.
 
     A name that holds no date at all gets None. The others are read by the product names in them,
@@ -51,11 +51,15 @@ def dates_of_names(names: Sequence[str]) -> DatedNames:
     one name, a day in some and only a month in others, and days that do not exist are faults.
 
     Args:
-        names: With or without folders; messages call them so.
+        names: With or without folders and suffixes.
+        labels: What messages call them, if otherwise.
     """
+    labels = labels or names
     none = (None,) * len(names)
     readings = dict(enumerate(map(read_name, names)))
-    faults = [f"{names[k]}: {fault} in the name" for k, r in readings.items() for fault in r.faults]
+    faults = [
+        f"{labels[k]}: {fault} in the name" for k, r in readings.items() for fault in r.faults
+    ]
     if any(reading.rank != YEAR for reading in readings.values()):
         readings = {k: r for k, r in readings.items() if r.rank != YEAR}
     readings = {k: r for k, r in readings.items() if r.rank is not None}
@@ -63,12 +67,12 @@ def dates_of_names(names: Sequence[str]) -> DatedNames:
         return DatedNames(none, faults=tuple(faults))
     forms = _common_forms(list(readings.values()))
     if not forms:
-        return DatedNames(none, faults=_differences(names, readings))
+        return DatedNames(none, faults=_differences(labels, readings))
     dates: list[datetime.date | None] = list(none)
     for k, reading in readings.items():
         form_of = _forms_of(reading, forms)
         if len(form_of) > 1:
-            faults.append(f"{names[k]}: found {_listed(form_of)} in the name, expected one date")
+            faults.append(f"{labels[k]}: found {_listed(form_of)} in the name, expected one date")
         dates[k] = next(iter(form_of))
     return DatedNames(none if faults else tuple(dates), forms, tuple(faults))
 
@@ -131,13 +135,13 @@ def _listed(form_of: Mapping[datetime.date, str]) -> str:
     return " and ".join(f"{shown(date)} ({form})" for date, form in form_of.items())
 
 
-def _differences(names: Sequence[str], readings: Mapping[int, NameReading]) -> tuple[str, ...]:
+def _differences(labels: Sequence[str], readings: Mapping[int, NameReading]) -> tuple[str, ...]:
     """Names that are not read as the one that says most, in sentences."""
     best = min(readings, key=lambda k: (readings[k].rank or 0, k))
     expected = _listed(_forms_of(readings[best], list(readings[best].dates)))
     return tuple(
-        f"{names[k]}: found {_listed(_forms_of(reading, list(reading.dates)))} in the name, "
-        f"expected a date as in {names[best]}: {expected}"
+        f"{labels[k]}: found {_listed(_forms_of(reading, list(reading.dates)))} in the name, "
+        f"expected a date as in {labels[best]}: {expected}"
         for k, reading in readings.items()
         if reading.rank != PRODUCT and reading.dates.keys() != readings[best].dates.keys()
     )

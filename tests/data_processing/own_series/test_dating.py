@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,17 @@ def test_a_month_with_one_of_its_days_is_a_date_twice(tmp_path: Path) -> None:
     assert "b.tif: found the date 2020-01-15 in 2020-01, also in a.tif" in message
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no such names there")
+def test_names_cannot_break_lines_or_steer_a_terminal(tmp_path: Path) -> None:
+    write_named(tmp_path, ["a\n_2018_01.tif", "b\x1b[31m_2018_05.tif", "c\u2028_2018_09.tif"])
+
+    (remark, *_) = open_them(tmp_path).remarks
+
+    assert [line.split("_")[0] for line in remark.split("\n")[1:]] == [
+        "  a\\n", "  b\\x1b[31m", "  c\\u2028",
+    ]  # fmt: skip
+
+
 # ─────────────────────────────────────── tags ───────────────────────────────────────
 
 
@@ -115,7 +127,7 @@ def test_name_and_tag_of_acquisition_must_agree_within_a_day(tmp_path: Path) -> 
 
 
 def test_a_bare_month_is_not_believed_against_a_tag_of_acquisition(tmp_path: Path) -> None:
-    paths = write_named(tmp_path, [f"L8_{path}.tif" for path in ("199012", "200012", "201012")])
+    paths = write_named(tmp_path, [f"scene_{path}.tif" for path in ("199012", "200012", "201012")])
     for path, day in zip(paths, YEARS, strict=False):
         change_header(path, tags={"DATE_ACQUIRED": day})
 
@@ -139,14 +151,14 @@ def test_the_time_of_writing_comes_last_and_with_a_warning(tmp_path: Path) -> No
 
 
 def test_given_dates_win_over_what_a_name_only_suggests(tmp_path: Path) -> None:
-    paths = write_named(tmp_path, [f"L8_{path}.tif" for path in sorted(PATHS)[:3]])
+    paths = write_named(tmp_path, [f"scene_{path}.tif" for path in sorted(PATHS)[:3]])
 
     series = open_them(tmp_path, dates=",".join(YEARS[:3]))
 
     assert series.files == sorted(paths)
     assert list(map(str, series.dates)) == YEARS[:3]
     assert said(
-        series, "warning: L8_199012.tif: 2016-07-06 is given; its name can be read as 1990-12"
+        series, "warning: scene_199012.tif: 2016-07-06 is given; its name can be read as 1990-12"
     )
 
 

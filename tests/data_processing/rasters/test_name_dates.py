@@ -53,6 +53,8 @@ p046r027_5t19900417_nn4.tif 1990-04-17
 S2A_OPER_PRD_MSIL1C_PDMC_20160401T145513_R008_V20160318T105507_20160318T105507.SAFE 2016-03-18
 S2A_OPER_PRD_MSIL1C_PDMC_20160401T145513_R008_V20160318T105507_20160318T105507_B04.tif 2016-03-18
 S2A_USER_PRD_MSIL2A_PDMC_20160405T145513_R051_V20160318T105507_20160318T105507.tif 2016-03-18
+S2A_OPER_MTD_SAFL1C_PDMC_20160401T163311_R008_V20160318T105507_20160318T105507.xml 2016-03-18
+S2B_OPER_MSI_L2A_DS_2BPS_20210506T112233_S20210505T100321_N03.00.tif 2021-05-05
 S2A_MSIL1C_20170315T100021_N0204_R122_T33UUP_20170315T100415.SAFE 2017-03-15
 S2A_MSIL2A_20200705T100031_N0214_R122_T33UUP_20200706T131502.tif 2020-07-05
 S2B_MSIL2A_20210505T100321_N0300_R122_T33UUP.tif 2021-05-05
@@ -169,6 +171,12 @@ Mar2019.tif 2019-03
 2019_june.tif 2019-06
 city_03-2019.tif 2019-03
 990315.tif 1999-03-15
+March_15_2019.tif 2019-03-15
+composite_2019_Q1.tif 2019-01 … 2019-03
+L8_199012_2015.tif 2015
+LE07_201012_2018_05.tif 2018-05
+landsat8_201805.tif 2018-05
+CORONA_1965-07-12.tif 1965-07-12
 city_2019.tif 2019
 ortho2015.tif 2015
 S2_2019.tif 2019
@@ -220,6 +228,10 @@ def test_the_examples_of_the_tables_are_read_by_their_own_line() -> None:
         "S2_2019m.tif",
         "199045.tif",
         "201131.tif",
+        "LT05_199012.tif",  # path and row
+        "l8_201012.tif",
+        "landsat_201012_b4.tif",
+        "2019-W12.tif",
         "0000000000-0000023296.tif",
         "٢٠١٩-٠٣-١٥.tif",
         "marsh_2.tif",
@@ -366,7 +378,7 @@ def test_whatever_the_numbers_a_reading_is_dates_or_faults(names: list[str]) -> 
     assert len(reading.dates) == len(names)
     assert not (reading.faults and any(reading.dates))
     for date in reading.dates:
-        assert date is None or 1972 <= date.year <= 2100
+        assert date is None or 1900 <= date.year <= 2100
 
 
 @given(st.text(max_size=300))
