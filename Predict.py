@@ -56,6 +56,8 @@ class Settings:
     min_valid_dates: Positive | None = None  # dates at which a pixel must be seen; none = all
     # auto = 8-bit / 255, 16-bit / 10000; stored = as they are
     pixel_scale: Literal["checkpoint", "auto", "stored"] = "checkpoint"
+    # calibrated = by the offset that the weights carry; plain = which is larger
+    decision: Literal["calibrated", "plain"] = "calibrated"
     # results
     polygons: bool = False  # write changed regions to changes.geojson
     min_area: NonNegative = 0.0  # square metres; smaller regions are left out of it
@@ -100,7 +102,7 @@ def main() -> None:
         settings.checkpoint, processes.device_name(settings.device),
         precision=settings.precision, tile_size=settings.tile_size,
         pixel_scale=settings.pixel_scale, share_cam=settings.share_cam,
-        compiled=settings.compile, backend=settings.backend,
+        compiled=settings.compile, backend=settings.backend, decision=settings.decision,
     )  # fmt: skip
     if settings.export_onnx is not None and processes.is_first:
         model.export(settings.export_onnx, settings.overwrite)

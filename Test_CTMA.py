@@ -48,7 +48,10 @@ class Settings(PairScoring):
     list_file: ExistingPath | None = None  # text file with a name a line: only these pairs
     window_size: PairSide | None = None  # side of a sliding window, such as 256; none = whole pairs
     stride: Positive = 64  # step of the sliding window
-    threshold: NonNegative = 0.5  # probability above which a pixel is changed
+    # probability above which a pixel is changed; none = by --decision, 0.5 if plain
+    threshold: Fraction | None = None
+    # calibrated = by the offset that the weights carry; plain = which is larger
+    decision: Literal["calibrated", "plain"] = "calibrated"
     # what counts as changed in labels; none = the data set's
     label_rule: Literal["exact", "nonzero", "above_127"] | None = None
     # three bands to take, from 1; none = those of an RGB image

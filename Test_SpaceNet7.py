@@ -41,6 +41,8 @@ class Settings(SeriesScoring):
     pixel_scale: Literal["checkpoint", "auto", "stored"] = "checkpoint"
     ignore_invalid: bool = True  # leave pixels without data out (released: no)
     share_cam: bool = False  # average per-window CAM weights, for any batch and size
+    # calibrated = by the offset that the weights carry; plain = which is larger (released: plain)
+    decision: Literal["calibrated", "plain"] = "calibrated"
     # speed
     batch_size: Positive = 8  # patches at a time
     precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16 = autocast

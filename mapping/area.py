@@ -232,7 +232,7 @@ def _write_results(
         folder: Below the one for unfinished work: nothing has its final place yet.
     """
     sums = AreaSums(areas, model.num_dates)
-    formula = score_tags(model.bounds, model.has_moments)
+    formula = score_tags(model.bounds, model.has_moments, model.decision.offset)
     tags = {"SOURCE": f"{model.path.name} {model.checksum}", "AREA": series.name}
     slabs = write_change_rasters(
         folder, folder.parent, store.slabs(BLOCK), series.grid, series.dates, tags, formula,

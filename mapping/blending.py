@@ -7,20 +7,12 @@ computed it. Area and moment follow from the sum, so *area = (moment > 0)* holds
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from models import moment_label_from_prob
-from utils.tiling import WEIGHT_UNIT, TileGrid
+from utils.tiling import TileGrid
 
-__all__ = ["PROB_UNIT", "Blend", "decide", "score_percent"]
-
-PROB_UNIT = WEIGHT_UNIT**2
-"""A blended probability of 1 as a whole number, 2³⁰; resolution 1e-9, finer than float32's."""
+__all__ = ["Blend"]
 
 
 class Blend:
@@ -63,51 +55,3 @@ class Blend:
         self._sums[:, kept:] = 0
         self.first += count
         return taken
-
-
-def decide(prob: NDArray[Any], offset: float = 0.0) -> NDArray[np.uint8]:
-    """The class of each pixel from its probabilities; a tie with class 0 is "unchanged".
-
-    Args:
-        prob: (K, h, w), blended sums or probabilities of one tile.
-        offset: A pixel is changed where log p − log p_0 of its most probable change exceeds it;
-            0 asks which is larger. A threshold t of two classes is the offset log t/(1 − t).
-
-    Returns:
-        (h, w) uint8, 0 … K−1.
-    """
-    classes = torch.from_numpy(prob)[None]
-    if offset:
-        classes = classes.double()
-        classes[:, 0] *= math.exp(offset)
-    label: NDArray[np.uint8] = moment_label_from_prob(classes)[0].to(torch.uint8).numpy()
-    return label
-
-
-def score_percent(
-    sums: NDArray[np.int32], bounds: tuple[float, float], moments: bool = True
-) -> NDArray[np.uint8]:
-    """How strongly change speaks from blended sums, 0…100.
-
-    The probability of the change area, rescaled linearly so that the smallest value it can take
-    gives 0 and the largest 100. It ranks pixels and is no calibrated probability.
-
-    Args:
-        sums: (K, h, W) of ``PROB_UNIT``.
-        bounds: Smallest and largest probability of the change area, see
-            ``models.area_prob_bounds``.
-        moments: Whether the sums are of change moments, whose area probability is the softmax over
-            {p_0, largest of the others}; else of areas, K = 2.
-
-    Returns:
-        (h, W) uint8; 50 and more where the pixel is decided "changed", 50 and less elsewhere.
-    """
-    low, high = bounds
-    if moments:
-        lead = (sums[1:].max(axis=0) - sums[0]) / np.float64(PROB_UNIT)
-        area_prob = 1.0 / (1.0 + np.exp(-lead))
-    else:  # tiles sum to one to rounding only: half and more is what is decided "changed"
-        area_prob = sums[1] / np.maximum(sums.sum(axis=0, dtype=np.int64), 1)
-    percent = np.rint(100.0 * (area_prob - low) / (high - low))
-    score: NDArray[np.uint8] = np.clip(percent, 0, 100).astype(np.uint8)
-    return score

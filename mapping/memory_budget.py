@@ -18,7 +18,7 @@ GB = 1e9
 FOR_WRITING = 96 << 20  # maps in slabs, pictures, summary
 LEAST_CACHE = 16 << 20
 FLOAT = 4
-PER_DECISION = 40  # bytes a pixel while rows are decided and scored, beside the sums
+PER_DECISION = 56  # bytes a pixel while rows are decided and scored, beside the sums
 
 
 @dataclass(frozen=True)

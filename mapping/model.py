@@ -12,6 +12,7 @@ from torch import nn
 
 from data_processing.pairs.spec import PAIR_BANDS
 from data_processing.scenes.spec import DatasetSpec, released_spec
+from mapping.decision import PLAIN, Choice, Decision
 from mapping.prediction import Predicts, TilePlan, TileRunner
 from models import area_prob_bounds, gives_moments
 from models.weights.checkpoint import Checkpoint, load_checkpoint
@@ -49,6 +50,7 @@ class Model:
         device: Where the network runs.
         precision: Of its heavy part.
         backend: ``torch`` or ``onnx``.
+        decision: Where a pixel counts as changed.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class Model:
     device: torch.device
     precision: Precision = "float32"
     backend: str = "torch"
+    decision: Decision = PLAIN
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -96,7 +99,10 @@ class Model:
         batch_size = batch_size or USUAL_BATCHES[self.weights.network]
         check_windows(self.weights, self.path, batch_size, self.tile_size)
         whole_row = -(-len(grid.cols) // batch_size) * batch_size
-        return TilePlan(grid, self.num_dates, self.bounds, batch_size, whole_row, self.has_moments)
+        return TilePlan(
+            grid, self.num_dates, self.bounds, batch_size, whole_row, self.has_moments,
+            self.decision,
+        )  # fmt: skip
 
     def export(self, target: Path, overwrite: bool = False) -> None:
         """Write the network as an ONNX file, checked against the network itself.
@@ -130,7 +136,8 @@ class Model:
 
     def facts(self) -> dict[str, Any]:
         """What summaries and tags say of it."""
-        return {**self.weights.facts(self.path, self.checksum), "bands": list(self.bands)}
+        told = {"bands": list(self.bands), "decision": {"offset": self.decision.offset}}
+        return {**self.weights.facts(self.path, self.checksum), **told}
 
 
 def load_model(
@@ -143,6 +150,7 @@ def load_model(
     share_cam: bool = False,
     compiled: bool = False,
     backend: Literal["torch", "onnx"] = "torch",
+    decision: Choice = "calibrated",
 ) -> Model:
     """Read a weights file and bring its network to its device.
 
@@ -155,6 +163,7 @@ def load_model(
         share_cam: Whether per-window CAM weights are averaged, for any batch and tile.
         compiled: Whether ``torch.compile`` is used.
         backend: ``torch``, or ``onnx`` to let onnxruntime run the network.
+        decision: Whether the offset that the weights carry decides, or the plain rule.
 
     Raises:
         CheckpointError: The file cannot be used.
@@ -166,7 +175,9 @@ def load_model(
     if exported:
         opened = OnnxNetwork(path, place)
         facts = opened.facts
-        weights = Checkpoint(facts.network, facts.arguments, {}, facts.origin, facts.data)
+        weights = Checkpoint(
+            facts.network, facts.arguments, {}, facts.origin, facts.data, decision=facts.decision
+        )
     else:
         weights = load_checkpoint(path, tile_size)
         weights = shared_cam(weights) if share_cam else weights
@@ -185,6 +196,7 @@ def load_model(
         path, sha256(path), weights, cast(Predicts, network), bands=_bands(weights, num_dates),
         num_dates=num_dates, tile_size=side, pixel_scale=scale,
         device=place, precision=precision, backend="onnx" if exported else backend,
+        decision=Decision.of(weights, decision),
     )  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_processing.own_series.series import RasterSeries
-from mapping.blending import Blend, decide, score_percent
+from mapping.blending import Blend
+from mapping.decision import PLAIN, Decision, score_percent
 from mapping.pipeline import read_ahead
 from models import ChangeMaps
 from utils.codes import NO_DATA
@@ -163,6 +164,7 @@ class TilePlan:
         batch_size: Tiles at a time.
         chunk_tiles: Tiles of a row of tiles that are read at a time, a multiple of the batch size.
         moments: Whether the network gives moments.
+        decision: Where a pixel counts as changed.
     """
 
     grid: TileGrid
@@ -171,6 +173,7 @@ class TilePlan:
     batch_size: int
     chunk_tiles: int
     moments: bool = True
+    decision: Decision = PLAIN
 
 
 class _Batch(NamedTuple):
@@ -259,8 +262,9 @@ class _Band:
         wanted = slice(skipped, max(skipped, min(count, last - row)))
         if wanted.stop > wanted.start:
             sums, observed = sums[:, wanted], observed[wanted]
-            moment = np.where(observed, decide(sums), NO_DATA).astype(np.uint8)
-            percent = score_percent(sums, self.plan.bounds, self.plan.moments)
+            decision = self.plan.decision
+            moment = np.where(observed, decision.labels(sums), NO_DATA).astype(np.uint8)
+            percent = score_percent(sums, self.plan.bounds, self.plan.moments, decision)
             score = np.where(observed, percent, NO_DATA).astype(np.uint8)
             yield MapRows(row + skipped, moment, score)
         self._observed = np.roll(self._observed, -count, axis=0)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from data_processing.pairs.check import Pair
 from data_processing.scenes.scene import Scene
+from mapping.decision import Decision
 from mapping.scoring_settings import PairScoring, SeriesScoring
 from models.weights.checkpoint import Checkpoint
 from utils.codes import NO_DATA
@@ -144,6 +145,7 @@ def series_protocol(
     settings: SeriesScoring,
     weights: Checkpoint,
     device: torch.device,
+    decision: Decision,
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
     """How series were scored, for metrics.json.
@@ -152,6 +154,7 @@ def series_protocol(
         settings: The Test program's settings.
         weights: The weights that were scored.
         device: Where the network ran.
+        decision: Where a pixel counted as changed.
         provenance: How the data were made, as far as they say; empty if they do not.
     """
     full = settings.protocol == "full"
@@ -164,6 +167,7 @@ def series_protocol(
         "split": settings.split,
         "patch_size": weights.data["patch_size"],
         **({"overlap": settings.overlap} if full else {"stride": settings.stride}),
+        "decision": {"name": settings.decision if full else "plain", "offset": decision.offset},
         "invalid_pixels": "left out" if full and settings.ignore_invalid else "counted",
         "pixel_scale": weights.data["pixel_scale"],
         "batch_size": settings.batch_size,
@@ -178,7 +182,11 @@ def series_protocol(
 
 
 def pair_protocol(
-    settings: PairScoring, path: Path, weights: Checkpoint, device: torch.device
+    settings: PairScoring,
+    path: Path,
+    weights: Checkpoint,
+    device: torch.device,
+    decision: Decision,
 ) -> dict[str, Any]:
     """How pairs were scored, for metrics.json.
 
@@ -187,6 +195,7 @@ def pair_protocol(
         path: The weights file.
         weights: The weights that were scored, with the arguments in use.
         device: Where the network ran.
+        decision: Where a pixel counted as changed.
     """
     sliding = settings.window_size is not None
     return {
@@ -195,7 +204,7 @@ def pair_protocol(
         "stride": settings.stride if sliding else None,
         "overlaps": "mean of the probabilities" if sliding else None,
         "pixels": "every pixel once; those without data in an image or label are left out",
-        "threshold": settings.threshold,
+        "threshold": settings.threshold if settings.threshold is not None else decision.threshold,
         "subset": settings.subset,
         "label_rule": settings.label_rule,
         "pixel_scale": settings.pixel_scale,

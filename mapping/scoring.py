@@ -9,7 +9,6 @@ Protocols: docs/data.md.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, cast
@@ -22,7 +21,8 @@ from data_processing.pairs.spec import PairSpec
 from data_processing.rasters.reading import bound_decoded_blocks
 from data_processing.scenes.dataset import SeriesDataset, cover_split, open_split
 from data_processing.scenes.spec import DatasetSpec
-from mapping.blending import Blend, decide
+from mapping.blending import Blend
+from mapping.decision import PLAIN, Decision
 from mapping.prediction import Predicts, TileRunner, require_numbers
 from mapping.scored_maps import write_pair_maps, write_scene_maps
 from mapping.scores import (
@@ -66,7 +66,7 @@ class ScoringProtocol:
         blank_unseen: Pixels without data at some date become ``NO_DATA`` in the maps.
         overlap: Least overlap of the patches in pixels.
         flat: Overlaps are averaged plainly, see ``TileGrid``.
-        offset: Of the decision, see ``mapping.blending.decide``; of pixels counted once.
+        decision: Where a pixel counts as changed.
     """
 
     moments: bool = True
@@ -74,7 +74,7 @@ class ScoringProtocol:
     blank_unseen: bool = True
     overlap: int = 0
     flat: bool = False
-    offset: float = 0.0
+    decision: Decision = PLAIN
 
 
 def score_series(dataset: DatasetSpec, settings: SeriesScoring) -> None:
@@ -99,6 +99,8 @@ def score_series(dataset: DatasetSpec, settings: SeriesScoring) -> None:
             f"warning: {settings.data_root / dataset.images_root / DAMAGED}: {made[DAMAGED]}; "
             "metrics.json will not say how the data were made. Restore the file."
         )
+    full = settings.protocol == "full"
+    decision = Decision.of(weights, settings.decision if full else "plain")
     patches = _open_scenes(dataset, settings, weights)
     folder = start_run(f"test_{dataset.name.lower()}", settings, device)
     maps, source = folder / "maps", settings.checkpoint.name
@@ -108,14 +110,15 @@ def score_series(dataset: DatasetSpec, settings: SeriesScoring) -> None:
         patches.scenes,
         lambda result: write_scene_maps(maps, result, source),
         protocol=ScoringProtocol(
-            counted_once=settings.protocol == "full",
+            counted_once=full,
             blank_unseen=patches.ignore_invalid,
             overlap=settings.overlap,
+            decision=decision,
         ),
         precision=settings.precision,
     )
     report = series_report(results)
-    protocol = series_protocol(settings, weights, device, made)
+    protocol = series_protocol(settings, weights, device, decision, made)
     write_json(folder / "metrics.json", {**report, "protocol": protocol})
     if "note" in made:
         say(f"note: {made['note']}")
@@ -143,6 +146,11 @@ def score_pairs(spec: PairSpec, settings: PairScoring) -> None:
             "video_len": settings.video_len,
         },
     )  # fmt: skip
+    decision = (
+        Decision.of(weights, settings.decision)
+        if settings.threshold is None
+        else Decision.above(settings.threshold)
+    )
     windows, batch_size = _open_pairs(spec, settings)
     folder = start_run("test_ctma", settings, device)
 
@@ -160,12 +168,12 @@ def score_pairs(spec: PairSpec, settings: PairScoring) -> None:
             moments=False,
             overlap=settings.window_size - settings.stride if settings.window_size else 0,
             flat=True,
-            offset=_offset_of(settings.threshold),
+            decision=decision,
         ),
         precision=settings.precision,
     )
     report = pair_report(results)
-    protocol = pair_protocol(settings, path, weights, device)
+    protocol = pair_protocol(settings, path, weights, device, decision)
     write_json(folder / "metrics.json", {**report, "protocol": protocol})
     say(pair_table(report))
     maps = f"; maps: {folder / 'maps'}" if settings.save_on else ""
@@ -263,7 +271,7 @@ class _Canvas(Generic[Place]):
         if self.blend is not None:
             self.blend.add(row, col, prob.numpy())
         else:
-            predicted = torch.from_numpy(decide(prob[:, :h, :w].numpy()))
+            predicted = torch.from_numpy(self.protocol.decision.labels(prob[:, :h, :w].numpy()))
             self.moment[there] = predicted
             self._count(predicted, moment_label, area_label)
         self.covered[there] = True
@@ -277,7 +285,7 @@ class _Canvas(Generic[Place]):
             sums, self.blend = self.blend.take(self.scene.height), None
             for start in range(0, self.scene.height, BLOCK_ROWS):
                 rows = slice(start, start + BLOCK_ROWS)
-                predicted = torch.from_numpy(decide(sums[:, rows], self.protocol.offset))
+                predicted = torch.from_numpy(self.protocol.decision.labels(sums[:, rows]))
                 self._count(predicted, self.moment_label[rows], self.area_label[rows])
                 self.moment[rows] = torch.where(self.covered[rows], predicted, NO_DATA)
         if self.protocol.blank_unseen:
@@ -334,14 +342,3 @@ def _open_pairs(spec: PairSpec, settings: PairScoring) -> tuple[PairDataset, int
         return windows, settings.batch_size
     sizes = {padded_size(pair) for pair in pairs}
     return PairDataset(pairs, whole(pairs)), settings.batch_size if len(sizes) == 1 else 1
-
-
-def _offset_of(threshold: float) -> float:
-    """The offset of a decision that calls "changed" what is more probable than a threshold.
-
-    Raises:
-        UserError: The threshold is no probability below 1.
-    """
-    if not 0 <= threshold < 1:
-        raise UserError(f"--threshold: found {threshold}, expected 0 or more and less than 1.")
-    return math.log(threshold / (1 - threshold)) if threshold else -math.inf

@@ -29,6 +29,7 @@ class SeriesScoring:
     pixel_scale: Literal["checkpoint", "auto", "stored"]
     ignore_invalid: bool
     share_cam: bool
+    decision: Literal["calibrated", "plain"]
     batch_size: int
     precision: Literal["float32", "bfloat16"]
     compile: bool
@@ -49,7 +50,8 @@ class PairScoring:
     list_file: Path | None
     window_size: int | None
     stride: int
-    threshold: float
+    threshold: float | None
+    decision: Literal["calibrated", "plain"]
     label_rule: Literal["exact", "nonzero", "above_127"] | None
     bands: tuple[int, ...] | None
     pixel_scale: Literal["auto", "reflectance", "stored"]

@@ -45,6 +45,7 @@ def job_of(series: RasterSeries, model: Model, plan: TilePlan) -> dict[str, Any]
         "dates": [date.isoformat() for date in series.dates],
         "checkpoint": model.checksum,
         "pixel_scale": model.pixel_scale,
+        "decision": model.decision.offset,
         "cam": model.weights.arguments.get("cam"),
         "precision": model.precision,
         "backend": model.backend,

@@ -88,10 +88,12 @@ def grid_facts(grid: RasterInfo, areas: PixelAreas) -> dict[str, Any]:
     }
 
 
-def score_tags(bounds: tuple[float, float], moments: bool) -> dict[str, str]:
+def score_tags(bounds: tuple[float, float], moments: bool, offset: float = 0.0) -> dict[str, str]:
     """What a change score means, for tags and summaries; without moments of an area alone."""
     low, high = bounds
     p = "softmax over p_0 and max p_k of the blended change moment" if moments else "blended"
+    if offset:
+        p += f", p_0 weighed by exp({offset:g}) before, all divided by their sum"
     return {
         "SCORE_FORMULA": f"round(100 * (p - {low:.6f}) / ({high:.6f} - {low:.6f})), p = "
         f"probability of the change area, {p}",

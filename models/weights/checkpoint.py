@@ -27,6 +27,7 @@ from utils.progress import say
 __all__ = [
     "FORMAT",
     "Checkpoint",
+    "decision_faults",
     "facts_faults",
     "load_checkpoint",
     "save_checkpoint",
@@ -37,6 +38,7 @@ FORMAT = "caim-net checkpoint 1"
 RELEASED_PATCH_SIZE = 64
 BARE_MARKS = {"be_conv.weight", "encoder.merge.0.weight", "coarse_moment2.conv2.weight"}
 SCALES = ("auto", "stored", "reflectance")
+LARGEST_OFFSET = 50  # of log probabilities; those of float32 differ by 103 at most
 MOST_COUNTED = 1 << 16  # dates, bands or pixels of a side
 
 KINDS: dict[str, type] = {
@@ -58,7 +60,8 @@ class Checkpoint:
         data: What it was trained on: name, num_dates, bands, pixel_scale, patch_size (ours).
         training: Epoch, scores, settings (ours).
         dropped: Keys of a released file that have no effect.
-        decision: How probabilities become labels, see ``models.weights.checkpoint.offset_of``.
+        decision: How probabilities become labels: ``offset``, what log p − log p_0 must exceed,
+            and what else is to be known of how it was found; empty for the plain rule.
         resume: Optimiser state and what else a run needs to go on (only in last.pth).
     """
 
@@ -71,6 +74,11 @@ class Checkpoint:
     dropped: list[str] = field(default_factory=list)
     decision: dict[str, Any] = field(default_factory=dict)
     resume: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def offset(self) -> float:
+        """The offset of its decision, 0 where it carries none."""
+        return float(self.decision.get("offset", 0.0))
 
     def build(self) -> nn.Module:
         """The network with these weights, in eval mode on the CPU.
@@ -264,7 +272,10 @@ def _value_faults(content: Mapping[str, Any]) -> list[str]:
     ]
     if not all(isinstance(value, Tensor) for value in content["state_dict"].values()):
         faults.append("state_dict holds other things, expected tensors only")
-    return faults or facts_faults(content["arguments"], content.get("data", {}))
+    return faults or [
+        *facts_faults(content["arguments"], content.get("data", {})),
+        *decision_faults(content.get("decision", {})),
+    ]
 
 
 def facts_faults(arguments: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
@@ -287,6 +298,15 @@ def facts_faults(arguments: Mapping[str, Any], data: Mapping[str, Any]) -> list[
     if data.get("pixel_scale", SCALES[0]) not in SCALES:
         faults.append(f"data/pixel_scale is {data['pixel_scale']!r}, expected one of {SCALES}")
     return faults
+
+
+def decision_faults(decision: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the rule of decision in a file, in plain values."""
+    offset = decision.get("offset", 0.0)
+    number = isinstance(offset, int | float) and not isinstance(offset, bool)
+    if number and abs(offset) <= LARGEST_OFFSET:
+        return []
+    return [f"decision/offset is {offset!r}, expected −{LARGEST_OFFSET} … {LARGEST_OFFSET}"]
 
 
 def _counts(value: object) -> bool:

@@ -68,6 +68,7 @@ def main() -> None:
         "arguments": loaded.arguments,
         "data": loaded.data,
         "training": loaded.training,
+        "decision": loaded.decision,
     }
     beside = settings.checkpoint.parent / "environment.json"
     if beside.is_file():  # all but the command line, whose paths are of one machine only

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from models import ChangeMaps, check_series
-from models.weights.checkpoint import Checkpoint, facts_faults
+from models.weights.checkpoint import Checkpoint, decision_faults, facts_faults
 from models.weights.reading import file_head, is_plain, torch_file_starts
 from utils.errors import CaimError, CheckpointError, UserError
 from utils.files import parse_json, sha256
@@ -108,7 +108,7 @@ class OnnxFacts:
         except (KeyError, ValueError, TypeError) as error:
             faults = [f"{type(error).__name__}: {error}"]
         else:
-            faults = facts_faults(facts.arguments, facts.data)
+            faults = facts_faults(facts.arguments, facts.data) + decision_faults(facts.decision)
         if faults:
             raise CheckpointError(
                 f"{path}: its metadata cannot be used ({'; '.join(faults)}), expected "

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
-from mapping.blending import PROB_UNIT, Blend, decide, score_percent
-from models import CAIMNet, area_prob_bounds, area_prob_from_moment
+from mapping.blending import Blend
+from mapping.decision import PROB_UNIT
 from utils.tiling import TileGrid
 
 
@@ -72,42 +71,3 @@ def test_rows_taken_from_the_top_are_those_of_the_whole_map() -> None:
             blend.add(row, col, tiles[row, col])
     parts.append(blend.take(61 - blend.first))
     assert np.array_equal(np.concatenate(parts, axis=1), blended(grid, tiles))
-
-
-def test_a_tie_is_unchanged_and_the_earliest_of_equal_moments_wins() -> None:
-    sums = np.array([[5, 4, 4], [5, 6, 3], [1, 6, 8]], np.int32)[:, None]
-    assert decide(sums).tolist() == [[0, 1, 2]]
-
-
-@pytest.mark.parametrize("T", [2, 6, 9])
-def test_a_score_of_fifty_and_more_goes_with_changed(T: int) -> None:
-    torch.manual_seed(T)
-    images = torch.rand(2, T, 4, 16, 16)
-    moment_prob = CAIMNet(num_dates=T, width=8).eval().predict(images).moment_prob
-    assert moment_prob is not None
-    sums = (moment_prob[0].double() * PROB_UNIT).round().int().numpy()
-    low, high = area_prob_bounds("caim_net", {"num_dates": T})
-    score, moment = score_percent(sums, (low, high)), decide(sums)
-    assert (score[moment > 0] >= 50).all()
-    assert (score[moment == 0] <= 50).all()
-    area_prob = area_prob_from_moment(moment_prob)[0, 1].double().numpy()
-    assert np.abs(score - 100 * (area_prob - low) / (high - low)).max() <= 0.5 + 1e-3
-
-
-@pytest.mark.parametrize("T", [2, 6, 9])
-def test_the_bounds_of_the_area_probability_are_reached_and_never_passed(T: int) -> None:
-    alone, rest = torch.full((1, T, 1, 1), 0.0), torch.full((1, T, 1, 1), 0.0)
-    alone[:, 1], rest[:, 0] = 1.0, 1.0
-    found = []
-    for activation in (rest, alone):
-        moment_prob = (4 * activation.double().softmax(dim=1)).softmax(dim=1)
-        found.append(area_prob_from_moment(moment_prob)[0, 1].item())
-    assert found == pytest.approx(area_prob_bounds("caim_net", {"num_dates": T}), abs=1e-12)
-    low, high = found
-    activations = torch.rand(20000, 4, T, 1, 1, dtype=torch.float64)
-    activations = torch.where(
-        activations > 0.6, 1.0, torch.where(activations < 0.3, 0.0, activations)
-    )
-    moment_prob = activations.softmax(dim=2).sum(dim=1).softmax(dim=1)
-    area_prob = area_prob_from_moment(moment_prob)[:, 1]
-    assert low <= area_prob.min() <= area_prob.max() <= high

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from data_processing.pairs.dataset import PairDataset, open_pair_split, tiles, whole
 from data_processing.pairs.spec import FOLDER
+from mapping.decision import Decision
 from mapping.scores import SceneResult, pair_report, pair_table
 from mapping.scoring import ScoringProtocol, score_scenes
 from models import ChangeMaps, CTMAOutput
@@ -84,7 +84,7 @@ def test_probabilities_of_overlapping_windows_are_averaged(tmp_path: Path) -> No
     dataset = PairDataset(pairs, tiles(pairs, 8, 4), (8, 8))  # columns 0, 4 and 8
 
     _, (result,) = scored(Corner(), dataset, overlap=4)
-    _, (lower,) = scored(Corner(), dataset, overlap=4, offset=math.log(0.6 / 0.4))
+    _, (lower,) = scored(Corner(), dataset, overlap=4, decision=Decision.above(0.6))
 
     assert result.area[0].tolist() == [1] * 8 + [0] * 8  # 0.9, then (0.9 + 0.2) / 2, then 0.2
     assert lower.area[0].tolist() == [1] * 4 + [0] * 12

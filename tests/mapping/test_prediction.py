@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mapping.blending import PROB_UNIT
+from mapping.decision import PROB_UNIT
 from mapping.prediction import Predicts, TilePlan, TileRunner, predict_rows
 from models import CAIMNet, ChangeMaps, area_prob_bounds
 from utils.errors import CaimError
