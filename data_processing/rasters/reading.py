@@ -385,7 +385,12 @@ def header_of(path: Path, drivers: Sequence[str] = PLAIN) -> RasterInfo:
         return info
     if info.count:
         found = f"found {info.pages} pages, expected one raster with bands"
-        raise DataError(str(path), [found], "Write it again as one raster.")
+        raise DataError(
+            str(path),
+            [found],
+            "Pages that are bands: write it again as one raster. Pages that are dates: write a "
+            f"file for each, gdal_translate GTIFF_DIR:1:{path.name} 2018-01.tif, and so on.",
+        )
     found = f"found {info.pages} variables and no bands of its own, expected one raster with bands"
     raise DataError(
         str(path),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from data_processing.own_series.series import RasterSeries
 from tests.helpers.scene_files import write_raster
@@ -278,3 +279,16 @@ def test_one_file_with_all_dates_is_refused_with_the_command_that_splits_it(
         f"gdal_translate{' -b 1 -b 2 -b 3 -b 4' if each == 4 else ' -b 1'} stack_2020.tif"
         in message
     )
+
+
+def test_one_file_with_a_page_a_date_is_refused_with_the_command_that_splits_it(
+    tmp_path: Path,
+) -> None:
+    tifffile.imwrite(
+        tmp_path / "stack.tif", np.ones((6, 20, 30), np.uint16), photometric="minisblack"
+    )
+
+    message = refusal(DataError, tmp_path, count=6)
+
+    assert "found 6 pages" in message
+    assert "gdal_translate GTIFF_DIR:1:stack.tif" in message
