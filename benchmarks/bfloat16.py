@@ -47,6 +47,8 @@ from models.weights.checkpoint import Checkpoint
 from models.weights.choosing import load_for_scoring
 from training.loop import fit
 from training.plan import TrainingPlan
+from training.ranks import Ranks
+from training.run import Run
 from training.tasks import CaimTask
 from utils.batches import Batches
 from utils.codes import NO_DATA
@@ -332,15 +334,17 @@ def _curve(
     if way.rounded_start:
         network.load_state_dict({k: v.bfloat16().float() for k, v in network.state_dict().items()})
     with tempfile.TemporaryDirectory() as folder:
-        fit(
+        run = Run(
             ready_to_run(network, device),
             CaimTask(spec.num_classes),
+            _plan(flags, seed, way.precision),
             Batches(train, flags.batch_size, shuffle=True, device=device, seed=seed),
             Batches(val, flags.batch_size, device=device),
-            _plan(flags, seed, way.precision),
             Path(folder),
             Checkpoint("caim_net", arguments, {}, data=spec.facts(flags.patch_size)),
+            Ranks(device, way.precision),
         )
+        fit(run)
         rows = read_csv_rows(Path(folder) / "metrics.csv")
     return [{key: float(row[key]) for key in SCORES} for row in rows]
 

@@ -33,7 +33,7 @@ MOST = 10**9  # no count in a checkpoint is larger
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What a run needs to go on after a whole epoch, beside the weights.
+    """State of a run after a whole epoch, beside its weights.
 
     Attributes:
         epochs_done: Whole epochs.
@@ -62,7 +62,7 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class LastCheckpoint:
-    """What a run goes on from.
+    """The checkpoint that a run goes on from.
 
     Attributes:
         weights: With what the file says of them.
@@ -191,7 +191,7 @@ class CheckpointManager:
 
 
 def _batch_facts(run: Run) -> dict[str, Any]:
-    """What the size of a micro-batch follows from."""
+    """Settings that the size of a micro-batch follows from."""
     return {
         "batch_size": run.train.batch_size,
         "max_memory": run.plan.max_memory,

@@ -67,7 +67,7 @@ def keep_batch(path: Path, batch: Mapping[str, Any], facts: Mapping[str, Any]) -
             torch.save({"batch": dict(batch), **facts}, partial)
     except (OSError, RuntimeError) as error:
         return f"The batch could not be written to {path} ({error}). "
-    return f'The batch is kept: torch.load("{path}", weights_only=True)["batch"]. '
+    return f'The batch lies there: torch.load("{path}", weights_only=True)["batch"]. '
 
 
 def reading_failure(error: Exception) -> CaimError | None:
@@ -101,8 +101,8 @@ def clear_memory_errors(batch_size: int, micro_batch: int | None) -> Iterator[No
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        if not known and not any(sign in str(error).lower() for sign in NO_MEMORY):
+        is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not is_memory and not any(sign in str(error).lower() for sign in NO_MEMORY):
             raise
         at_once = micro_batch or batch_size
         raise CaimError(
@@ -162,7 +162,7 @@ def _own_words(error: CaimError) -> str:
 
 
 def _reason(text: str) -> str:
-    """What an error says in one line; one from a reading process ends with its own words."""
+    """An error in one line; one from a reading process ends with its own words."""
     lines = [line for line in text.splitlines() if line.strip()] or [""]
     return lines[-1] if lines[0].startswith("Caught ") else lines[0]
 

@@ -206,14 +206,14 @@ def _add_maps(run: Run) -> None:
     try:
         run.maps.add(run.epochs_done, lambda images: predict_maps(run, images))
     except Exception as error:  # these patches are read anew
-        known = reading_failure(error)
-        if known is None:
+        lost_data = reading_failure(error)
+        if lost_data is None:
             raise
-        raise known from error
+        raise lost_data from error
 
 
 def _line(run: Run) -> str:
-    """What an epoch prints."""
+    """The line that an epoch prints."""
     row, timing = run.rows[-1], run.timing[-1]
     scores = "  ".join(f"{text} {100 * row[key]:.2f}" for key, text in run.task.shown)
     return (
@@ -275,16 +275,14 @@ def _next(iterator: Iterator[Batch], stop: StopRequest) -> tuple[Batch | None, E
 
 def _fail_together(run: Run, failure: Exception | None) -> None:
     """End all ranks with the message of the one that could not read."""
-    known = None if failure is None else reading_failure(failure)
-    sentence = known
-    if failure is not None and known is None:
-        sentence = CaimError(f"{type(failure).__name__}: {failure}")
+    message = None if failure is None else reading_failure(failure)
+    if failure is None or message is not None:
+        run.ranks.all_well(message)
+        return
     try:
-        run.ranks.all_well(sentence)
+        run.ranks.all_well(CaimError(f"{type(failure).__name__}: {failure}"))
     except CaimError:
-        if failure is not None and known is None:
-            raise failure from None  # a fault of ours keeps its traceback
-        raise
+        raise failure from None  # a fault of ours keeps its traceback
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What CTMA learns: the change area of an image pair, the best epoch picked by its F1.
+"""The task of CTMA: the change area of an image pair, the best epoch picked by its F1.
 
 Counts and terms fit the training loop of ``training.loop`` (see ``training.tasks.Task``).
 

@@ -1,4 +1,4 @@
-"""What the training loop is asked to do: epochs, learning rate, optimiser, memory, records.
+"""The plan of the training loop: epochs, learning rate, optimiser, memory, records.
 
 Numbers of the released recipe are the defaults of the scripts; what differs from the released
 program is listed in docs/differences.md#training. The loss is in ``training.tasks``.
@@ -24,7 +24,7 @@ __all__ = ["TrainingPlan", "adam", "learning_rate"]
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What the loop needs to know; the scripts' settings carry fields of the same names.
+    """Numbers and choices of one training; the scripts' settings carry fields of the same names.
 
     Attributes:
         epochs: Passes over the training patches.

@@ -1,4 +1,4 @@
-"""What the training programs share: processes, device, data, network, folder, then ``fit``.
+"""The common part of the training programs: processes, device, data, network, folder, then ``fit``.
 
 A script has its settings and says what it trains, an ``Experiment``; the rest is here.
 """
@@ -42,7 +42,7 @@ Data = Sequence[Dataset[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Experiment:
-    """What a training program trains.
+    """A network, its task and its data, as a training program names them.
 
     Attributes:
         name: Of the folder under runs/.

@@ -31,7 +31,7 @@ LOST = ("connection closed", "connection reset", "broken pipe", "gloo", "nccl", 
 
 
 class Agreement(NamedTuple):
-    """What holds for all processes before a step, since one of them says so.
+    """Requests that hold for all processes before a step, since one of them has them.
 
     Attributes:
         interrupted: Somebody got Ctrl-C.

@@ -98,7 +98,7 @@ class Run:
         )
 
     def data_facts(self) -> dict[str, Any]:
-        """What tells the data of this run from other data, as plain values."""
+        """Facts that tell the data of this run from other data, as plain values."""
         return {
             **{f"train {key}": value for key, value in self.train.fingerprint().items()},
             **{f"val {key}": value for key, value in self.val.fingerprint().items()},

@@ -139,7 +139,7 @@ def _trial(run: Run, sample: Batch, size: int, meter: PeakMeter) -> int:
 
 
 def _class_counts(run: Run, batch: Batch, share: Share) -> Tensor:
-    """What the loss must know of the whole batch, on the device; all ranks at once."""
+    """Class counts of the whole batch for the loss, on the device; all ranks at once."""
     if share.own == 0:
         for key in run.task.label_keys:
             batch[key] = torch.full_like(batch[key], IGNORE)

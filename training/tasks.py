@@ -1,4 +1,4 @@
-"""What is learnt: the loss, the confusion matrices and the score that picks the best weights.
+"""Tasks: the loss, the confusion matrices and the score that picks the best weights.
 
 The training loop (``training.loop``) knows batches, optimisers, processes and files, and asks a
 ``Task`` for the rest, so that one loop serves every network. ``CaimTask`` is that of CAIM-Net.
@@ -25,7 +25,7 @@ Batch = Mapping[str, Any]
 
 
 class Task(Protocol):
-    """What the training loop asks about that which is learnt.
+    """Loss and scores of that which is learnt, as the training loop asks for them.
 
     A *batch* is that of the settings: ``batch_size`` patches. It may be computed in parts, one per
     micro-batch and process, and the terms of all parts must add up to those of the whole: so a
@@ -52,7 +52,7 @@ class Task(Protocol):
     shown: tuple[tuple[str, str], ...]
 
     def counts(self, batch: Batch) -> Tensor:
-        """What the loss must know of the whole batch: int64 vector, added up over its parts.
+        """Class counts that the loss needs of the whole batch: int64, added up over its parts.
 
         Args:
             batch: The part that this process reads, on the CPU.

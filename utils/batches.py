@@ -26,7 +26,7 @@ WORKERS = 2  # reading processes beside a GPU, unless told otherwise
 
 
 class Share(NamedTuple):
-    """What a process has of a batch: patches ``start`` … ``stop`` − 1 of ``total``.
+    """A process's share of a batch: patches ``start`` … ``stop`` − 1 of ``total``.
 
     Where a batch has fewer patches than there are processes, some have none (``start == stop``).
     They are served one patch all the same, whose labels must not count.
@@ -114,7 +114,7 @@ class Batches:
         return batch
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells this data from other data, as plain values; at least the number of patches."""
+        """Facts that tell this data from other data, as plain values; at least how many patches."""
         fingerprint = getattr(self.dataset, "fingerprint", None)
         return {"patches": self.patches, **(fingerprint() if callable(fingerprint) else {})}
 
@@ -130,7 +130,7 @@ class _Batch(NamedTuple):
 
 
 class _Order(Sampler[_Batch]):
-    """Which patches make up the batches of an epoch, and which of them this process takes.
+    """The patches that make up the batches of an epoch, and this process's share of them.
 
     Attributes:
         seed: Of the pass that comes next.
@@ -197,7 +197,7 @@ class _Served(Dataset[Sample]):
 
 
 def share_of(batch: int, rank: int, size: int) -> tuple[int, int]:
-    """Which patches of a batch a process takes: first and last + 1; the first ranks take more."""
+    """A process's patches of a batch: first and last + 1; the first ranks take more."""
     least, more = divmod(batch, size)
     start = rank * least + min(rank, more)
     return start, start + least + (rank < more)

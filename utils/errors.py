@@ -22,6 +22,7 @@ __all__ = [
     "DataError",
     "Terminated",
     "UserError",
+    "at_program_end",
     "file_fault",
     "run_program",
     "visible",
@@ -128,6 +129,14 @@ def file_fault(error: OSError) -> CaimError | None:
     )
 
 
+_at_end: list[Callable[[], None]] = []
+
+
+def at_program_end(action: Callable[[], None]) -> None:
+    """Have something done when the program ends that :func:`run_program` runs."""
+    _at_end.append(action)
+
+
 def run_program(main: Callable[[], None]) -> NoReturn:
     """Run a program's main function and leave with the exit code its outcome calls for.
 
@@ -143,7 +152,7 @@ def run_program(main: Callable[[], None]) -> NoReturn:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
     try:
-        main()
+        _run_to_its_end(main)
     except CaimError as error:
         print(visible(f"error: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)
@@ -162,6 +171,14 @@ def run_program(main: Callable[[], None]) -> NoReturn:
     except Exception:
         _say_bug()
     sys.exit(0)
+
+
+def _run_to_its_end(main: Callable[[], None]) -> None:
+    try:
+        main()
+    finally:
+        while _at_end:
+            _at_end.pop()()
 
 
 def _say_bug() -> NoReturn:

@@ -56,7 +56,7 @@ def resume_command(folder: Path, argv: Sequence[str] | None = None) -> str:
 
 
 def _starter() -> list[str]:
-    """What starts the program again: Python, or a launcher with as many processes as now."""
+    """The words that start the program again: Python, or a launcher of as many processes."""
     processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
     return ["python"] if processes == "1" else ["torchrun", "--nproc_per_node", processes]
 

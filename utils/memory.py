@@ -15,6 +15,7 @@ from utils.errors import UserError
 
 __all__ = ["PeakMeter", "even_parts", "memory_limit", "most_at_once", "parse_size"]
 
+SIZE = r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([kmgt]?)(?:i?b)?\s*"
 UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 USABLE = 0.92  # of a GPU's free memory; the rest is for fragments and other programs
 
@@ -25,8 +26,8 @@ def parse_size(text: str, flag: str = "--max-memory") -> int:
     Raises:
         UserError: The text is no size above 0.
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
-    size = float(found[1]) * UNITS[found[2]] if found else 0
+    size_and_unit = re.fullmatch(SIZE, text.lower())
+    size = float(size_and_unit[1]) * UNITS[size_and_unit[2]] if size_and_unit else 0
     if size < 1:
         raise UserError(f"{flag}: found {text!r}, expected a size such as 8G or 500M.")
     return int(size)

@@ -81,7 +81,7 @@ class Processes:
         return total
 
     def gather(self, value: Value) -> list[Value]:
-        """What each process has to say, in their order."""
+        """A value of each process, in their order."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size

@@ -24,7 +24,7 @@ import torch
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from utils.device import choose_device, describe_device
-from utils.errors import UserError
+from utils.errors import UserError, at_program_end
 from utils.files import (
     atomic_path,
     finite_number,
@@ -157,7 +157,7 @@ _held: dict[Path, tuple[int, BaseFileLock]] = {}  # process that locked it, and 
 
 
 def hold_folder(folder: Path) -> None:
-    """Keep other programs out of a folder until this process ends, however it ends.
+    """Keep other programs out of a folder until this one ends, however it ends.
 
     The lock is the system's, so that none stays behind a process that was killed. Where a file
     system has no locks, a file with the process's number takes its place; one of a process that
@@ -185,15 +185,19 @@ def hold_folder(folder: Path) -> None:
             f"end, or name another folder. If there is none on any machine, delete {path}."
         ) from error
     _held[path] = (os.getpid(), lock)
+    at_program_end(_release_folders)
 
 
 @atexit.register
 def _release_folders() -> None:
-    for path, (process, lock) in _held.items():
-        if process == os.getpid():
-            with suppress(OSError):  # while it is held, so that nobody's file is removed
+    while _held:
+        path, (process, lock) = _held.popitem()
+        if process != os.getpid():
+            continue
+        if not isinstance(lock, SoftFileLock):
+            with suppress(OSError):  # while it is held, so that nobody else's is removed
                 path.unlink(missing_ok=True)
-            lock.release()
+        lock.release()
 
 
 def log_resumption(folder: Path, settings: Any) -> None:
@@ -217,8 +221,8 @@ def log_resumption(folder: Path, settings: Any) -> None:
     with (folder / "resumed.jsonl").open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line, ensure_ascii=False) + "\n")
     if changed:
-        told = ", ".join(f"{key} {old} → {new}" for key, (old, new) in changed.items())
-        say(f"other settings than at first: {told}")
+        listed = ", ".join(f"{key} {old} → {new}" for key, (old, new) in changed.items())
+        say(f"other settings than at first: {listed}")
 
 
 def environment(device: torch.device | None = None) -> dict[str, Any]:

@@ -20,10 +20,11 @@ import rasterio
 from mapping import load_model, predict_series
 from models import CTMA
 from models.weights.checkpoint import Checkpoint, save_checkpoint
-from tests.helpers.children import heed_interrupts
-from tests.helpers.cities import DATES, Outcome, summary_of, values, write_city
+from tests.helpers.children import forked, heed_interrupts, in_child
+from tests.helpers.cities import DATES, Outcome, summary_of, values, write_city, write_weights
 from tests.helpers.scene_files import write_raster
 from utils.files import sha256
+from utils.run_folder import hold_folder
 from utils.settings import REPOSITORY
 
 MAPS = ("change_area.tif", "change_moment.tif", "change_date.tif", "change_score.tif")
@@ -311,6 +312,37 @@ def test_resuming_makes_what_is_missing_or_asked_for_anew(
     assert predict(*flags, "--polygons")[0] == 0
     assert (tmp_path / "out/report.html").is_file()
     assert checksums(tmp_path / "out") == before
+
+
+@forked
+@pytest.mark.parametrize("how", [(), ("--overwrite",), ("--resume",)])
+def test_a_second_program_in_a_folder_is_refused(
+    city: Path, weights: Path, predict: Callable[..., Outcome], tmp_path: Path, how: tuple[str, ...]
+) -> None:
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out", *how)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/settings.json").write_text("{}")
+    hold_folder(tmp_path / "out")
+
+    def second() -> None:
+        code, _, errors = predict(*flags)
+        assert "another program is at work there" in errors
+        sys.exit(code)
+
+    assert in_child(second) == 2
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {".lock", "settings.json"}
+
+
+def test_weights_that_mix_their_batch_are_resumed_with_the_same_batch_only(
+    city: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    for attention, code in (("spatial", 0), ("batch", 2)):
+        weights = write_weights(tmp_path / f"{attention}.pth", attention=attention)
+        flags = ("--images", city, "--checkpoint", weights, "--output-dir", attention)
+        assert predict(*flags, "--batch-size", 4)[0] == 0
+        outcome = predict(*flags, "--batch-size", 5, "--resume")
+        assert outcome[0] == code
+        assert ("batch_size: 4 there, 5 now" in outcome[2]) == (attention == "batch")
 
 
 def test_results_of_an_earlier_run_do_not_stay_beside_new_ones(

@@ -12,10 +12,13 @@ import torch
 
 from models import CAIMNet
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tests.helpers.children import forked, in_child, in_two_ranks
 from tests.helpers.easy_patches import one_thread
 from tests.helpers.scene_files import scene_folder, write_data_root
+from tests.helpers.small_disk import fill, small_disk
 from tests.test_scripts import TRAIN
 from utils.errors import run_program
+from utils.run_folder import hold_folder
 
 pytestmark = pytest.mark.slow
 
@@ -99,3 +102,77 @@ def test_a_deleted_scene_ends_a_run_with_3(
     assert code == 3, errors
     assert "2018_05.tif" in errors
     assert "--resume" in shown
+
+
+# ------------------------------------------------------------------ folders of runs
+
+
+def test_a_run_killed_before_its_first_checkpoint_goes_on_with_resume(
+    tmp_path: Path, run: Run, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ("--data-root", root, "--output-dir", "lauf", *TRAIN)
+    with monkeypatch.context() as patch:
+        patch.setattr("training.loop._start", lambda *_: sys.exit(9))
+        assert run(*flags)[0] == 9
+    assert {path.suffix for path in (tmp_path / "lauf").glob("[!.]*")} == {".json"}
+    code, shown, errors = run("--output-dir", "lauf", "--resume")
+    assert code == 0, errors
+    assert "holds no checkpoint yet: beginning with the first step" in shown
+    assert (tmp_path / "lauf" / "last.pth").is_file()
+
+
+@forked
+def test_a_full_disk_before_the_first_checkpoint_and_resume_when_there_is_room(
+    tmp_path: Path, run: Run, root: Path
+) -> None:
+    with small_disk(tmp_path / "disk", 2048) as disk:
+        ballast = fill(disk, leave_kilobytes=40)  # for settings.json, not for weights
+        folder = disk / "lauf"
+        code, shown, errors = run("--data-root", root, "--output-dir", folder, *TRAIN)
+        assert code == 1
+        assert "last.pth: the disk is full" in errors
+        assert "--resume" in errors + shown
+        ballast.unlink()
+        code, _, errors = run("--output-dir", folder, "--resume")
+        assert code == 0, errors
+        assert (folder / "learning_curve.png").is_file()
+
+
+@forked
+@pytest.mark.parametrize("how", [("--overwrite",), ("--resume",)])
+def test_a_second_training_in_a_folder_is_refused(
+    tmp_path: Path, run: Run, root: Path, how: tuple[str, ...]
+) -> None:
+    flags = ("--data-root", root, "--output-dir", tmp_path / "lauf", *TRAIN)
+    assert run(*flags)[0] == 0
+    assert not list((tmp_path / "lauf").glob(".*"))
+    hold_folder(tmp_path / "lauf")  # as the first one did
+    before = {path: path.read_bytes() for path in (tmp_path / "lauf").glob("[!.]*")}
+
+    def second() -> None:
+        code, _, errors = run(*flags, *how)
+        assert "another program is at work there" in errors
+        sys.exit(code)
+
+    assert in_child(second) == 2
+    after = {path: path.read_bytes() for path in (tmp_path / "lauf").glob("[!.]*")}
+    assert after == before
+
+
+@forked
+def test_several_processes_share_a_folder_and_refuse_a_network_that_mixes_its_batch(
+    tmp_path: Path, run: Run, root: Path
+) -> None:
+    def train(*flags: str) -> None:
+        code, shown, errors = run(
+            "--data-root", root, "--output-dir", tmp_path / "lauf", *TRAIN, *flags
+        )
+        print(shown, errors)
+        sys.exit(code)
+
+    output = tmp_path / "output"
+    assert in_two_ranks(lambda _: train("--attention", "batch"), output) == [2, 2]
+    assert "--attention batch: found 2 processes, expected one" in output.read_text()
+    assert not (tmp_path / "lauf").exists()
+    assert in_two_ranks(lambda _: train(), output) == [0, 0]
+    assert "2 processes share each batch of 4 patches" in output.read_text()

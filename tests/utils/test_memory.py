@@ -27,7 +27,7 @@ def test_sizes_are_read(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["8 apples", "", "-8G", "0", "G"])
+@pytest.mark.parametrize("text", ["8 apples", "", "-8G", "0", "G", "9" * 400 + "G", "inf", "٣G"])
 def test_what_is_no_size_is_told(text: str) -> None:
     with pytest.raises(UserError, match=r"--max-memory: found .* expected a size such as 8G"):
         parse_size(text)

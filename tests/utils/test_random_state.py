@@ -1,34 +1,17 @@
-"""States of the random generators as plain values, and seeds of epochs (utils/random_state.py)."""
+"""Random generators that are left as they were, and seeds of epochs (utils/random_state.py)."""
 
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from utils.random_state import (
-    kept_random_state,
-    random_state,
-    restore_random_state,
-    seed_epoch,
-    seed_patch,
-)
-
-CPU = torch.device("cpu")
+from utils.random_state import kept_random_state, seed_epoch, seed_patch
 
 
 def drawn() -> list[float]:
     return [random.random(), float(np.random.rand()), float(torch.rand(())), random.gauss(0, 1)]
-
-
-def test_drawing_goes_on_from_a_state_that_went_through_a_file(tmp_path: Path) -> None:
-    drawn()
-    torch.save(random_state(CPU), tmp_path / "state.pth")
-    expected = [drawn(), drawn()]
-    restore_random_state(torch.load(tmp_path / "state.pth", weights_only=True), CPU)
-    assert [drawn(), drawn()] == expected
 
 
 def test_what_is_drawn_inside_changes_nothing_outside() -> None:
