@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
+from rasterio.errors import RasterioError, RasterioIOError
 
 from data_processing.rasters.reading import RasterInfo, open_raster, quiet
 from data_processing.rasters.values import has_data
+from utils.errors import DataError
 from utils.files import atomic_path
 
 __all__ = [
@@ -152,15 +153,23 @@ def written_whole(path: Path, *others: Path) -> Iterator[None]:
     try:
         yield
         for file in (path, *others):
-            with open_raster(file) as raster:
-                for _, window in raster.block_windows(1):
-                    raster.read(window=window)
+            _read_back(file)
     except (RasterioError, CPLE_BaseError) as error:
         if shutil.disk_usage(path.parent).free < FULL:
             raise OSError(errno.ENOSPC, "no space left on the disk", str(path.parent)) from error
         raise OSError(
             errno.EIO, f"the raster was not written whole ({error})", str(path)
         ) from error
+
+
+def _read_back(path: Path) -> None:
+    """Read a raster that was just written; a fault of it is one of the disk, not of a user."""
+    try:
+        with open_raster(path) as raster:
+            for _, window in raster.block_windows(1):
+                raster.read(window=window)
+    except DataError as error:
+        raise RasterioIOError(str(error)) from error
 
 
 def create_raster(path: Path, profile: Mapping[str, Any]) -> Any:

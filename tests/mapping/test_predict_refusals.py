@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -164,3 +166,21 @@ def test_areas_of_any_name_are_mapped_or_told(
     code, _, errors = predict("--images", "world/=1+1", "--checkpoint", weights, "--output-dir",
                               os.fsdecode(b"caf\xe9"))  # fmt: skip
     assert (code, "no UTF-8 text" in errors) == (2, True)
+
+
+def test_another_program_in_the_folder_is_waited_for(
+    city: Path, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out", "--overwrite")
+    (tmp_path / "out").mkdir()
+    held = "import sys, filelock; x = filelock.FileLock(sys.argv[1]); x.acquire(); print(); input()"
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", held, str(tmp_path / "out/.lock")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as other:  # fmt: skip
+        assert other.stdout is not None
+        other.stdout.readline()
+        code, _, said = predict(*flags)
+        other.kill()
+    assert (code, "another program is at work there" in said) == (2, True)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
