@@ -19,7 +19,6 @@ import hashlib
 import re
 import sys
 import tempfile
-import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -31,7 +30,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.transform import Affine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -46,7 +45,7 @@ from data_processing.labels.clear_cuts import (
     usable_observations,
     vegetation_index,
 )
-from data_processing.rasters.reading import RasterInfo
+from data_processing.rasters.reading import RasterInfo, open_variable, quiet
 from data_processing.raw.plan import Plan, SceneTask
 from data_processing.raw.preparation import add_run_flags, prepare
 from data_processing.scenes.spec import DYNAMIC
@@ -218,10 +217,8 @@ def _variable(path: Path, name: str) -> NDArray[Any]:
 def _opened(path: Path, name: str) -> Iterator[Any]:
     """A variable as a raster, which lies nowhere: the file has pixel centres instead."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(f'netcdf:"{path}":{name}') as raster:
-                yield raster
+        with quiet(), open_variable(path, name) as raster:
+            yield raster
     except RasterioError as error:
         raise DataError(MEMBER, [f"variable {name} cannot be read ({error})"], GET_IT) from error
 

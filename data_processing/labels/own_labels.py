@@ -24,6 +24,7 @@ from data_processing.rasters.dates import dates_of, partners
 from data_processing.rasters.grids import grid_differences
 from data_processing.rasters.name_dates import whole_date
 from data_processing.rasters.reading import RasterInfo, header_of, read_window
+from data_processing.rasters.values import INVERTED, decode_mask
 from utils.errors import DataError
 
 __all__ = ["Labels", "balance", "labels_from_masks", "labels_from_polygons", "labels_from_raster"]
@@ -55,9 +56,16 @@ def labels_from_raster(path: Path, grid: RasterInfo, num_classes: int) -> Labels
     Raises:
         DataError: It lies on another grid, or holds other values than 0…T−1.
     """
-    values, nodata = _read(path, grid, range(num_classes), "moment raster")
-    unknown = _tagged(values, nodata) | (values == UNKNOWN)
-    counts = _counted(values[~_tagged(values, nodata)])
+    values, known, info = _read(path, grid, range(num_classes), "moment raster")
+    nodata = info.nodata
+    unknown = ~known | (values == UNKNOWN)
+    counts = _counted(values[known])
+    if info.inverted:
+        raise DataError(
+            str(path),
+            ["found small values shown white (MINISWHITE or its colour table)"],
+            "A moment raster holds numbers of intervals, 0 unchanged: write it again as numbers.",
+        )
     if set(counts) <= {0, UNKNOWN} and counts[UNKNOWN] and nodata != UNKNOWN:
         raise DataError(
             str(path),
@@ -118,12 +126,11 @@ def labels_from_masks(
         if date not in masks:
             continue
         try:
-            states[k], known[k], converted = _mask(masks[date], grid)
+            states[k], known[k], said = _mask(masks[date], grid)
         except DataError as error:
             faults += [f"{masks[date].name}: {fault}" for fault in error.faults]
             continue
-        if converted:
-            remarks.append(f"{masks[date].name}: values 0/255 are taken as 0/1")
+        remarks += said
     if faults:
         raise DataError(
             str(files[0].parent),
@@ -211,8 +218,8 @@ def balance(moment: NDArray[np.uint8], num_classes: int) -> list[str]:
 
 def _read(
     path: Path, grid: RasterInfo, classes: Sequence[int], what: str
-) -> tuple[NDArray[Any], float | None]:
-    """Values (H, W) of a label raster and its nodata tag, its header checked."""
+) -> tuple[NDArray[Any], NDArray[np.bool_], RasterInfo]:
+    """Values (H, W) of a label raster, where they are known, and its header, which is checked."""
     info = header_of(path)
     faults = []
     if info.count != 1:
@@ -228,28 +235,28 @@ def _read(
     faults += grid_differences(info, grid, "the images", lenient=True)
     if faults:
         raise DataError(str(path), faults, GRID_ADVICE)
-    values = read_window(path, 0, 0, grid.height, grid.width)[0][0]
-    return values, info.nodata
+    stored, known = read_window(path, 0, 0, grid.height, grid.width)
+    return stored[0], known, info
 
 
-def _mask(path: Path, grid: RasterInfo) -> tuple[NDArray[Any], NDArray[np.bool_], bool]:
-    """There or not, where that is known, and whether 255 was taken as 1."""
-    values, nodata = _read(path, grid, (0, 1), "mask")
-    known = ~_tagged(values, nodata)
+def _mask(path: Path, grid: RasterInfo) -> tuple[NDArray[Any], NDArray[np.bool_], list[str]]:
+    """There or not, where that is known, and what is remarkable."""
+    values, known, info = _read(path, grid, (0, 1), "mask")
     counts = _counted(values[known])
     converted = set(counts) <= {0, UNKNOWN} and counts[UNKNOWN] > 0
     if not converted and not set(counts) <= {0, 1}:
         found = f"found values {_listed(counts)}, expected 0/1 or 0/255"
         raise DataError(str(path), [found])
-    return known & (values > 0), known, converted
-
-
-def _tagged(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    """Where the nodata tag stands, or no number at all."""
-    tagged: NDArray[np.bool_] = np.isnan(values)
-    if nodata is not None:
-        tagged |= values == float(nodata)
-    return tagged
+    remarks = [f"{path.name}: values 0/255 are taken as 0/1"] if converted else []
+    if info.inverted:
+        remarks.append(f"{path.name}: {INVERTED}")
+    if info.nodata == UNKNOWN and not counts[1] and not known.all():
+        remarks.append(
+            f"warning: {path.name} holds no 1, and 255, its nodata tag, at {(~known).sum()} "
+            "pixels, taken as unknown; if 255 is what is there, remove the tag (gdal_edit.py "
+            "-unsetnodata)"
+        )
+    return known & (decode_mask(values, None, inverted=info.inverted) == 1), known, remarks
 
 
 def _counted(values: NDArray[Any]) -> Counter[float]:

@@ -11,6 +11,7 @@ from data_processing.own_series.series import Remarks
 from data_processing.rasters.dates import dates_of, partners
 from data_processing.rasters.grids import grid_faults
 from data_processing.rasters.reading import RasterInfo
+from data_processing.rasters.values import INVERTED
 from utils.errors import DataError
 
 __all__ = ["cloud_masks"]
@@ -59,6 +60,7 @@ def cloud_masks(
         date: OpenImage(file, info, grid, None, None, nearest=True)
         for (date, file), (_, info) in zip(masks_of.items(), headers, strict=True)
     }
+    remarks.all += [f"{name}: {INVERTED}" for name, info in headers if info.inverted]
     without = [date for date in dates if date not in masks]
     if without:
         remarks.add_gaps([f"no cloud mask, taken as clear: {', '.join(map(str, without))}"])

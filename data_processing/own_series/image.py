@@ -28,7 +28,7 @@ from rasterio.windows import Window
 from data_processing.own_series.finding import OPAQUE, RGB
 from data_processing.rasters.grids import grid_faults
 from data_processing.rasters.reading import IMAGES, RasterInfo, open_raster, quiet, reading
-from data_processing.rasters.values import has_data, no_measurement
+from data_processing.rasters.values import decode_mask, has_data, no_measurement
 from utils.errors import DataError
 
 __all__ = ["OpenImage"]
@@ -53,6 +53,7 @@ class OpenImage:
         path, grid: As given.
         numbers: The bands that are taken, from 1.
         block_rows: Rows that are decoded together.
+        inverted: Whether a mask shows 0 white and the other value black.
 
     Raises:
         DataError: The file is gone.
@@ -70,6 +71,7 @@ class OpenImage:
         self.path, self.grid = path, grid
         self._info, self._alpha, self._nearest = info, alpha, nearest
         self.numbers = list(numbers or range(1, info.count + 1))
+        self.inverted = info.inverted
         self._moved = bool(grid_faults([("", grid), ("", info)]))
         self.block_rows = max(info.block_shape[0], RESAMPLED_ROWS if self._moved else 1)
         # 8-bit files of four bands are marked RGBA by default: what is taken as NIR hides nothing
@@ -122,7 +124,7 @@ class OpenImage:
         return np.concatenate([self.read_mask(*w).ravel() for w in _spread_windows(self.grid)])
 
     def read_mask(self, row: int, col: int, height: int, width: int) -> NDArray[np.bool_]:
-        """A window (h, w) of a mask of 0 and 1, or 0 and 255; True where it is not 0.
+        """A window (h, w) of a mask of 0 and 1, or 0 and 255; True where it is not 0 (or white).
 
         True, too, where the mask knows nothing: beyond its borders, and where it holds its nodata
         tag, unless that is 0.
@@ -141,7 +143,7 @@ class OpenImage:
                 [f"found values {found}, expected 0 clear and 1 (or 255) cloud"],
                 "Make a mask of the classes that are clouds, and give that to --clouds.",
             )
-        marked: NDArray[np.bool_] = (mask != 0) | ~known
+        marked: NDArray[np.bool_] = (decode_mask(mask, None, inverted=self.inverted) == 1) | ~known
         return marked
 
     def close(self) -> None:

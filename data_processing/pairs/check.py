@@ -22,7 +22,7 @@ from data_processing.rasters.reading import (
     read_reduced,
     read_window,
 )
-from data_processing.rasters.values import LabelRule, unlikely_values
+from data_processing.rasters.values import INVERTED, LabelRule, unlikely_values
 from utils.errors import DataError
 from utils.progress import progress, say
 
@@ -55,7 +55,7 @@ class Pair:
         alpha: Position of the band that is 0 where there is no data, or None.
         divisor: Stored value that becomes 1.
         label_rule: How the label is read.
-        label_nodata: Nodata tag of the label.
+        label_info: Header of the label.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Pair:
     alpha: int | None
     divisor: float
     label_rule: LabelRule
-    label_nodata: float | None
+    label_info: RasterInfo
 
     @property
     def height(self) -> int:
@@ -107,7 +107,7 @@ def open_pairs(
         except DataError as error:
             faults += [f"{one.name}: {Path(error.where).name}: {fault}" for fault in error.faults]
             continue
-        own = _header_faults(one, headers, bands, pixel_scale)
+        own = _header_faults(one, headers, bands, pixel_scale, label_rule)
         if not own:
             pair = _pair(one, headers, bands, pixel_scale, label_rule)
             own, remarks = _label_faults(one.label, headers[2], label_rule)
@@ -137,7 +137,7 @@ def _pair(
     divisor = SCALES[pixel_scale][info.dtype]
     return Pair(
         one.name, one.first, one.last, one.label, info, chosen, alpha, divisor, label_rule,
-        headers[2].nodata,
+        headers[2],
     )  # fmt: skip
 
 
@@ -146,6 +146,7 @@ def _header_faults(
     headers: Sequence[RasterInfo],
     bands: tuple[int, ...] | None,
     pixel_scale: PairScale,
+    label_rule: LabelRule,
 ) -> list[str]:
     """What hinders using a pair, seen from its three headers."""
     names = [f"{path.parent.name}/{path.name}" for path in (one.first, one.last, one.label)]
@@ -158,6 +159,14 @@ def _header_faults(
     first, last = headers[:2]
     placed = [(names[0], first), (names[1], last)]
     faults += grid_faults(placed, sizes=False, lenient=True)
+    for name, info in zip(names, headers, strict=True):
+        if info.orientation != 1:
+            faults.append(
+                f"{name}: found EXIF orientation {info.orientation}, expected 1, the pixels as "
+                "stored; turn the picture (ImageMagick: mogrify -auto-orient)"
+            )
+    if headers[2].palette and label_rule == "above_127":
+        faults.append(f"{names[2]}: found a colour table, expected grey values for above_127")
     for name, path, info in zip(names, (one.first, one.last), headers[:2], strict=False):
         faults += [f"{name}: {fault}" for fault in _image_faults(path, info, bands, pixel_scale)]
     if first.count != last.count:
@@ -219,16 +228,23 @@ def _label_faults(path: Path, info: RasterInfo, rule: LabelRule) -> tuple[list[s
         values.update(np.unique(stored[0]).tolist())
     if rule == "above_127":
         return [], []
+    remarks = [f"{path.name}: {INVERTED}"] if info.inverted else []
+    if info.nodata in (1, 255) and info.nodata in values and values <= {0, info.nodata}:
+        return [
+            f"{path.name}: found only 0 and {info.nodata:g}, which is the nodata tag, so that no "
+            "pixel is changed; remove the tag (gdal_edit.py -unsetnodata) if that is what changed, "
+            "else write unknown pixels as another value"
+        ], []
     if info.nodata:
         values.discard(info.nodata)
     if any(value != value or value < 0 for value in values):
         return [f"{path.name}: found negative values or NaN, expected 0 and 1, or 0 and 255"], []
     if values <= {0, 1} or values <= {0, 255}:
-        return [], []
+        return [], remarks
     listed = ", ".join(f"{value:g}" for value in sorted(values)[:SHOWN_VALUES])
     more = f" … ({len(values)} values)" if len(values) > SHOWN_VALUES else ""
     if rule == "nonzero":
-        return [], [f"{path.name}: values {listed}{more}; all but 0 count as changed"]
+        return [], [*remarks, f"{path.name}: values {listed}{more}; all but 0 count as changed"]
     return [
         f"{path.name}: found values {listed}{more}, expected 0 and 1, or 0 and 255; if they are "
         "meant, say how: --label-rule nonzero, or above_127 for JPEG labels"

@@ -20,7 +20,7 @@ from data_processing.pairs.check import TIFF, Pair, PairScale, open_pairs
 from data_processing.pairs.files import find_pairs
 from data_processing.pairs.spec import PairSpec
 from data_processing.rasters.reading import raster_info, read_window
-from data_processing.rasters.values import LabelRule, decode_pair_label, no_measurement
+from data_processing.rasters.values import LabelRule, decode_mask, fill_unseen, no_measurement
 from data_processing.scenes.patch_index import PatchOrigin
 from data_processing.scenes.spec import Split
 from utils.codes import IGNORE
@@ -113,12 +113,12 @@ class PairDataset(Dataset[Sample]):
     def _images(
         self, pair: Pair, window: tuple[int, int, int, int]
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Both images (2, C, h, w), scaled, and where both have data.
+        """Both images (2, C, h, w), scaled, gaps filled, and where both have data.
 
         Raises:
             DataError: Values that count as data are no measurements.
         """
-        images, observed = [], np.ones(window[2:], dtype=np.bool_)
+        images, masks = [], []
         for path in (pair.first, pair.last):
             stored, there = self._read(path, window)
             if pair.alpha is not None:
@@ -129,14 +129,18 @@ class PairDataset(Dataset[Sample]):
                 fault = no_measurement(float(counted.min()), float(counted.max()))
                 if fault:
                     raise DataError(str(path), [fault])
-            chosen = chosen.astype(np.float32) / np.float32(pair.divisor)
-            images.append(np.where(there, chosen, np.float32(0)))
-            observed &= there
-        return np.stack(images), observed
+            images.append(chosen.astype(np.float32) / np.float32(pair.divisor))
+            masks.append(there)
+        filled, seen = np.stack(images), np.stack(masks)
+        if not seen.all():
+            fill_unseen(filled, seen)
+        return filled, np.asarray(seen.all(axis=0))
 
     def _label(self, pair: Pair, window: tuple[int, int, int, int]) -> npt.NDArray[np.int64]:
         stored, _ = self._read(pair.label, window)
-        return decode_pair_label(stored, pair.label_nodata, pair.label_rule)
+        return decode_mask(
+            stored[0], pair.label_info.nodata, pair.label_rule, pair.label_info.inverted
+        )
 
     def _read(self, path: Path, window: tuple[int, int, int, int]) -> Decoded:
         """A window of a file; other files than TIFF can be decoded as a whole only."""

@@ -27,7 +27,7 @@ from rasterio.windows import Window
 
 from data_processing.rasters.contents import check_beside, check_sources, kind_of_content
 from data_processing.rasters.held import HeldRasters, block_bytes
-from data_processing.rasters.values import has_data
+from data_processing.rasters.values import LARGEST_BYTE, has_data
 from utils.errors import DataError
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "decode_raster",
     "header_of",
     "open_raster",
+    "open_variable",
     "quiet",
     "raster_blocks",
     "raster_info",
@@ -55,7 +56,8 @@ PLAIN = ("GTiff", "PNG", "JPEG", "BMP")
 # … and what users have beside them; a VRT only where it is called .vrt, its sources looked at
 IMAGES = (*PLAIN, "JP2OpenJPEG", "HFA", "ENVI", "EHdr", "netCDF", "HDF5", "VRT")
 SHOWN_NAMES = {"GTiff": "GeoTIFF", "JP2OpenJPEG": "JPEG 2000", "HFA": "Imagine"}  # others as is
-MOST_BLOCK_BYTES = 2 << 30  # of one stored block, which is decoded as a whole
+BLACK, WHITE = 10, 245  # of 0…255: the brightest black and the darkest white of a colour table
+MOST_BLOCK_BYTES = 1 << 30  # of one stored block, which is decoded as a whole
 COLORS = ("red", "green", "blue", "nir", "alpha")
 FARTHEST = 1e12  # of coordinates in any unit; the Earth's are below 1e11 in millimetres
 DECODED_MIB = 64  # of blocks that GDAL keeps decoded where rasters are read from end to end
@@ -107,6 +109,15 @@ class RasterInfo:
     unrectified: str | None = None
 
     @property
+    def inverted(self) -> bool:
+        """Whether a binary raster shows 0 white and what is not 0 black."""
+        if not self.palette:
+            return self.white_is_zero
+        zero, *others = (self.palette.get(value) for value in (0, 1, LARGEST_BYTE))
+        shown_black = all(color is None or max(color[:3]) <= BLACK for color in others)
+        return zero is not None and min(zero[:3]) >= WHITE and shown_black
+
+    @property
     def georeferenced(self) -> bool:
         """Whether the file says where on Earth it lies."""
         return self.crs is not None or not self.transform.is_identity
@@ -148,11 +159,21 @@ def open_raster(path: Path, drivers: Sequence[str] = PLAIN) -> Any:
     nbytes = block_bytes(raster)
     if nbytes > MOST_BLOCK_BYTES:
         raster.close()
-        fault = f"found blocks of {nbytes / 1e9:.0f} GB, which are decoded as a whole"
+        fault = f"found blocks of {nbytes / 1e9:.1f} GB, which are decoded as a whole"
         raise DataError(
             str(path), [fault], "Write it in tiles: gdal_translate -co TILED=YES in.tif out.tif"
         )
     return raster
+
+
+def open_variable(path: Path, name: str) -> Any:
+    """Open one variable of a NetCDF file of ours; rasterio's dataset, a context manager.
+
+    Raises:
+        RasterioError: It cannot be opened.
+    """
+    with quiet():
+        return ensure_env(DatasetReader)(f'netcdf:"{path}":{name}', driver=["netCDF"])
 
 
 def raster_info(path: Path, drivers: Sequence[str] = PLAIN) -> RasterInfo:

@@ -13,11 +13,13 @@ import numpy.typing as npt
 from utils.codes import IGNORE, NO_DATA
 
 __all__ = [
+    "INVERTED",
+    "LARGEST_BYTE",
     "PIXEL_TYPES",
     "LabelRule",
     "PixelScale",
     "decode_label",
-    "decode_pair_label",
+    "decode_mask",
     "fill_unseen",
     "has_data",
     "no_measurement",
@@ -31,6 +33,7 @@ PIXEL_TYPES = ("uint8", "int8", "uint16", "int16", "float32", "float64")
 LOWEST, HIGHEST = -9999.0, 1e30  # no measurement lies at the one or below, at the other or above
 LARGEST_REFLECTANCE = 10.0  # values above are hardly the 0…1 that networks take
 LARGEST_BYTE = 255
+INVERTED = "0 is shown white and 1 black (colour table or MINISWHITE): white is taken as 1"
 BRIGHTEST = 10000  # of 16-bit values, reflectance × 10000
 EMPTY_SHARE = 0.01  # of pixels that are 0 in all bands, worth a word
 DARKEST_LANDSAT = 7273  # of Landsat Collection 2, whose reflectance is 0.0000275·v − 0.2
@@ -189,15 +192,12 @@ def scale_pixels(stored: npt.NDArray[Any], pixel_scale: PixelScale) -> npt.NDArr
     return images
 
 
-def decode_label(
-    stored: npt.NDArray[Any], nodata: float | None, binary: bool = False
-) -> npt.NDArray[np.int64]:
-    """Labels as used in memory from labels as stored.
+def decode_label(stored: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.int64]:
+    """Change moments as used in memory from those stored.
 
     Args:
         stored: (h, w), values on disk.
         nodata: The file's nodata tag; 255 makes the value 255 mean "ignore".
-        binary: A change area, in which 255 without that tag means 1.
 
     Returns:
         (h, w) int64, −1 = ignore.
@@ -205,30 +205,31 @@ def decode_label(
     label = stored.astype(np.int64)
     if nodata == NO_DATA:
         label[stored == NO_DATA] = IGNORE
-    elif binary:
-        label[stored == NO_DATA] = 1
-    return label
-
-
-def decode_pair_label(
-    stored: npt.NDArray[Any], nodata: float | None, rule: LabelRule
-) -> npt.NDArray[np.int64]:
-    """Labels as used in memory from labels as stored.
-
-    Args:
-        stored: (C, h, w) values on disk, all bands alike.
-        nodata: The file's nodata tag; a tag other than 0 means "ignore".
-        rule: How values become 0 and 1.
-
-    Returns:
-        (h, w) int64: 0, 1, −1 = ignore.
-    """
-    values = stored[0]
-    changed = values > 127 if rule == "above_127" else values != 0
-    label: npt.NDArray[np.int64] = changed.astype(np.int64)
-    if nodata:
-        label[values == nodata] = IGNORE
     return label
 
 
 LabelRule = Literal["exact", "nonzero", "above_127"]
+
+
+def decode_mask(
+    stored: npt.NDArray[Any],
+    nodata: float | None,
+    rule: LabelRule = "exact",
+    inverted: bool = False,
+) -> npt.NDArray[np.int64]:
+    """What a binary raster (a change area, a pair's label, a mask) says, from what it stores.
+
+    Args:
+        stored: (h, w), values on disk: 0 and 1, or 0 and 255.
+        nodata: The file's nodata tag; one other than 0 means "ignore".
+        rule: "above_127" where compression blurs values; else all but 0 counts.
+        inverted: Whether 0 is shown white and the other value black; white means 1.
+
+    Returns:
+        (h, w) int64: 0, 1, −1 = ignore.
+    """
+    marked = (stored > 127 if rule == "above_127" else stored != 0) ^ inverted
+    mask: npt.NDArray[np.int64] = marked.astype(np.int64)
+    if nodata:
+        mask[stored == nodata] = IGNORE
+    return mask

@@ -16,7 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from data_processing.rasters.reading import RasterInfo, raster_blocks, read_window
-from data_processing.rasters.values import PixelScale, decode_label, no_measurement, unlikely_values
+from data_processing.rasters.values import (
+    INVERTED,
+    PixelScale,
+    decode_label,
+    decode_mask,
+    no_measurement,
+    unlikely_values,
+)
 from data_processing.scenes.spec import DatasetSpec
 from utils.codes import IGNORE, NO_DATA
 from utils.errors import DataError
@@ -39,6 +46,7 @@ class PixelFindings:
         ignored: Pixels that do not count: label ignore, or no data at some date.
         disagreeing: Pixels where the area is not (moment > 0).
         half_ignored: Pixels that one label file alone marks as ignore.
+        hidden_changes: Changed pixels of the moment that the area marks as ignore.
         label_values: Pixels per stored value, for each label file.
         ranges: Smallest and largest value per image file, alpha and pixels without data left out.
         nan: NaN values per image file whose nodata tag is not NaN.
@@ -52,6 +60,7 @@ class PixelFindings:
     ignored: int = 0
     disagreeing: int = 0
     half_ignored: int = 0
+    hidden_changes: int = 0
     label_values: dict[Path, Counter[float]] = field(default_factory=dict)
     ranges: dict[Path, tuple[float, float]] = field(default_factory=dict)
     nan: Counter[Path] = field(default_factory=Counter)
@@ -76,6 +85,17 @@ class PixelFindings:
             text = _label_fault(values, infos[path].nodata, spec, binary)
             if text:
                 faults.setdefault(path, []).append(text)
+            if binary and self.hidden_changes and not values[1]:
+                faults.setdefault(path, []).append(
+                    f"found no changed pixel but {values[NO_DATA]} of 255, the nodata tag, among "
+                    f"them {self.hidden_changes} that {Path(spec.moment_file).name} calls changed; "
+                    "if 255 is changed, remove the tag (gdal_edit.py -unsetnodata)"
+                )
+            if not binary and infos[path].inverted:
+                faults.setdefault(path, []).append(
+                    "found small values shown white (MINISWHITE or its colour table), expected "
+                    "the numbers of change moments; write it again"
+                )
             if binary and self.disagreeing:
                 faults.setdefault(path, []).append(
                     f"found {self.disagreeing} pixels where the area is not (moment > 0), expected "
@@ -91,6 +111,8 @@ class PixelFindings:
         area = next((p for p in self.label_values if p.name == Path(spec.area_file).name), None)
         if area is not None:
             values = self.label_values[area]
+            if infos[area].inverted:
+                remarks.setdefault(area, []).append(INVERTED)
             if infos[area].nodata != NO_DATA and values[NO_DATA] and not values[1]:
                 remarks.setdefault(area, []).append("values 0/255 are taken as 0/1")
             if self.half_ignored:
@@ -200,11 +222,12 @@ def _compare(
     findings: PixelFindings,
 ) -> None:
     """Add class counts and disagreements of a block of both labels."""
-    area_label = decode_label(pixels[area][0][0], infos[area].nodata, binary=True)
+    area_label = decode_mask(pixels[area][0][0], infos[area].nodata, inverted=infos[area].inverted)
     moment_label = decode_label(pixels[moment][0][0], infos[moment].nodata)
     area_known, moment_known = area_label != IGNORE, moment_label != IGNORE
     known = area_known & moment_known
     findings.half_ignored += int((area_known != moment_known).sum())
+    findings.hidden_changes += int((~area_known & (moment_label > 0)).sum())
     findings.disagreeing += int((((area_label > 0) != (moment_label > 0)) & known).sum())
     valid = known.copy()
     for path, (values, has_data) in pixels.items():

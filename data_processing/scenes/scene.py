@@ -18,7 +18,13 @@ import numpy.typing as npt
 
 from data_processing.rasters.name_dates import whole_date
 from data_processing.rasters.reading import RasterInfo, raster_info, read_window
-from data_processing.rasters.values import PixelScale, decode_label, scale_pixels
+from data_processing.rasters.values import (
+    PixelScale,
+    decode_label,
+    decode_mask,
+    fill_unseen,
+    scale_pixels,
+)
 from data_processing.scenes.spec import DatasetSpec
 from utils.codes import IGNORE
 from utils.errors import DataError
@@ -114,7 +120,7 @@ class Scene:
         self.info: RasterInfo = raster_info(self.image_paths[0])
         self.height = self.info.height
         self.width = self.info.width
-        self._area_nodata = raster_info(self.area_path).nodata
+        self._area_info = raster_info(self.area_path)
         self._moment_nodata = raster_info(self.moment_path).nodata
         self.in_strips = False  # see keep_strips
         self._kept: _Stored | None = None
@@ -135,9 +141,9 @@ class Scene:
     ) -> dict[str, npt.NDArray[Any]]:
         """Read a window; where it leaves the scene it is filled with the nearest edge values.
 
-        In ``images`` a pixel without data (nodata tag, NaN) is 0 in all bands; where only the
-        alpha band says so, the stored values stay. With ``ignore_invalid`` off, as for the
-        released programs, which know no tags, only NaN is replaced.
+        In ``images`` a pixel without data at a date (nodata tag, NaN, mask, alpha 0) takes its
+        values from another date, see ``rasters.values.fill_unseen``. With ``ignore_invalid`` off,
+        as for the released programs, which know no tags, only NaN is replaced, by 0.
 
         Args:
             row, col: Top row and left column, may be negative.
@@ -163,14 +169,12 @@ class Scene:
                 f"one that touches the {self.height}×{self.width} pixels of the scene."
             )
         stored = self._stored(top, left, bottom - top, right - left)
-        images = scale_pixels(stored.images, pixel_scale)
-        missing = stored.missing if ignore_invalid else _nan(stored.images)
-        if missing is not None:
-            images = np.where(missing[:, None], np.float32(0), images)
-        area = decode_label(stored.area, self._area_nodata, binary=True)
+        seen = self._seen(stored)
+        images = _filled(stored.images, pixel_scale, seen, ignore_invalid)
+        area = decode_mask(stored.area, self._area_info.nodata, inverted=self._area_info.inverted)
         moment = decode_label(stored.moment, self._moment_nodata)
         known = (area != IGNORE) & (moment != IGNORE)
-        observed = self._observed(stored)
+        observed = np.ones(area.shape, np.bool_) if seen is None else seen.all(axis=0)
         valid = known & observed
         counted = valid if ignore_invalid else known
         area[~counted] = IGNORE
@@ -257,14 +261,13 @@ class Scene:
         values = self.width * len(self.image_paths) * self.info.count
         return values * np.dtype(self.info.dtype).itemsize
 
-    def _observed(self, stored: _Stored) -> npt.NDArray[np.bool_]:
-        """Pixels (h, w) with data at every date, the alpha band taken into account."""
-        observed = np.ones(stored.area.shape, dtype=np.bool_)
-        if stored.missing is not None:
-            observed &= ~stored.missing.any(axis=0)
+    def _seen(self, stored: _Stored) -> npt.NDArray[np.bool_] | None:
+        """Pixels (T, h, w) with data, the alpha band taken into account; None where all have."""
+        missing = stored.missing
         if self.spec.alpha_band is not None:
-            observed &= (stored.images[:, self.spec.alpha_band] > 0).all(axis=0)
-        return observed
+            clear = _if_any(stored.images[:, self.spec.alpha_band] <= 0)
+            missing = clear if missing is None else missing if clear is None else missing | clear
+        return None if missing is None else ~missing
 
 
 @dataclass(frozen=True)
@@ -290,6 +293,22 @@ class _Stored:
 def _if_any(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:
     """The mask, or None where it is False throughout."""
     return mask if mask.any() else None
+
+
+def _filled(
+    stored: npt.NDArray[Any],
+    pixel_scale: PixelScale,
+    seen: npt.NDArray[np.bool_] | None,
+    ignore_invalid: bool,
+) -> npt.NDArray[np.float32]:
+    """Images (T, C, h, w) as networks take them, with something in their gaps; see `read`."""
+    images = scale_pixels(stored, pixel_scale)
+    if ignore_invalid:
+        if seen is not None:
+            fill_unseen(images, seen)
+        return images
+    nan = _nan(stored)
+    return images if nan is None else np.where(nan[:, None], np.float32(0), images)
 
 
 def _nan(images: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rasterio.windows import Window
 
 from data_processing.rasters.reading import RasterInfo, quiet
-from data_processing.rasters.writing import tiled_profile, written_whole
+from data_processing.rasters.writing import create_raster, tiled_profile, written_whole
 from mapping.products.files import AREA, DATE, MAPS_WITHOUT_MOMENT, MOMENT, SCORE
 from utils.codes import NO_DATA
 from utils.pictures.colors import moment_colors
@@ -175,8 +175,7 @@ def _draft(path: Path, content: _Map, grid: RasterInfo) -> Any:
         "bigtiff": "if_safer",
         "zlevel": 1,  # it is compressed again when all is there
     }
-    with quiet():
-        raster = rasterio.open(path, "w", **profile)
+    raster = create_raster(path, profile)
     raster.update_tags(**content.tags)
     if content.colors:
         raster.write_colormap(1, dict(content.colors))

@@ -21,7 +21,7 @@ from data_processing.pairs.spec import (
     PairSpec,
     pair_spec_by_name,
 )
-from data_processing.rasters.values import decode_pair_label
+from data_processing.rasters.values import decode_mask
 from tests.helpers.pair_files import (
     change_label,
     pair_images,
@@ -113,11 +113,11 @@ def test_every_data_set_has_facts_and_the_released_programs_schedule() -> None:
 
 
 def test_labels_are_decoded_by_the_rule_of_their_data_set() -> None:
-    stored = np.array([[[0, 1, 127, 128, 255]]], np.uint8)
-    assert decode_pair_label(stored, None, "above_127").tolist() == [[0, 0, 0, 1, 1]]
-    assert decode_pair_label(stored, None, "nonzero").tolist() == [[0, 1, 1, 1, 1]]
-    assert decode_pair_label(stored, 255, "nonzero").tolist() == [[0, 1, 1, 1, -1]]
-    assert decode_pair_label(stored, 0, "nonzero").tolist() == [[0, 1, 1, 1, 1]]
+    stored = np.array([[0, 1, 127, 128, 255]], np.uint8)
+    assert decode_mask(stored, None, "above_127").tolist() == [[0, 0, 0, 1, 1]]
+    assert decode_mask(stored, None, "nonzero").tolist() == [[0, 1, 1, 1, 1]]
+    assert decode_mask(stored, 255, "nonzero").tolist() == [[0, 1, 1, 1, -1]]
+    assert decode_mask(stored, 0, "nonzero").tolist() == [[0, 1, 1, 1, 1]]
 
 
 @pytest.mark.parametrize("high", [1, 255])

@@ -62,7 +62,9 @@ def test_pixel_scale_follows_the_stored_type(tmp_path: Path, dtype: str, divisor
     np.testing.assert_allclose(auto * divisor, stored, rtol=1e-6)
 
 
-def test_alpha_zero_makes_a_pixel_invalid_and_leaves_its_values(tmp_path: Path) -> None:
+def test_alpha_zero_makes_a_pixel_invalid_and_it_keeps_the_date_before(
+    tmp_path: Path,
+) -> None:
     images = flat_images(9, 8, 8)
     images[4, 3, 2, 5] = 0
     folder = write_spacenet7_scene(tmp_path / "s", size=8, images=images)
@@ -70,7 +72,9 @@ def test_alpha_zero_makes_a_pixel_invalid_and_leaves_its_values(tmp_path: Path) 
     assert not window["valid"][2, 5]
     assert window["valid"].sum() == 63
     assert window["area_label"][2, 5] == window["moment_label"][2, 5] == -1
-    np.testing.assert_array_equal(window["images"][4, :, 2, 5], [5, 5, 5, 0])
+    np.testing.assert_array_equal(window["images"][4, :, 2, 5], [4, 4, 4, 4])
+    released = Scene(folder, SPACENET7).read(0, 0, 8, 8, "stored", ignore_invalid=False)
+    np.testing.assert_array_equal(released["images"][4, :, 2, 5], [5, 5, 5, 0])
 
 
 def test_dynamic_has_no_alpha_band(tmp_path: Path) -> None:
@@ -81,15 +85,14 @@ def test_dynamic_has_no_alpha_band(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("nodata", "value"), [(np.nan, np.nan), (-9999.0, -9999.0)])
-def test_pixels_without_data_are_zero_and_invalid(
+def test_pixels_without_data_take_the_date_before_and_are_invalid(
     tmp_path: Path, nodata: float, value: float
 ) -> None:
     images = flat_images(6, 8, 8, "float32")
     images[2, 1, 3, 3] = value
     folder = write_dynamic_scene(tmp_path / "s", size=8, images=images, nodata=nodata)
     window = Scene(folder, DYNAMIC).read(0, 0, 8, 8)
-    np.testing.assert_array_equal(window["images"][2, :, 3, 3], 0)
-    np.testing.assert_array_equal(window["images"][1, :, 3, 3], 2)
+    np.testing.assert_array_equal(window["images"][:, 0, 3, 3], [1, 2, 2, 4, 5, 6])
     assert np.flatnonzero(~window["valid"]).tolist() == [27]
 
 
@@ -161,7 +164,7 @@ def test_the_mask_of_missing_pixels_is_kept_only_where_there_are_any(tmp_path: P
     scene = Scene(write_dynamic_scene(tmp_path / "s", size=8, images=images, nodata=0), DYNAMIC)
     assert scene.keep_in_memory() == 64 * (6 * 4 + 2) + 64 * 6
     assert not scene.read(0, 0, 8, 8)["observed"][3, 4]
-    assert not scene.read(3, 4, 1, 1)["images"][2].any()
+    assert (scene.read(3, 4, 1, 1, "stored")["images"][2] == 2).all()
     assert scene.read(4, 4, 4, 4)["observed"].all()
 
 
@@ -195,7 +198,7 @@ def test_without_ignoring_values_under_a_tag_stay_as_the_released_programs_read_
     images[2, :, 3, 4] = -9999.0
     folder = write_dynamic_scene(tmp_path / "s", size=8, images=images, nodata=-9999.0)
     scene = Scene(folder, DYNAMIC)
-    assert not scene.read(0, 0, 8, 8)["images"][2, :, 3, 4].any()
+    assert (scene.read(0, 0, 8, 8)["images"][2, :, 3, 4] == 0.5).all()
     released = scene.read(0, 0, 8, 8, ignore_invalid=False)["images"]
     assert (released[2, :, 3, 4] == -9999.0).all()
 
