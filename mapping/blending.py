@@ -50,8 +50,8 @@ class Blend:
     def take(self, count: int) -> NDArray[np.int32]:
         """The top rows (K, count, W) as sums of ``PROB_UNIT``; the rows below move up."""
         taken = self._sums[:, :count].copy()
-        kept = self._sums.shape[1] - count
-        self._sums[:, :kept] = self._sums[:, count:].copy()
-        self._sums[:, kept:] = 0
+        rest = self._sums.shape[1] - count
+        self._sums[:, :rest] = self._sums[:, count:].copy()
+        self._sums[:, rest:] = 0
         self.first += count
         return taken

@@ -78,7 +78,7 @@ class Decision:
         return np.where(changed, prob[1:].argmax(axis=0) + 1, 0).astype(np.uint8)
 
     def unchanged(self, prob: NDArray[Any]) -> NDArray[Any]:
-        """What the most probable change of (K, h, w) is compared with (h, w)."""
+        """The value (h, w) that the most probable change of (K, h, w) must exceed."""
         unchanged: NDArray[Any] = prob[0]
         if self.offset:
             unchanged = np.multiply(unchanged, math.exp(self.offset), dtype=np.float64)
@@ -94,7 +94,7 @@ def score_percent(
     moments: bool = True,
     decision: Decision = PLAIN,
 ) -> NDArray[np.uint8]:
-    """How strongly change speaks from blended sums, 0…100.
+    """The strength of change in blended sums, 0…100.
 
     The probability of the change area, rescaled linearly so that the smallest value it can take
     gives 0 and the largest 100. It ranks pixels and is no calibrated probability.

@@ -97,8 +97,8 @@ def predict_series(
     score = np.empty_like(moment)
     plan = model.plan(grid, batch_size)
     for rows in predict_rows(model.runner(), series, plan, 0, series.height):
-        there = slice(rows.row, rows.row + len(rows.moment))
-        moment[there], score[there] = rows.moment, rows.score
+        block = slice(rows.row, rows.row + len(rows.moment))
+        moment[block], score[block] = rows.moment, rows.score
     series.close()
     profile = {
         "driver": "GTiff", "width": series.width, "height": series.height, "count": 1,

@@ -87,7 +87,7 @@ class Model:
         return TileRunner(self.network, self.device, self.precision, self.mixes_batch)
 
     def plan(self, grid: TileGrid, batch_size: int | None) -> TilePlan:
-        """How a raster is gone through with this network, a whole row of tiles read at a time.
+        """The plan for a raster with this network, a whole row of tiles read at a time.
 
         Args:
             grid: Its tiles.
@@ -125,19 +125,19 @@ class Model:
                 f"--export-onnx: found --backend onnx or an ONNX file ({self.path}), expected a "
                 "checkpoint run by torch; leave --backend out."
             )
-        told = {"bands": list(self.bands), "pixel_scale": _scale(self.weights)}  # if it does not
-        weights = replace(self.weights, data={**told, **self.weights.data})
-        found = _export(self.network, weights, self.path, self.tile_size, target)
+        usual = {"bands": list(self.bands), "pixel_scale": _scale(self.weights)}  # if it does not
+        weights = replace(self.weights, data={**usual, **self.weights.data})
+        agreement = _export(self.network, weights, self.path, self.tile_size, target)
         say(
             f"{target}: written; largest difference from the network "
-            f"{found.largest_difference:.1e}, same change moment at "
-            f"{100 * found.equal_labels:.3f} % of {found.pixels:,} pixels"
+            f"{agreement.largest_difference:.1e}, same change moment at "
+            f"{100 * agreement.equal_labels:.3f} % of {agreement.pixels:,} pixels"
         )
 
     def facts(self) -> dict[str, Any]:
-        """What summaries and tags say of it."""
-        told = {"bands": list(self.bands), "decision": {"offset": self.decision.offset}}
-        return {**self.weights.facts(self.path, self.checksum), **told}
+        """Facts for summaries and tags."""
+        own = {"bands": list(self.bands), "decision": {"offset": self.decision.offset}}
+        return {**self.weights.facts(self.path, self.checksum), **own}
 
 
 def load_model(
@@ -261,7 +261,7 @@ def _released_spec(weights: Checkpoint) -> DatasetSpec | None:
 
 
 def _scale(weights: Checkpoint) -> str:
-    """How values are scaled for these weights: as the file says, else as its data set's program."""
+    """Scale of pixel values: the file's, else that of its data set's released program."""
     released = _released_spec(weights)
     usual = released.released_scale if released else "auto"
     return str(weights.data.get("pixel_scale", usual))

@@ -155,7 +155,7 @@ def require_numbers(prob: Tensor, where: str) -> None:
 
 @dataclass(frozen=True)
 class TilePlan:
-    """How a raster is gone through.
+    """The plan by which a raster is gone through.
 
     Attributes:
         grid: Its tiles.

@@ -148,7 +148,7 @@ def series_protocol(
     decision: Decision,
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """How series were scored, for metrics.json.
+    """The protocol of scored series, for metrics.json.
 
     Args:
         settings: The Test program's settings.
@@ -188,7 +188,7 @@ def pair_protocol(
     device: torch.device,
     decision: Decision,
 ) -> dict[str, Any]:
-    """How pairs were scored, for metrics.json.
+    """The protocol of scored pairs, for metrics.json.
 
     Args:
         settings: The Test program's settings, with the label rule in use.

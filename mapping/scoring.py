@@ -57,7 +57,7 @@ BLOCK_ROWS = 256  # of a map that are decided at a time
 
 @dataclass(frozen=True)
 class ScoringProtocol:
-    """How patches become maps, and pixels counts.
+    """The way from patches to maps and counts.
 
     Attributes:
         moments: Whether the network gives moments; else the true moment is the true area.
@@ -267,17 +267,17 @@ class _Canvas(Generic[Place]):
         h = min(prob.shape[1], self.scene.height - row)
         w = min(prob.shape[2], self.scene.width - col)
         moment_label, area_label = patch["moment_label"][:h, :w], patch["area_label"][:h, :w]
-        there = (slice(row, row + h), slice(col, col + w))
+        window = (slice(row, row + h), slice(col, col + w))
         if self.blend is not None:
             self.blend.add(row, col, prob.numpy())
         else:
             predicted = torch.from_numpy(self.protocol.decision.labels(prob[:, :h, :w].numpy()))
-            self.moment[there] = predicted
+            self.moment[window] = predicted
             self._count(predicted, moment_label, area_label)
-        self.covered[there] = True
-        self.unseen[there] = ~patch["observed"][:h, :w]
-        self.moment_label[there] = moment_label.to(torch.int16)
-        self.area_label[there] = area_label.to(torch.int16)
+        self.covered[window] = True
+        self.unseen[window] = ~patch["observed"][:h, :w]
+        self.moment_label[window] = moment_label.to(torch.int16)
+        self.area_label[window] = area_label.to(torch.int16)
 
     def finish(self) -> SceneResult[Place]:
         """Decide every pixel and count it, if that has not been done patch by patch."""

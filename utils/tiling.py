@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 __all__ = ["WEIGHT_UNIT", "TileGrid"]
 
 WEIGHT_UNIT = 1 << 15
-"""What the weights of all tiles over a row (or a column) of pixels add up to; at most, if flat."""
+"""Sum of the weights of all tiles over a row (or a column) of pixels; at most, if flat."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ RELEASED_PATCH_SIZE = 64
 BARE_MARKS = {"be_conv.weight", "encoder.merge.0.weight", "coarse_moment2.conv2.weight"}
 SCALES = ("auto", "stored", "reflectance")
 LARGEST_OFFSET = 50  # of log probabilities; those of float32 differ by 103 at most
+HALF_MAX = 65504.0
 MOST_COUNTED = 1 << 16  # dates, bands or pixels of a side
 
 KINDS: dict[str, type] = {
@@ -50,7 +51,7 @@ OPTIONAL = {"data", "training", "decision", "resume"}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a weights file holds.
+    """Content of a weights file.
 
     Attributes:
         network: Name for ``models.build_network``.
@@ -109,7 +110,7 @@ class Checkpoint:
         return network.eval()
 
     def facts(self, path: Path, checksum: str | None = None) -> dict[str, Any]:
-        """What results say of the weights that they were made with.
+        """Facts of the weights for results that are made with them.
 
         Args:
             path: The file they were read from.
@@ -124,7 +125,7 @@ class Checkpoint:
         }
 
     def summary(self) -> str:
-        """What this is, in one line."""
+        """Network, origin and arguments in one line."""
         by = "the authors' format" if self.origin == "released" else "ours"
         given = ", ".join(f"{key} {value}" for key, value in self.arguments.items())
         dropped = f"; {len(self.dropped)} tensors without effect dropped" if self.dropped else ""
@@ -139,8 +140,21 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, half: bool = False) -> N
         path: Where to; an existing file is replaced only when the new one is complete.
         checkpoint: What to write.
         half: Store parameters in 16 bits (float16) to halve the file.
+
+    Raises:
+        CheckpointError: A parameter is too large for 16 bits.
     """
     dtype = torch.float16 if half else torch.float32
+    large = [
+        key
+        for key, value in checkpoint.state_dict.items()
+        if half and value.is_floating_point() and not (value.abs() < HALF_MAX).all()
+    ]
+    if large:
+        raise CheckpointError(
+            f"{path}: {large[0]} holds numbers of {HALF_MAX:g} and more, expected smaller ones to "
+            "store them in 16 bits; leave --half out."
+        )
     content = {
         "format": FORMAT,
         "network": checkpoint.network,
@@ -209,7 +223,7 @@ def _released_ctma(state: Mapping[str, Tensor]) -> Checkpoint:
 
 
 def _released(state: Mapping[str, Tensor], patch_size: int) -> Checkpoint:
-    """How values are scaled is not in such a file: it follows from its data set."""
+    """Released weights of CAIM-Net; their scale of pixel values follows from their data set."""
     released = from_released(state, patch_size)
     data = {"num_dates": released.arguments["num_dates"], "patch_size": patch_size}
     return Checkpoint(
@@ -264,7 +278,7 @@ def _ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
 
 
 def _value_faults(content: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the facts in a file of ours, whose entries have the right types."""
+    """Faults of the facts in a file of ours, whose entries have the right types."""
     faults = [
         f"{key} holds more than plain values of usual size"
         for key in ("arguments", "data", "training", "decision")
@@ -279,7 +293,7 @@ def _value_faults(content: Mapping[str, Any]) -> list[str]:
 
 
 def facts_faults(arguments: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
-    """What is wrong with what a file says of its network and its data, in plain values.
+    """Faults of what a file says of its network and its data, in plain values.
 
     Args:
         arguments: Of the network's constructor.
@@ -301,7 +315,7 @@ def facts_faults(arguments: Mapping[str, Any], data: Mapping[str, Any]) -> list[
 
 
 def decision_faults(decision: Mapping[str, Any]) -> list[str]:
-    """What is wrong with the rule of decision in a file, in plain values."""
+    """Faults of the rule of decision in a file, in plain values."""
     offset = decision.get("offset", 0.0)
     number = isinstance(offset, int | float) and not isinstance(offset, bool)
     if number and abs(offset) <= LARGEST_OFFSET:
@@ -314,14 +328,14 @@ def _counts(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_COUNTED
 
 
-def _differences(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    faults = [f"{k}: missing, expected {tuple(expected[k].shape)}" for k in expected.keys() - found]
+def _differences(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    faults = [f"{k}: missing, expected {tuple(expected[k].shape)}" for k in expected.keys() - given]
     faults += [
-        f"{k}: found {tuple(found[k].shape)}, expected none" for k in found.keys() - expected
+        f"{k}: found {tuple(given[k].shape)}, expected none" for k in given.keys() - expected
     ]
     faults += [
-        f"{k}: found {tuple(found[k].shape)}, expected {tuple(expected[k].shape)}"
-        for k in expected.keys() & found.keys()
-        if found[k].shape != expected[k].shape
+        f"{k}: found {tuple(given[k].shape)}, expected {tuple(expected[k].shape)}"
+        for k in expected.keys() & given.keys()
+        if given[k].shape != expected[k].shape
     ]
     return sorted(faults)

@@ -169,7 +169,7 @@ def load_pair_weights(
 
 
 def backbone_from(path: Path | None) -> Callable[[nn.Module], None] | None:
-    """What starts a new network's ResNet-34 from an ImageNet file on disk; None without a file.
+    """Start of a new network's ResNet-34 from an ImageNet file on disk; None without a file.
 
     Only training a new network may want it: weights of CTMA hold their own.
 
@@ -232,11 +232,11 @@ def _require_fitting(path: Path, loaded: Checkpoint, facts: Mapping[str, Any]) -
             f"{path}: found weights of {loaded.network}, a network for image pairs, "
             "expected caim_net; score them by Test_CTMA.py."
         )
-    found = (loaded.arguments.get("num_dates"), loaded.arguments.get("in_channels"))
+    taken = (loaded.arguments.get("num_dates"), loaded.arguments.get("in_channels"))
     expected = (facts["num_dates"], len(facts["bands"]))
-    if found != expected:
+    if taken != expected:
         raise CheckpointError(
-            f"{path}: found weights for {found[0]} dates of {found[1]} bands, "
+            f"{path}: found weights for {taken[0]} dates of {taken[1]} bands, "
             f"expected {expected[0]} of {expected[1]} for {facts['name']}; use the checkpoint or "
             "the Test program of the other data set."
         )
@@ -249,7 +249,7 @@ def _require_fitting(path: Path, loaded: Checkpoint, facts: Mapping[str, Any]) -
 
 
 def _scale(pixel_scale: str, loaded: Checkpoint, facts: Mapping[str, Any]) -> str:
-    """How pixel values are scaled for these weights."""
+    """Scale of pixel values for these weights."""
     if pixel_scale != "checkpoint":
         return pixel_scale
     scale = str(loaded.data.get("pixel_scale", facts["pixel_scale"]))

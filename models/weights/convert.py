@@ -22,7 +22,7 @@ from utils.files import read_json, sha256, write_json
 from utils.progress import say
 from utils.settings import read_settings
 
-__all__ = ["Settings", "main"]
+__all__ = ["Settings", "main", "sheets"]
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,13 @@ class Settings:
 def main() -> None:
     """Read, convert, write, describe."""
     settings = read_settings(Settings)
-    if settings.output.exists() and not settings.overwrite:
-        raise UserError(
-            f"--output {settings.output}: the file exists; name another, or add --overwrite."
-        )
+    sheet_path = settings.output.with_suffix(".json")
+    for path in (settings.output, sheet_path):
+        if path.exists() and not settings.overwrite:
+            raise UserError(
+                f"--output {settings.output}: {path.name} exists; name another, or add --overwrite."
+            )
+    sources = sheets(settings)
     # the flags are right: now what takes seconds to import
     from models.weights.checkpoint import load_checkpoint, save_checkpoint
     from models.weights.choosing import shared_cam
@@ -69,16 +72,47 @@ def main() -> None:
         "data": loaded.data,
         "training": loaded.training,
         "decision": loaded.decision,
+        **sources,
     }
+    write_json(sheet_path, sheet)
+    say(f"written: {settings.output} ({settings.output.stat().st_size / 1e6:.1f} MB) and its sheet")
+
+
+def sheets(settings: Settings) -> dict[str, Any]:
+    """Parts of the sheet that come from files: the training's environment, a test's scores.
+
+    Raises:
+        UserError: A file is not what a program of ours writes.
+    """
+    parts: dict[str, Any] = {}
     beside = settings.checkpoint.parent / "environment.json"
     if beside.is_file():  # all but the command line, whose paths are of one machine only
-        sheet["trained_with"] = {k: v for k, v in read_json(beside).items() if k != "command"}
+        parts["trained_with"] = {k: v for k, v in _object(beside).items() if k != "command"}
     if settings.scores is not None:
-        report = read_json(settings.scores)
-        report["protocol"].pop("data_root", None)
-        sheet["test"] = report
-    write_json(settings.output.with_suffix(".json"), sheet)
-    say(f"written: {settings.output} ({settings.output.stat().st_size / 1e6:.1f} MB) and its sheet")
+        report = _object(settings.scores)
+        protocol = report.get("protocol")
+        if not isinstance(protocol, dict):
+            raise UserError(
+                f"--scores {settings.scores}: found no protocol in it, expected metrics.json as a "
+                "Test program writes it."
+            )
+        named = {k: v for k, v in protocol.items() if k != "data_root"}
+        parts["test"] = {**report, "protocol": named}
+    return parts
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """A JSON object in a file."""
+    try:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: it cannot be read ({error}), expected JSON as a program of ours writes it; "
+            "restore the file, or move it away."
+        ) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: found a {type(content).__name__}, expected a JSON object.")
+    return content
 
 
 if __name__ == "__main__":

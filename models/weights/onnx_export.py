@@ -48,7 +48,7 @@ _DESCRIPTION = (
 
 
 class Agreement(NamedTuple):
-    """How well a file agrees with its network, over all images it was checked with.
+    """Agreement of a file with its network, over all images it was checked with.
 
     Attributes:
         largest_difference: Of any moment or area probability.
@@ -109,8 +109,8 @@ def export_onnx(
     with atomic_path(path) as partial:
         partial.write_bytes(content)
         written = OnnxNetwork(partial)
-        found = [written.predict_at_once(images) for images in probes]
-        agreement = _agreement(list(zip(expected, found, strict=True)))
+        maps = [written.predict_at_once(images) for images in probes]
+        agreement = _agreement(list(zip(expected, maps, strict=True)))
         if not agreement.largest_difference <= TOLERANCE:  # NaN fails, too
             raise CaimError(
                 f"{path}: the exported network differs by {agreement.largest_difference:.1e} from "

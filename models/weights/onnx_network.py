@@ -44,7 +44,7 @@ MATRIX_BYTES = {"cpu": 1 << 26, "cuda": 1 << 30}
 
 @dataclass(frozen=True)
 class OnnxFacts:
-    """What an ONNX file of ours says about its network, as its checkpoint said it.
+    """Facts in an ONNX file of ours about its network, as its checkpoint said them.
 
     Attributes:
         network: Name for ``models.build_network``.
@@ -89,9 +89,9 @@ class OnnxFacts:
         Raises:
             CheckpointError: They are not there, or of another version.
         """
-        found = properties.get("format")
-        if found != FORMAT:
-            kind = f"format {found!r}" if found else "an ONNX file that does not say what it is"
+        version = properties.get("format")
+        if version != FORMAT:
+            kind = f"format {version!r}" if version else "an ONNX file that does not say what it is"
             raise CheckpointError(
                 f"{path}: found {kind}, expected {FORMAT!r}; it comes from another program or "
                 "version. Write it anew from the checkpoint with Predict.py --export-onnx."
@@ -211,14 +211,14 @@ class OnnxNetwork:
         inputs = {one.name: one.shape for one in self._session.get_inputs()}
         outputs = {one.name for one in self._session.get_outputs()}
         shape = inputs.get(INPUT, [])
-        told = self.facts.arguments
+        arguments = self.facts.arguments
         if inputs.keys() == {INPUT} and outputs >= set(OUTPUTS) and len(shape) == AXES:
             T, C = shape[1:3]
-            if (told.get("num_dates", T), told.get("in_channels", C)) == (T, C):
+            if (arguments.get("num_dates", T), arguments.get("in_channels", C)) == (T, C):
                 return T, C
         raise CheckpointError(
             f"{path}: found inputs {inputs} and outputs {sorted(outputs)} with metadata for "
-            f"{told.get('num_dates')} dates of {told.get('in_channels')} bands, expected "
+            f"{arguments.get('num_dates')} dates of {arguments.get('in_channels')} bands, expected "
             f"{INPUT} (B, T, C, H, W) of these and {', '.join(OUTPUTS)}; the file was edited. "
             "Write it anew from the checkpoint with Predict.py --export-onnx."
         )

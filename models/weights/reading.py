@@ -33,10 +33,11 @@ __all__ = [
 ]
 
 MOST_BYTES = 2 << 30  # of a weights file, and of its tensors; ours with optimiser: 0.4 GiB
-MOST_VALUES = 1 << 20  # in dictionaries and lists of a file
+MOST_VALUES = 1 << 17  # in dictionaries and lists of a file, each as often as it is held
 MOST_DEPTH = 32
 LARGEST_NUMBER = 1e12  # of the settings of a network or a training
 LONGEST_TEXT = 10_000
+LONGEST_NAME = 200
 
 TORCH_STARTS = (b"PK\x03\x04", b"\x80")  # zip archive, and the older plain pickle
 LFS_START = b"version https://git-lfs.github.com/spec/"
@@ -154,14 +155,15 @@ def tensors_of(path: Path, content: Mapping[str, Any]) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     prefixes: set[str] = set()
     for key, value in inner.items():
-        if not isinstance(value, Tensor):
+        if not isinstance(value, Tensor) or not isinstance(key, str):
             continue
-        name = PREFIX.sub("", str(key))
-        prefixes.update(match.group() for match in PREFIX.finditer(str(key)))
+        name = PREFIX.sub("", key)
+        prefixes.update(match.group() for match in PREFIX.finditer(key))
         if name in state:
             raise CheckpointError(
-                f"{path}: found two parameters {name!r} (one of them {key!r}), expected one; the "
-                "file holds two networks. Save the state_dict() of the one to use."
+                f"{path}: found two parameters {name[:LONGEST_NAME]!r} (one of them "
+                f"{key[:LONGEST_NAME]!r}), expected one; the file holds two networks. Save the "
+                "state_dict() of the one to use."
             )
         state[name] = value
     if taken or prefixes:
@@ -233,14 +235,14 @@ def _refuse_what_is_not_plain(path: Path, content: Mapping[Any, Any]) -> None:
     """
     total = 0
     for name, tensor in _tensors(path, content):
-        found = ""
+        kind = ""
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
-            found = "a sparse, quantised or empty tensor"
+            kind = "a sparse, quantised or empty tensor"
         elif tensor.is_complex():
-            found = f"complex numbers ({tensor.dtype})"
-        if found:
+            kind = f"complex numbers ({tensor.dtype})"
+        if kind:
             raise CheckpointError(
-                f"{path}: {name}: found {found}, expected a plain tensor of real numbers; these "
+                f"{path}: {name}: found {kind}, expected a plain tensor of real numbers; these "
                 "weights belong to another network."
             )
         total += tensor.numel() * tensor.element_size()
@@ -253,26 +255,24 @@ def _refuse_what_is_not_plain(path: Path, content: Mapping[Any, Any]) -> None:
 
 def _tensors(path: Path, content: Mapping[Any, Any]) -> Iterator[tuple[str, Tensor]]:
     """Every tensor anywhere in a file, with the name of what holds it."""
-    level: list[tuple[str, Any]] = [("", content)]
-    seen = 0
-    for _ in range(MOST_DEPTH):
-        below: list[tuple[str, Any]] = []
-        for name, value in level:
-            if isinstance(value, Tensor):
-                yield name, value
-            elif isinstance(value, Mapping):
-                below += [(str(key)[:200], part) for key, part in value.items()]
-            elif isinstance(value, list | tuple | set):
-                below += [(name, part) for part in value]
-            seen += 1
-            if seen + len(below) > MOST_VALUES:
-                break
-        if not below:
-            return
-        level = below
-        if seen + len(below) > MOST_VALUES:
-            break
-    raise CheckpointError(
-        f"{path}: found more than {MOST_VALUES:,} values, or nested deeper than {MOST_DEPTH} "
-        "levels, expected a dictionary of tensors; it was made to fill the memory."
-    )
+    waiting: list[tuple[str, Any, int]] = [("", content, 0)]
+    count = 0
+    while waiting:
+        name, value, depth = waiting.pop()
+        if isinstance(value, Tensor):
+            yield name, value
+        elif isinstance(value, Mapping | list | tuple | set):
+            count += len(value)
+            if count > MOST_VALUES or depth == MOST_DEPTH:
+                raise CheckpointError(
+                    f"{path}: found more than {MOST_VALUES:,} values, or nested deeper than "
+                    f"{MOST_DEPTH} levels, expected a dictionary of tensors; it was made to fill "
+                    "the memory."
+                )
+            parts = value.items() if isinstance(value, Mapping) else ((name, v) for v in value)
+            waiting += [(_shown(key, name), part, depth + 1) for key, part in parts]
+
+
+def _shown(key: object, holder: str) -> str:
+    """A key as messages name it; of others than text, that of what holds it."""
+    return key[:LONGEST_NAME] if isinstance(key, str) else holder

@@ -105,7 +105,7 @@ class Released(NamedTuple):
 
 
 class CamSpread(NamedTuple):
-    """How far one module's per-window CAM weights lay from their mean: what sharing drops."""
+    """Distance of one module's per-window CAM weights from their mean, which sharing drops."""
 
     std: float
     largest: float
@@ -113,8 +113,8 @@ class CamSpread(NamedTuple):
 
 def is_released(state: Mapping[str, Any]) -> bool:
     """Whether most of the released format's effective keys are there."""
-    found = sum(key in state for key in RELEASED_KEYS.values())
-    return found >= len(RELEASED_KEYS) / 2
+    number = sum(key in state for key in RELEASED_KEYS.values())
+    return number >= len(RELEASED_KEYS) / 2
 
 
 def from_released(state: Mapping[str, Tensor], patch_size: int = 64) -> Released:
@@ -169,7 +169,7 @@ def from_released(state: Mapping[str, Tensor], patch_size: int = 64) -> Released
         raise ValueError(
             f"released checkpoint: {len(faults)} tensors do not fit a network of {num_dates} dates "
             f"and width {width}:\n  - " + "\n  - ".join(faults) + "\nLikely cause: "
-            f"{_likely_cause(faults, num_dates)}"
+            f"{_likely_cause(faults)}"
         )
     ours = {
         name: (state[key][..., 0] if name in _CAM_KEYS else state[key]).detach().float().clone()
@@ -180,7 +180,7 @@ def from_released(state: Mapping[str, Tensor], patch_size: int = 64) -> Released
 
 
 def arguments_of(state: Mapping[str, Tensor], patch_size: int) -> dict[str, Any]:
-    """What the shapes of our own parameters tell of how their network is built.
+    """Constructor arguments that the shapes of our own parameters tell.
 
     Attention and its heads leave no trace in them: with shared CAM weights they are taken as our
     programs train them, with per-window weights as the released program does.
@@ -263,12 +263,10 @@ def _expected_shapes(arguments: Mapping[str, Any]) -> dict[str, tuple[int, ...]]
     return shapes | {key: (*shapes[key], _CAM_COLUMNS) for key in _CAM_KEYS.values()}
 
 
-def _likely_cause(faults: list[str], num_dates: int) -> str:
+def _likely_cause(faults: list[str]) -> str:
     if all("Fine_Change_Moment" in fault for fault in faults):
         return "the CAM tensors come from different batch or patch sizes."
-    if num_dates not in (6, 9):
-        return f"the file is of a network for other data ({num_dates} dates)."
-    return "parts of two checkpoints (6 dates: DynamicEarthNet, 9 dates: SpaceNet7) were mixed."
+    return "parts of two checkpoints, for other dates or of another width, were mixed."
 
 
 def _some(names: list[str]) -> str:

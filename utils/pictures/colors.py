@@ -121,7 +121,7 @@ def paint_moments(moments: npt.NDArray[Any], num_classes: int) -> Pixels:
 def paint_agreement(
     truth: npt.NDArray[Any], prediction: npt.NDArray[Any], num_classes: int
 ) -> Pixels:
-    """Where the change areas of two change-moment maps agree, in the colours of AGREEMENT_LEGEND.
+    """Agreement of the change areas of two change-moment maps, in the colours of AGREEMENT_LEGEND.
 
     Args:
         truth: (H, W) integer, 0 … T−1; −1 or 255 where there is no data.
@@ -134,14 +134,14 @@ def paint_agreement(
     Raises:
         ValueError: A map has other values or axes, or the sizes differ.
     """
-    true_label, found_label = _labels(truth, num_classes), _labels(prediction, num_classes)
-    if true_label.shape != found_label.shape:
+    true_label, predicted_label = _labels(truth, num_classes), _labels(prediction, num_classes)
+    if true_label.shape != predicted_label.shape:
         raise ValueError(
-            f"prediction: found size {found_label.shape}, expected that of the truth, "
+            f"prediction: found size {predicted_label.shape}, expected that of the truth, "
             f"{true_label.shape}."
         )
-    no_data_mask = (true_label == IGNORE) | (found_label == IGNORE)
-    case = (true_label > 0) * 2 + (found_label > 0)  # 0 neither, 1 false alarm, 2 missed, 3 hit
+    no_data_mask = (true_label == IGNORE) | (predicted_label == IGNORE)
+    case = (true_label > 0) * 2 + (predicted_label > 0)  # 0 neither, 1 false alarm, 2 missed, 3 hit
     row_of_case = np.array([0, 3, 2, 1])
     colors = np.array([color for _, color in AGREEMENT_LEGEND], np.uint8)
     painted: Pixels = colors[np.where(no_data_mask, 4, row_of_case[case])]

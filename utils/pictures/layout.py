@@ -163,7 +163,7 @@ def _grid(
 
 
 def _distance_from_page(grid: _Grid, count: int) -> float:
-    """How far the shape is from a page of 3 : 2; empty cells but the one for legends count too."""
+    """Distance from a page of 3 : 2; empty cells but the one for legends count, too."""
     shape = (2 * MARGIN + grid.width) / (grid.rows * grid.row_height + 1.5)
     return abs(math.log(shape / 1.5)) + 0.25 * max(0, grid.rows * grid.columns - count - 1)
 

@@ -253,6 +253,16 @@ def test_absurd_facts_are_refused(changes: dict[str, Any], message: str, tmp_pat
     assert message in refusal(path)
 
 
+@pytest.mark.parametrize(
+    "key", [10**5000, (1, (2, 3)), None, "k" * 10**6], ids=["number", "tuple", "none", "long"]
+)
+def test_keys_that_are_no_names_are_passed_over_or_shown_in_part(key: Any, tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.pth", {key: torch.zeros(2), "b": {key: torch.zeros(2)}})
+    message = refusal(path)
+    assert "expected" in message
+    assert len(message) < 2000
+
+
 def test_facts_nested_without_end_are_refused(tmp_path: Path) -> None:
     deep: list[Any] = []
     for _ in range(40):

@@ -214,7 +214,7 @@ def test_parts_of_two_data_sets_in_one_file_are_told_all_at_once() -> None:
         from_released(state)
     text = str(caught.value)
     assert text.count("found (") == 12
-    assert "SpaceNet7" in text
+    assert "parts of two checkpoints" in text
 
 
 def test_a_faulty_file_names_itself(tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+"""Rewriting weights files with their sheets (models/weights/convert.py)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models import CAIMNet
+from models.weights import convert
+from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tests.helpers.oracle import random_released_state
+from utils.errors import CaimError, CheckpointError, UserError
+from utils.files import read_json, sha256
+
+ARGUMENTS = {"in_channels": 4, "num_dates": 6, "width": 8}
+
+
+def weights(folder: Path, scale: float = 1.0) -> Path:
+    torch.manual_seed(0)
+    state = {key: scale * value for key, value in CAIMNet(**ARGUMENTS).state_dict().items()}
+    path = folder / "best.pth"
+    decision = {"offset": 0.25}
+    save_checkpoint(path, Checkpoint("caim_net", ARGUMENTS, state, decision=decision))
+    return path
+
+
+def converted(
+    monkeypatch: pytest.MonkeyPatch, checkpoint: Path, output: Path, *flags: str | Path
+) -> dict[str, Any]:
+    """The sheet of a conversion."""
+    command = ["convert.py", "--checkpoint", checkpoint, "--output", output, *flags]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in command])
+    convert.main()
+    sheet: dict[str, Any] = read_json(output.with_suffix(".json"))
+    return sheet
+
+
+def test_a_converted_file_keeps_weights_and_decision_and_gets_a_sheet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, output = weights(tmp_path), tmp_path / "small.pth"
+    (tmp_path / "environment.json").write_text('{"command": "/secret/train.py", "python": "3.11"}')
+    scores = tmp_path / "metrics.json"
+    scores.write_text('{"area": {"f1": 0.5}, "protocol": {"name": "full", "data_root": "/secret"}}')
+    sheet = converted(monkeypatch, path, output, "--half", "--scores", scores)
+    assert sheet["sha256"] == sha256(output)
+    assert sheet["decision"] == {"offset": 0.25}
+    assert sheet["trained_with"] == {"python": "3.11"}
+    assert sheet["test"] == {"area": {"f1": 0.5}, "protocol": {"name": "full"}}
+    assert load_checkpoint(output).offset == 0.25
+    assert output.stat().st_size < 0.7 * path.stat().st_size
+
+
+def test_shared_weights_of_the_authors_fit_any_patch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "authors.pth"
+    torch.save(random_released_state(6, 8, (2, 8, 8)), path)
+    sheet = converted(monkeypatch, path, tmp_path / "ours.pth", "--share-cam", "--patch-size", "8")
+    assert sheet["arguments"]["cam"] == "shared"
+    images = torch.rand(3, 6, 4, 16, 16)
+    network: Any = load_checkpoint(tmp_path / "ours.pth").build()
+    assert network.predict(images).area_prob.shape == (3, 2, 16, 16)
+
+
+@pytest.mark.parametrize("name", ["out.pth", "out.json"])
+def test_neither_a_file_nor_a_sheet_is_overwritten_unasked(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = weights(tmp_path)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{name} exists"):
+        converted(monkeypatch, path, tmp_path / "out.pth")
+    assert (tmp_path / name).read_text() == "mine"
+    converted(monkeypatch, path, tmp_path / "out.pth", "--overwrite")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", "NaN", '{"protocol": 3}', "[" * 9999, '{"protocol": 1e999}']
+)
+def test_scores_that_are_none_are_refused_before_anything_is_written(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = tmp_path / "metrics.json"
+    scores.write_text(content)
+    with pytest.raises(UserError, match="expected"):
+        converted(monkeypatch, weights(tmp_path), tmp_path / "out.pth", "--scores", scores)
+    assert not (tmp_path / "out.pth").exists()
+
+
+def test_an_environment_that_is_none_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = weights(tmp_path)
+    (tmp_path / "environment.json").write_text(json.dumps([1]))
+    with pytest.raises(CaimError, match=r"environment\.json: found a list"):
+        converted(monkeypatch, path, tmp_path / "out.pth")
+
+
+def test_weights_too_large_for_16_bits_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = weights(tmp_path, scale=1e6)
+    with pytest.raises(CheckpointError, match="16 bits"):
+        converted(monkeypatch, path, tmp_path / "out.pth", "--half")
+    assert not (tmp_path / "out.pth").exists()
