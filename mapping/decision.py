@@ -56,6 +56,10 @@ class Decision:
         """The rule of a threshold on the probability of "changed", of two classes; 0 … below 1."""
         return cls(math.log(threshold / (1 - threshold)) if threshold else -math.inf)
 
+    def facts(self) -> dict[str, Any]:
+        """The rule as plain values, for results."""
+        return {"name": "calibrated" if self.offset else "plain", "offset": self.offset}
+
     @property
     def threshold(self) -> float:
         """The probability above which the more probable of two classes is "changed"."""

@@ -136,7 +136,7 @@ class Model:
 
     def facts(self) -> dict[str, Any]:
         """Facts for summaries and tags."""
-        own = {"bands": list(self.bands), "decision": {"offset": self.decision.offset}}
+        own = {"bands": list(self.bands), "decision": self.decision.facts()}
         return {**self.weights.facts(self.path, self.checksum), **own}
 
 

@@ -167,7 +167,7 @@ def series_protocol(
         "split": settings.split,
         "patch_size": weights.data["patch_size"],
         **({"overlap": settings.overlap} if full else {"stride": settings.stride}),
-        "decision": {"name": settings.decision if full else "plain", "offset": decision.offset},
+        "decision": decision.facts(),
         "invalid_pixels": "left out" if full and settings.ignore_invalid else "counted",
         "pixel_scale": weights.data["pixel_scale"],
         "batch_size": settings.batch_size,

@@ -251,4 +251,5 @@ def test_series_are_mapped_by_the_weights_offset_unless_told_otherwise(tmp_path:
     assert (more.score[more.area == 0] <= 50).all()
     by_hand = replace(shifted, decision=PLAIN)
     assert np.array_equal(predict_series(images, by_hand).score, found.score)
-    assert shifted.facts()["decision"] == {"offset": -0.05}
+    assert shifted.facts()["decision"] == {"name": "calibrated", "offset": -0.05}
+    assert plain.facts()["decision"] == {"name": "plain", "offset": 0.0}
