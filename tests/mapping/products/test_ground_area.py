@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pyproj
 import pytest
+from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
@@ -78,6 +80,48 @@ def test_web_mercator_is_put_right_by_the_ellipsoid(latitude: float) -> None:
     assert found.rows(1, 1)[0, 1] == pytest.approx(expected, rel=1e-6)
     if latitude == 60.0:
         assert expected == pytest.approx(25, rel=0.005)
+
+
+def by_areal_scale(crs: str, transform: Affine, rows: NDArray[Any], cols: NDArray[Any]) -> Any:
+    """m² of pixels by PROJ's derivatives of the projection at their middle."""
+    system = pyproj.CRS.from_user_input(crs)
+    x, y = transform @ (cols + 0.5, rows + 0.5)
+    plane = pyproj.Proj(system)
+    lon, lat = plane(x, y, inverse=True)
+    metres = system.axis_info[0].unit_conversion_factor
+    return abs(transform.determinant) * metres**2 / plane.get_factors(lon, lat).areal_scale
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:32633", Affine(10, 0, 300_000, 0, -10, 5_000_000)),
+        ("EPSG:32633", Affine(10, 0, 600_000, 0, -10, 8_000_000)),
+        ("EPSG:3035", Affine(10, 0, 4_300_000, 0, -10, 3_200_000)),
+        ("EPSG:2154", Affine(10, 0, 700_000, 0, -10, 6_600_000)),
+        ("EPSG:5070", Affine(30, 0, -1_000_000, 0, -30, 2_000_000)),
+        ("EPSG:3395", Affine(10, 0, 1_000_000, 0, -10, 8_400_000)),
+        ("EPSG:3413", Affine(10, 0, 1_000_000, 0, -10, 0)),
+        ("EPSG:2263", Affine(10, 0, 980_000, 0, -10, 200_000)),
+    ],
+)
+def test_areas_agree_with_the_derivatives_of_projections_of_the_ellipsoid(
+    crs: str, transform: Affine
+) -> None:
+    rows, cols = np.meshgrid(np.arange(0, 5000, 490), np.arange(0, 7000, 690), indexing="ij")
+    measured = areas(7000, 5000, crs, transform)
+    found = np.stack([measured.rows(int(row), 1)[0, cols[0]] for row in rows[:, 0]])
+    np.testing.assert_allclose(found, by_areal_scale(crs, transform, rows, cols), rtol=1e-8)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3857", "ESRI:54009"])
+def test_derivatives_are_no_measure_where_a_projection_takes_the_earth_for_a_sphere(
+    crs: str,
+) -> None:
+    transform, middle = Affine(100, 0, 1_000_000, 0, -100, 8_000_000), np.array([[5]])
+    found = areas(11, 11, crs, transform).rows(5, 1)[0, 5]
+    off = float(by_areal_scale(crs, transform, middle, middle)[0, 0]) / found - 1
+    assert 0.001 < abs(off) < 0.01
 
 
 @pytest.mark.parametrize("size", [0.0001, 0.01, 1.0])
