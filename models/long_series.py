@@ -1,16 +1,16 @@
-"""Series of more dates than a network takes: windows of T dates along the time, fused into one map.
+"""Series of more dates than a network takes: several choices of T dates, fused into one map.
 
-A window says of each of its intervals how far "changed here" is ahead of "unchanged", as the
-difference of their log probabilities. An interval lies in several windows; the mean over them is
-what all of them say. The features of a date do not depend on the window, so they are computed once:
-cost grows with the number of dates, not with dates × T.
+A window is a choice of T of the N dates, from the first to the last; every date between is in one
+window at least. Of each of its intervals a window says how far "changed here" is ahead of
+"unchanged", as the difference of their log probabilities. The intervals of a window are wide and
+begin and end elsewhere than those of the others, so the mean over the windows stands out where all
+agree: between two neighbouring dates of the N. The features of a date are computed once.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from einops import rearrange
@@ -20,10 +20,11 @@ from models.caim_net import CAM_WINDOWS, CAIMNet
 from models.change_maps import ChangeMaps, area_prob_from_moment
 from models.input_checks import check_series
 
-__all__ = ["LongSeries", "window_starts"]
+__all__ = ["LongSeries", "series_windows"]
 
 NUM_FINE = 2 * len(CAM_WINDOWS)  # fine moments that CAIM-Net adds up
 SIDE_MULTIPLE = max(CAM_WINDOWS)
+FEATURE_VALUES = 1 << 28  # of all dates of the series that go together: 1 GiB in float32
 
 
 class LongSeries(nn.Module):
@@ -36,32 +37,25 @@ class LongSeries(nn.Module):
     Args:
         network: For T dates, in eval mode.
         num_dates: N.
-        stride: Dates from one window to the next; the last window is moved back to the end.
+
+    Attributes:
+        windows: See :func:`series_windows`.
 
     Raises:
-        ValueError: Fewer dates than the network takes, or a stride that leaves intervals out.
+        ValueError: Fewer dates than the network takes.
     """
 
-    def __init__(self, network: CAIMNet, num_dates: int, stride: int) -> None:
+    def __init__(self, network: CAIMNet, num_dates: int) -> None:
         super().__init__()
-        T = network.num_dates
-        if num_dates < T:
-            raise ValueError(f"LongSeries: found {num_dates} dates, expected at least {T}.")
-        if not 1 <= stride < T:
-            raise ValueError(f"LongSeries: found stride {stride}, expected 1…{T - 1}.")
         self.network = network
         self.num_dates = num_dates
-        self.starts = window_starts(num_dates, T, stride)
+        self.windows = series_windows(num_dates, network.num_dates)
 
     @torch.inference_mode()
     def predict(self, images: Tensor) -> ChangeMaps:
         """Change maps of all intervals of a batch of series."""
         check_series(images, self.num_dates, self.network.in_channels, SIDE_MULTIPLE)
-        B, _, _, H, W = images.shape
-        at_once = B  # where results depend on the batch, or on a GPU
-        if images.is_cpu and self.network.block_pixels and not self.network.needs_whole_batch:
-            at_once = max(1, self.network.block_pixels // (H * W))
-        parts = torch.split(images, at_once)
+        parts = torch.split(images, self._series_at_once(images))
         moment_prob = torch.cat([self._moment_prob(part) for part in parts])
         return ChangeMaps(area_prob_from_moment(moment_prob), moment_prob)
 
@@ -75,35 +69,54 @@ class LongSeries(nn.Module):
         behind = (1 - math.exp(-lead)) / (1 + others * math.exp(-lead))
         return 1 / (1 + math.exp(behind)), 1 / (1 + math.exp(-ahead))
 
+    def _series_at_once(self, images: Tensor) -> int:
+        B, N, _, H, W = images.shape
+        if self.network.needs_whole_batch:
+            return B
+        if images.is_cpu and self.network.block_pixels:
+            return max(1, self.network.block_pixels // (H * W))
+        channels = self.network.be_conv.weight.shape[0]  # of T − 1 differences
+        return max(1, FEATURE_VALUES // (N * channels * H * W))
+
     def _moment_prob(self, images: Tensor) -> Tensor:
         """Fused moments (b, N, H, W) float32 of some series (b, N, C, H, W)."""
         b, N, _, H, W = images.shape
-        T = self.network.num_dates
+        features = [self.network.features(image) for image in images.unbind(1)]
         lead = images.new_zeros((b, N, H, W), dtype=torch.float32)  # 0 for "unchanged" itself
-        windows = images.new_zeros(N, dtype=torch.float32)
-        for start, features in self._windows(images):
-            states = self.network.states(self.network.tokens(features))
+        count = images.new_zeros(N, dtype=torch.float32)
+        for dates in self.windows:
+            states = self.network.states(self.network.tokens([features[t] for t in dates]))
             by_pixel = rearrange(states, "b (h w) s d -> b h w s d", h=H)
             log_prob = self.network.moments(by_pixel).moment_prob.log()
-            lead[:, start + 1 : start + T] += log_prob[:, 1:] - log_prob[:, :1]
-            windows[start + 1 : start + T] += 1
-        lead /= windows.clamp(min=1)[:, None, None]
-        return lead.softmax(dim=1)
-
-    def _windows(self, images: Tensor) -> Iterator[tuple[int, list[Tensor]]]:
-        """First date of each window and features of its T dates; those of T dates are held."""
-        T = self.network.num_dates
-        held: deque[Tensor] = deque(maxlen=T)
-        starts = set(self.starts)
-        for date in range(self.num_dates):
-            held.append(self.network.features(images[:, date]))
-            if date - T + 1 in starts:
-                yield date - T + 1, list(held)
+            for k, (before, after) in enumerate(pairwise(dates), start=1):
+                lead[:, before + 1 : after + 1] += log_prob[:, k : k + 1] - log_prob[:, :1]
+                count[before + 1 : after + 1] += 1
+        return (lead / count.clamp(min=1)[:, None, None]).softmax(dim=1)
 
 
-def window_starts(num_dates: int, length: int, stride: int) -> list[int]:
-    """First dates of windows of ``length`` dates that together hold all of ``num_dates``."""
-    starts = list(range(0, num_dates - length + 1, stride))
-    if starts[-1] != num_dates - length:
-        starts.append(num_dates - length)
-    return starts
+def series_windows(num_dates: int, length: int) -> list[tuple[int, ...]]:
+    """Choices of ``length`` dates, the first and the last in each, every other one in some.
+
+    The dates between are dealt out in turn, so that those of a window lie about evenly; where some
+    are wanting, the middle of the widest gap is added. Pairs are those of neighbouring dates.
+
+    Raises:
+        ValueError: There are fewer dates than ``length``, or that is less than 2.
+    """
+    if not 2 <= length <= num_dates:
+        raise ValueError(
+            f"series_windows: found {num_dates} dates for windows of {length}, expected at least "
+            f"{max(2, length)}."
+        )
+    if length == 2:
+        return list(pairwise(range(num_dates)))
+    inner = range(1, num_dates - 1)
+    count = max(1, -(-len(inner) // (length - 2)))
+    windows = []
+    for turn in range(count):
+        dates = [0, *inner[turn::count], num_dates - 1]
+        while len(dates) < length:
+            widest = max(range(len(dates) - 1), key=lambda i: dates[i + 1] - dates[i])
+            dates.insert(widest + 1, (dates[widest] + dates[widest + 1]) // 2)
+        windows.append(tuple(dates))
+    return windows
