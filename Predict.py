@@ -47,7 +47,7 @@ class Settings:
     resume: bool = False  # go on with the run in --output-dir
     # series
     dates: str | None = None  # dates of the images in the order of their names, with commas
-    # of more dates than the weights take: even, first, every:N, or a list
+    # of more dates than the weights take: all, even, first, every:N, or a list; none = all
     choose_dates: str | None = None
     bands: str | None = None  # band numbers in the weights' order, e.g. 3,2,1,4
     align: bool = False  # resample other grids to that of the first image

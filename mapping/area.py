@@ -128,6 +128,7 @@ def map_area(
     processes = processes or Processes()
     refuse_among([*series.files, *series.cloud_files], folder)
     areas = PixelAreas(series.grid)
+    model = model.for_dates(len(series.dates))
     plan = model.plan(tile_grid(series, model, options.overlap), options.batch_size)
     job = job_of(series, model, plan)
     asked = {"polygons": options.polygons, "min_area": options.min_area}

@@ -92,6 +92,7 @@ def predict_series(
     given = [images] if isinstance(images, str | Path) else list(images)
     reading = SeriesOptions(pixel_scale=model.pixel_scale, **options)
     series = open_raster_series(given, spec_for(model.bands, model.num_dates), reading)
+    model = model.for_dates(len(series.dates))
     grid = tile_grid(series, model, overlap)
     moment = np.empty((series.height, series.width), np.uint8)
     score = np.empty_like(moment)

@@ -14,7 +14,8 @@ from data_processing.pairs.spec import PAIR_BANDS
 from data_processing.scenes.spec import DatasetSpec, released_spec
 from mapping.decision import PLAIN, Choice, Decision
 from mapping.prediction import Predicts, TilePlan, TileRunner
-from models import area_prob_bounds, gives_moments
+from models import CAIMNet, area_prob_bounds, gives_moments
+from models.long_series import LongSeries
 from models.weights.checkpoint import Checkpoint, load_checkpoint
 from models.weights.choosing import check_windows, shared_cam
 from models.weights.onnx_export import Agreement, export_onnx
@@ -69,6 +70,8 @@ class Model:
     @property
     def bounds(self) -> tuple[float, float]:
         """Smallest and largest probability of the change area that the network can give."""
+        if isinstance(self.network, LongSeries):
+            return self.network.area_prob_bounds()
         return area_prob_bounds(self.weights.network, self.weights.arguments)
 
     @property
@@ -81,6 +84,22 @@ class Model:
         """Whether the map of a tile depends on the tiles that are in its batch."""
         arguments = self.weights.arguments
         return arguments.get("attention") == "batch" or arguments.get("cam") == "per_window"
+
+    def for_dates(self, count: int) -> Model:
+        """The model for series of so many dates: itself, or its network over choices of T dates.
+
+        Raises:
+            UserError: The network cannot be run that way.
+        """
+        if count == self.num_dates:
+            return self
+        if not isinstance(self.network, CAIMNet):
+            raise UserError(
+                f"--choose-dates: found {count} dates for a network of {self.num_dates} run by "
+                f"{self.backend}, expected as many; add --choose-dates even, or leave --backend "
+                "out and give a checkpoint."
+            )
+        return replace(self, network=LongSeries(self.network, count), num_dates=count)
 
     def runner(self) -> TileRunner:
         """The network for batches of tiles."""

@@ -16,6 +16,8 @@ from utils.errors import DataError, UserError
 __all__ = ["chosen_dates", "dated_files", "refuse_stack"]
 
 PAIR = 2  # images that may do without dates
+ALL = "all"
+MOST_DATES = 255  # 254 intervals: what a byte holds beside "unchanged" and "no data"
 FOR_PAIRS = (
     "Two images are a pair: the network for pairs, CTMA, takes them (--checkpoint with weights of "
     "Train_CTMA.py, see docs/ctma.md)."
@@ -109,7 +111,7 @@ def chosen_dates(
     """The dates of the series, all or chosen by a rule.
 
     Raises:
-        UserError: There are too many and no rule, or it is none.
+        UserError: The rule is none, or there are more dates than it can serve.
         DataError: There are too few.
     """
     dates, count = list(dated), spec.num_dates
@@ -118,14 +120,25 @@ def chosen_dates(
         fault = f"found {len(dates)} dates ({listed}), expected {count} as in {spec.title}"
         more = "Add images (GeoTIFFs); other weights may take fewer."
         raise DataError(where, [fault], f"{more} {FOR_PAIRS}" if len(dates) == PAIR else more)
-    if rule is None:
-        if len(dates) == count:
-            return dates
+    if len(dates) == count and rule in (None, ALL):
+        return dates
+    if count == PAIR and rule in (None, ALL):
         raise UserError(
-            f"{where}: found {len(dates)} dates ({listed}), the network takes {count}. Add "
-            "--choose-dates even to take them evenly spaced, first and last included, or "
-            "--choose-dates with the dates themselves, or name the images to use."
+            f"{where}: found {len(dates)} dates ({listed}), the network takes a pair. Add "
+            "--choose-dates even to take the first and the last one, or name the two images; "
+            "for all dates take weights for series."
         )
+    if rule in (None, ALL):
+        if len(dates) > MOST_DATES:
+            raise UserError(
+                f"{where}: found {len(dates)} dates, expected {MOST_DATES} at most, since a map "
+                "numbers its intervals in bytes. Add --choose-dates even, or a --composite."
+            )
+        remarks.all.append(
+            f"all {len(dates)} dates used: the network takes {count} at a time, chosen so that "
+            "together they tell all intervals apart"
+        )
+        return dates
     check_rule(rule, count, "--choose-dates")
     chosen, said = choose_dates(dates, count, rule)
     if not chosen:

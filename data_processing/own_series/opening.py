@@ -53,15 +53,12 @@ def open_raster_series(
         name: Of the area; that of the images' folder if left out.
 
     Raises:
-        UserError: A flag cannot be used as given, or there are more dates than the network takes
-            and no rule to choose.
+        UserError: A flag cannot be used as given.
         DataError: With all faults of dates and headers.
     """
     options = options or SeriesOptions()
     numbers = band_numbers(options.bands, spec)
     minimum = options.min_valid_dates
-    if minimum is not None and not 1 <= minimum <= spec.num_dates:
-        raise UserError(f"--min-valid-dates: found {minimum}, expected 1 … {spec.num_dates}.")
     words = [given] if isinstance(given, str | Path) else given
     files = find_rasters([str(path) for path in words], "--images")
     where = str(files[0].parent)
@@ -75,6 +72,8 @@ def open_raster_series(
         faults += _header_faults(headers, spec, numbers, options.align) if headers else []
         raise DataError(where, faults, _one_band_each(headers) or error.advice) from error
     dates = chosen_dates(dated, spec, options.choose_dates, where, remarks)
+    if minimum is not None and not 1 <= minimum <= len(dates):
+        raise UserError(f"--min-valid-dates: found {minimum}, expected 1 … {len(dates)}.")
     paths = [dated[date] for date in dates]
     headers, numbers = _fitting(paths, spec, options, numbers, where, remarks.all)
     first = headers[0][1]
@@ -85,9 +84,10 @@ def open_raster_series(
         for path, (_, info) in zip(paths, headers, strict=True)
     ]
     clouds = cloud_masks(options.clouds, dates, first, options.align, remarks)
-    if minimum is not None and minimum < spec.num_dates:
+    needed = minimum or spec.num_dates
+    if needed < len(dates):
         remarks.all.append(
-            f"pixels seen at {minimum} of {spec.num_dates} dates are mapped; a date without data "
+            f"pixels seen at {needed} of {len(dates)} dates are mapped; a date without data "
             "keeps the value of the date before"
         )
     look_at_values(dates, images, clouds, headers, spec, options, remarks)

@@ -30,11 +30,13 @@ class SeriesOptions:
 
     Attributes:
         dates: Dates of the images in the order of their names, separated by commas.
-        choose_dates: Rule that picks dates where there are more than the network takes.
+        choose_dates: Rule that picks dates where there are more than the network takes; None or
+            "all" takes them all.
         bands: Band numbers from 1, separated by commas, in the network's order.
         align: Whether other grids are resampled to the first image's.
         clouds: Cloud masks, one a date: folder, pattern or files.
-        min_valid_dates: Dates at which a pixel must be seen to be mapped; None = all.
+        min_valid_dates: Dates at which a pixel must be seen to be mapped; None = as many as the
+            network takes.
         pixel_scale: ``auto`` (8-bit / 255, 16-bit / 10000, float as stored) or ``stored``; that
             of the model.
     """
@@ -135,7 +137,7 @@ class RasterSeries:
             "min_valid_dates": options.min_valid_dates,
         }
         self._scale: PixelScale = "stored" if options.pixel_scale == "stored" else "auto"
-        self._needed = options.min_valid_dates or len(self.dates)
+        self._needed = options.min_valid_dates or spec.num_dates
 
     def read(self, row: int, col: int, height: int, width: int) -> Window:
         """Read a window; what lies beyond the raster is filled with the nearest edge values.

@@ -67,10 +67,10 @@ def moment_colors(num_classes: int) -> Pixels:
         (T, 3) uint8, row 0 light grey (225, 225, 225), no two rows equal.
 
     Raises:
-        ValueError: ``num_classes`` is not in 1 … 200.
+        ValueError: ``num_classes`` is not in 1 … 255.
     """
-    if not 1 <= num_classes <= 200:
-        raise ValueError(f"num_classes: found {num_classes}, expected 1 … 200.")
+    if not 1 <= num_classes <= NO_DATA:
+        raise ValueError(f"num_classes: found {num_classes}, expected 1 … {NO_DATA}.")
     steps = np.linspace(0.0, 1.0, num_classes - 1) if num_classes > 2 else np.full(1, 0.4)
     palette = matplotlib.colormaps["viridis"](steps[: num_classes - 1])[:, :3]
     changed = np.round(255 * palette).astype(np.uint8).reshape(-1, 3)
