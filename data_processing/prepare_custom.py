@@ -75,6 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     spec = spec_by_name(flags.dataset)
     kind, settings = _label_settings(flags)
     _check_name(flags, spec)
+    if flags.choose_dates == "all":
+        raise UserError(
+            f"--choose-dates: found all, expected a rule that gives {spec.num_dates} dates as in "
+            f"{spec.title}: {DATE_RULES}."
+        )
     options = SeriesOptions(
         flags.dates, flags.choose_dates, flags.bands, flags.align,
         None if flags.clouds is None else tuple(flags.clouds),

@@ -224,14 +224,23 @@ def test_two_images_for_a_network_of_more_dates_are_told_of_the_network_for_pair
     assert "docs/ctma.md" in message
 
 
-def test_more_dates_are_refused_without_a_rule_and_chosen_aloud_with_one(tmp_path: Path) -> None:
+def test_more_dates_are_all_used_and_chosen_aloud_with_a_rule(tmp_path: Path) -> None:
     paths = write_series(tmp_path, noise(4))
 
-    assert "--choose-dates even" in refusal(UserError, tmp_path)
+    for rule in (None, "all"):
+        series = open_them(tmp_path, choose_dates=rule)
+        assert series.files == paths
+        assert any("all 4 dates used" in remark for remark in series.remarks)
     series = open_them(tmp_path, choose_dates="even")
 
     assert series.files == [paths[0], paths[2], paths[3]]
     assert any("3 of 4 dates chosen by the rule 'even'" in remark for remark in series.remarks)
+
+
+def test_more_than_two_images_for_a_network_for_pairs_are_refused(tmp_path: Path) -> None:
+    write_series(tmp_path, noise(4))
+
+    assert "--choose-dates even" in refusal(UserError, tmp_path, count=2)
 
 
 @pytest.mark.parametrize("rule", ["evenly", "every:0", "2020-01-15,2020-03-01", "last"])
