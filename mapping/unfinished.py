@@ -21,6 +21,7 @@ from data_processing.own_series.series import RasterSeries
 from mapping.model import Model
 from mapping.prediction import TilePlan
 from mapping.products.files import PICTURES, PRODUCTS, SUMMARY
+from mapping.products.summary import result_line
 from utils.errors import CaimError, UserError
 from utils.files import read_json, remove_partial_files, sha256, write_json
 from utils.run_folder import UNFINISHED
@@ -73,8 +74,11 @@ def finished(folder: Path, job: Job, asked: Mapping[str, Any]) -> dict[str, Any]
         summary: dict[str, Any] = read_json(folder / SUMMARY)
         before, outputs = dict(summary["job"]), dict(summary["outputs"])
         sums = {name: str(facts["sha256"]) for name, facts in outputs.items() if name in PRODUCTS}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        result_line(summary)
+        for row in summary["intervals"]:
+            _ = row["moment"], row["pixels"], row["hectares"], summary["dates"][row["moment"]]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None  # missing, or no summary that this program wrote
     _refuse_another(folder, before, job)
     whole = summary.get("asked") == dict(asked)
     whole &= sums.keys() == outputs.keys()

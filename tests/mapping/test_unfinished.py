@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mapping.unfinished import RowStore
-from utils.errors import CaimError
+from mapping.unfinished import RowStore, begin, finished
+from utils.errors import CaimError, UserError
 
 MAP = np.arange(2 * 50 * 3).reshape(2, 50, 3).astype(np.uint8)
 
@@ -84,3 +87,43 @@ def test_rows_whose_writing_was_cut_short_do_not_count(
     with pytest.raises(KeyboardInterrupt):
         store.put(25, MAP[:, 25:])
     assert store.gaps(0, 50) == [(25, 50)]
+
+
+# ------------------------------------------------------------------------- records of a run
+
+JOB = {"images": {"/a.tif": [1, 2]}, "overlap": 4, "batch_size": "any"}
+
+
+def test_what_a_killed_write_left_goes_when_an_area_begins(tmp_path: Path) -> None:
+    for name in (".report.abcd1234.partial.html", "changes.geojson", "notes.txt", ".hidden"):
+        (tmp_path / name).write_text("there")
+    begin(tmp_path, JOB, False, 50, 3)
+    assert {path.name for path in tmp_path.iterdir()} == {".unfinished", "notes.txt", ".hidden"}
+    assert RowStore(tmp_path / ".unfinished", 50, 3).gaps(0, 50) == [(0, 50)]
+    begin(tmp_path, JOB, True, 50, 3)
+
+
+BROKEN: list[Any] = [
+    b"", b"[]", b"null", b"7", b"{", b"\xff", b"[" * 5000, b'{"images": NaN}', b"9" * 5000,
+    {}, {"images": 5}, {"images": [1]}, {"images": None, "overlap": {"a": []}}, {"overlap": 1e300},
+    {"job": JOB}, {"job": JOB, "outputs": []}, {"job": JOB, "outputs": {"a": 1}},
+    {"job": 5, "outputs": {}}, {"job": JOB, "outputs": {"../x": {"sha256": "0"}}},
+    {"job": JOB, "outputs": {}, "pixels": 3},
+    {"job": JOB, "outputs": {}, "pixels": {"mapped": "x"}},
+    {"job": JOB, "outputs": {}, "pixels": {"mapped": 0}, "intervals": [1]},
+    {"job": JOB, "outputs": {}, "pixels": {"mapped": 0}, "hectares": 0, "intervals": [{}]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", BROKEN, ids=lambda content: str(content)[:30])
+def test_records_that_no_program_wrote_are_refused_or_begun_anew(
+    content: Any, tmp_path: Path
+) -> None:
+    written = content if isinstance(content, bytes) else json.dumps(content).encode()
+    (tmp_path / "summary.json").write_bytes(written)
+    with suppress(UserError):  # of another job
+        assert finished(tmp_path, JOB, {}) is None
+    (tmp_path / ".unfinished").mkdir()
+    (tmp_path / ".unfinished/job.json").write_bytes(written)
+    with pytest.raises(UserError, match="--overwrite"):
+        begin(tmp_path, JOB, True, 50, 3)
