@@ -37,6 +37,7 @@ from data_processing.own_series.finding import find_rasters
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.series import RasterSeries, SeriesOptions
 from data_processing.rasters.date_choice import DATE_RULES
+from data_processing.rasters.reading import require_room
 from data_processing.raw.plan import Gap, Plan, SceneTask
 from data_processing.raw.preparation import add_run_flags, prepare
 from data_processing.scenes.spec import DATASET_NAMES, SPLITS, DatasetSpec, spec_by_name
@@ -88,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for remark in series.remarks:
         say(f"{flags.split}/{flags.name}: {remark}")
     _check_dates(series, flags)
+    require_room(str(series.files[0]), series.grid)
     gaps = [Gap(flags.name, gap, "see dataset.json") for gap in series.gaps]
     labels = _labels(kind, settings, series, flags)
     gaps += [Gap(flags.name, found, done) for found, done in labels.gaps]

@@ -28,6 +28,7 @@ from data_processing.labels.transitions import EVENTS, UNKNOWN, change_moment
 from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates, months_between
 from data_processing.rasters.grids import require_one_grid
 from data_processing.rasters.reading import RasterInfo
+from data_processing.rasters.values import has_data
 from data_processing.raw.archives import find_files
 from data_processing.raw.dynamic import (
     CLASSES,
@@ -131,8 +132,7 @@ def _images(
     for date, file, _ in task.work["months"]:
         image, found = read_image(file, reflectance)
         require_one_grid(task.area, [("labels", grid), (file.name, found)])
-        if found.nodata is not None:
-            valid &= ~(np.isnan(image) if reflectance else image == found.nodata).all(axis=0)
+        valid &= has_data(image, None if reflectance else found.nodata)
         yield f"{date}.tif", image, found
 
 

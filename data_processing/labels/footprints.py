@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 from rasterio.warp import transform_geom
 
+from data_processing.rasters.contents import kind_of_bytes
 from data_processing.rasters.reading import RasterInfo
 from utils.errors import DataError
 from utils.files import parse_json, whole_number
@@ -28,6 +30,7 @@ from utils.files import parse_json, whole_number
 __all__ = ["Footprints", "rasterise_footprints", "read_features"]
 
 LON_LAT = CRS.from_epsg(4326)
+SHAPEFILE = b"\x00\x00\x27\x0a"
 AREAS = ("Polygon", "MultiPolygon")
 # EPSG:32633, urn:ogc:def:crs:EPSG::32633, http://www.opengis.net/def/crs/EPSG/0/32633, CRS84 …
 CRS_NAME = re.compile(
@@ -115,6 +118,10 @@ def read_features(content: bytes, where: str) -> tuple[list[dict[str, Any]], dic
     try:
         collection = parse_json(content)
     except ValueError as error:
+        kind = _vector_kind(content)
+        if kind is not None:
+            advice = f"Write it as GeoJSON: ogr2ogr changes.geojson {Path(where).name}"
+            raise DataError(where, [f"no GeoJSON: {kind}"], advice) from error
         raise _fault(where, f"no GeoJSON ({error})") from error
     if not isinstance(collection, dict) or collection.get("type") != "FeatureCollection":
         raise _fault(where, "found no FeatureCollection at the top of the file")
@@ -125,6 +132,16 @@ def read_features(content: bytes, where: str) -> tuple[list[dict[str, Any]], dic
     if broken:
         raise _fault(where, f"features {', '.join(broken)} are no features")
     return features, collection
+
+
+def _vector_kind(content: bytes) -> str | None:
+    """What a file of shapes is that is no GeoJSON, where its first bytes tell."""
+    if content.startswith(SHAPEFILE):
+        return "it is a Shapefile"
+    if b"<kml" in content[:1024].lower():
+        return "it is KML"
+    kind = kind_of_bytes(content[:1024])
+    return None if kind is None or "database" not in kind.found else "it is a GeoPackage"
 
 
 def _named_system(collection: dict[str, Any], where: str) -> str | None:

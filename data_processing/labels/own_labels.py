@@ -23,7 +23,7 @@ from data_processing.rasters.date_patterns import shown
 from data_processing.rasters.dates import dates_of, partners
 from data_processing.rasters.grids import grid_differences
 from data_processing.rasters.name_dates import whole_date
-from data_processing.rasters.reading import RasterInfo, header_of, read_window
+from data_processing.rasters.reading import RasterInfo, header_of, read_window, require_room
 from data_processing.rasters.values import INVERTED, decode_mask
 from utils.errors import DataError
 
@@ -235,6 +235,7 @@ def _read(
     faults += grid_differences(info, grid, "the images", lenient=True)
     if faults:
         raise DataError(str(path), faults, GRID_ADVICE)
+    require_room(str(path), info)
     stored, known = read_window(path, 0, 0, grid.height, grid.width)
     return stored[0], known, info
 

@@ -21,6 +21,7 @@ from data_processing.rasters.reading import (
     raster_info,
     read_reduced,
     read_window,
+    require_room,
 )
 from data_processing.rasters.values import INVERTED, LabelRule, unlikely_values
 from utils.errors import DataError
@@ -102,8 +103,12 @@ def open_pairs(
     faults: list[str] = []
     unusual: list[str] = []
     for one in progress(files, "checking pairs", unit="pair"):
+        paths = (one.first, one.last, one.label)
         try:
-            headers = [raster_info(path) for path in (one.first, one.last, one.label)]
+            headers = [raster_info(path) for path in paths]
+            for path, info in zip(paths, headers, strict=True):
+                if path.suffix.lower() not in TIFF:  # decoded as a whole only
+                    require_room(str(path), info)
         except DataError as error:
             faults += [f"{one.name}: {Path(error.where).name}: {fault}" for fault in error.faults]
             continue

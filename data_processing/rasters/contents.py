@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from utils.errors import DataError
 
-__all__ = ["ContentKind", "check_beside", "check_sources", "kind_of_content"]
+__all__ = ["ContentKind", "check_beside", "check_sources", "kind_of_bytes", "kind_of_content"]
 
 LOOKED_AT = 4096  # bytes at the beginning of a file
 MOST_VRT_BYTES = 32 << 20
@@ -56,6 +56,11 @@ def kind_of_content(path: Path) -> ContentKind | None:
             start = file.read(LOOKED_AT)
     except OSError:
         return None
+    return kind_of_bytes(start)
+
+
+def kind_of_bytes(start: bytes) -> ContentKind | None:
+    """The same of the first bytes of a file."""
     if not start:
         return ContentKind("it is empty", "Nothing is in it: copy or download it again.")
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 FARTHEST = 0.01  # pixels that two grids may be apart at any corner and still be one
-FARTHEST_OUT = 1e9  # units of coordinates; the Earth is 4e7 metres around
 SMALLEST_PIXEL = 0.01  # units of a projected system
 LONGEST_CRS = 80  # characters of a coordinate system in a message
 NO_DATUM = ("unknown", "not specified", "unnamed", "undefined")  # how a datum's name begins then
@@ -118,16 +117,11 @@ def misplaced(info: RasterInfo) -> str | None:
             f"found {info.unrectified} in place of a grid, expected a rectified image (gdalwarp "
             "makes one, for polynomials with -rpc and a terrain model)"
         )
-    numbers = tuple(info.transform)[:6]
-    if not all(math.isfinite(number) and abs(number) < FARTHEST_OUT for number in numbers):
-        return f"found transform {numbers}, expected numbers of a place on Earth"
-    if info.transform.is_degenerate:
-        return f"found transform {numbers}, whose pixels have no size"
     if info.crs is None or info.transform.is_identity:
         return None
     ends = [info.transform @ corner for corner in ((0, 0), (info.width, info.height))]
     in_degrees = all(abs(x) <= 180 and abs(y) <= 90 for x, y in ends)
-    size = min(math.hypot(numbers[0], numbers[3]), math.hypot(numbers[1], numbers[4]))
+    size = math.sqrt(abs(info.transform.determinant))
     if info.crs.is_geographic and not all(abs(x) <= 540 and abs(y) <= 91 for x, y in ends):
         return (
             f"found coordinates such as {ends[0][0]:g}, {ends[0][1]:g} in {_crs_text(info.crs)}, "

@@ -48,6 +48,7 @@ __all__ = [
     "read_reduced",
     "read_window",
     "reading",
+    "require_room",
     "set_decoded_bytes",
 ]
 
@@ -58,6 +59,7 @@ IMAGES = (*PLAIN, "JP2OpenJPEG", "HFA", "ENVI", "EHdr", "netCDF", "HDF5", "VRT")
 SHOWN_NAMES = {"GTiff": "GeoTIFF", "JP2OpenJPEG": "JPEG 2000", "HFA": "Imagine"}  # others as is
 BLACK, WHITE = 10, 245  # of 0…255: the brightest black and the darkest white of a colour table
 MOST_BLOCK_BYTES = 1 << 30  # of one stored block, which is decoded as a whole
+COPIES = 3  # of a whole raster: as stored, as converted, and masks
 COLORS = ("red", "green", "blue", "nir", "alpha")
 FARTHEST = 1e12  # of coordinates in any unit; the Earth's are below 1e11 in millimetres
 DECODED_MIB = 64  # of blocks that GDAL keeps decoded where rasters are read from end to end
@@ -204,6 +206,30 @@ def decode_raster(content: bytes, where: str) -> tuple[npt.NDArray[Any], RasterI
     ):
         header = _header(raster, where)
         return raster.read(), header
+
+
+def require_room(where: str, info: RasterInfo, copies: int = COPIES) -> None:
+    """Make sure that a raster can be held in memory as a whole, before it is.
+
+    Args:
+        where: How messages name it.
+        info: Its header.
+        copies: How often its values are held at the same time.
+
+    Raises:
+        DataError: It is larger than the free memory.
+    """
+    import psutil
+
+    values = info.width * info.height * max(1, info.count)
+    needed = copies * values * np.dtype(info.dtype).itemsize
+    free = psutil.virtual_memory().available
+    if needed > free:
+        fault = (
+            f"found {info.height}×{info.width} pixels of {info.count} bands, which take "
+            f"{needed / 1e9:.1f} GB while they are read as a whole; {free / 1e9:.1f} GB are free"
+        )
+        raise DataError(where, [fault], "Cut it into parts (gdal_translate -srcwin), or resample.")
 
 
 def read_window(

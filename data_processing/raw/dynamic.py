@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from data_processing.rasters.name_dates import whole_date
 from data_processing.rasters.reading import RasterInfo, decode_raster
+from data_processing.rasters.values import has_data
 from data_processing.raw.archives import RawFile, RawFiles
 from utils.errors import DataError
 
@@ -112,8 +113,7 @@ def read_image(file: RawFile, reflectance: bool) -> tuple[NDArray[Any], RasterIn
     if not reflectance:
         return stored, grid
     image = np.clip(stored.astype(np.float32) / np.float32(REFLECTANCE), 0, 1)
-    if grid.nodata is not None:
-        image[:, (stored == grid.nodata).all(axis=0)] = np.nan
+    image[:, ~has_data(stored, grid.nodata)] = np.nan
     return image, grid
 
 

@@ -262,4 +262,4 @@ def test_images_without_georeference_are_prepared_too(city: City) -> None:
 def test_labels_without_georeference_lie_on_the_images(city: City) -> None:
     write_raster(city.moment, labelled(6), crs=None)
     scene = city.run(moment_raster=city.moment)
-    assert examine_scene(scene, DYNAMIC).warnings == []
+    assert not any("georeference" in said for said in examine_scene(scene, DYNAMIC).warnings)

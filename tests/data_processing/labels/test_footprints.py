@@ -14,7 +14,7 @@ from rasterio.crs import CRS
 from rasterio.transform import Affine
 from rasterio.warp import transform_geom
 
-from data_processing.labels.footprints import Footprints, rasterise_footprints
+from data_processing.labels.footprints import Footprints, rasterise_footprints, read_features
 from data_processing.rasters.reading import RasterInfo
 from utils.errors import DataError
 
@@ -179,3 +179,18 @@ def test_a_system_that_is_no_name_is_refused(crs: Any) -> None:
     content = {**json.loads(collection(polygon(5, 10))), "crs": crs}
     with pytest.raises(DataError, match="a crs member without a name"):
         draw(json.dumps(content).encode())
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"SQLite format 3\0" + bytes(80), "it is a GeoPackage"),
+        (b"\x00\x00\x27\x0a" + bytes(96), "it is a Shapefile"),
+        (b"<?xml version='1.0'?><kml xmlns='x'></kml>", "it is KML"),
+    ],
+)
+def test_shapes_in_other_files_are_told_how_to_become_geojson(content: bytes, kind: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_features(content, "fields.gpkg")
+    assert f"no GeoJSON: {kind}" in str(caught.value)
+    assert "ogr2ogr changes.geojson fields.gpkg" in str(caught.value)

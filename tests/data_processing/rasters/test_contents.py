@@ -219,3 +219,47 @@ def test_an_opened_raster_is_one_of_the_formats_asked_for(tmp_path: Path) -> Non
         assert raster.driver == "PNG"
     with pytest.raises(rasterio.errors.RasterioIOError):
         open_raster(path, ("GTiff",))
+
+
+def sparse(path: Path, width: int, height: int, count: int = 1, **options: Any) -> Path:
+    """A raster of many pixels in a file of few bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    profile = {"driver": "GTiff", "width": width, "height": height, "count": count}
+    profile |= {"dtype": "uint16", "SPARSE_OK": "TRUE", "BIGTIFF": "YES", **options}
+    with rasterio.open(path, "w", **profile):
+        pass
+    assert path.stat().st_size < 64 << 20
+    return path
+
+
+@pytest.mark.parametrize(("width", "height"), [(600_000, 600_000), (1, 1_000_000_000)])
+def test_what_is_read_as_a_whole_is_bounded_before(
+    tmp_path: Path, width: int, height: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from data_processing.rasters.reading import require_room
+
+    tiles = {"tiled": True, "blockxsize": 4096, "blockysize": 4096} if width > 1 else {}
+    tiles |= {} if tiles else {"blockysize": 1 << 20}
+    info = raster_info(sparse(tmp_path / "a.tif", width, height, **tiles))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: _Memory(5_000_000_000))
+
+    with pytest.raises(DataError, match="GB are free"):
+        require_room("a.tif", info)
+
+
+class _Memory:
+    def __init__(self, available: int) -> None:
+        self.available = available
+
+
+def test_a_long_thin_series_is_looked_at_in_little_memory(tmp_path: Path) -> None:
+    import tracemalloc
+
+    for day in ("2020-01-15", "2020-03-01"):
+        sparse(tmp_path / f"{day}.tif", 40_000_000, 1, count=4, interleave="band")
+    tracemalloc.start()
+    series = open_them(tmp_path, count=2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert series.width == 40_000_000
+    assert peak < 100 << 20

@@ -11,7 +11,7 @@ import rasterio
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 
-from data_processing.rasters.grids import crs_differences, grid_faults, same_crs
+from data_processing.rasters.grids import crs_differences, grid_faults, misplaced, same_crs
 from data_processing.rasters.reading import RasterInfo, raster_info
 
 UTM = "EPSG:32633"
@@ -96,3 +96,35 @@ def test_what_a_raster_does_not_say_is_taken_from_the_first_if_asked_for() -> No
     small = dataclasses.replace(bare, width=4)
     assert "found 60×4 pixels" in grid_faults([("a", GRID), ("b", small)], lenient=True)[0]
     assert grid_faults([("a", GRID), ("b", small)], lenient=True, sizes=False) == []
+
+
+METRES, DEGREES = Affine(10, 0, 5e5, 0, -10, 5e6), Affine(1e-4, 0, 15, 0, -1e-4, 45)
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "said"),
+    [
+        (UTM, METRES, None),
+        ("EPSG:4326", DEGREES, None),
+        ("EPSG:4326", Affine(0.25, 0, 0, 0, -0.25, 90), None),  # 0…360° of a climate grid
+        (None, Affine.identity(), None),
+        (UTM, Affine(0.05, 0, 100, 0, -0.05, 80), None),  # a drone's own small site
+        (UTM, DEGREES, "these look like degrees"),
+        ("EPSG:3857", DEGREES, "these look like degrees"),
+        ("EPSG:4326", METRES, "expected degrees"),
+    ],
+)
+def test_coordinates_go_together_with_their_system(
+    crs: str | None, transform: Affine, said: str | None
+) -> None:
+    system = None if crs is None else CRS.from_user_input(crs)
+    fault = misplaced(dataclasses.replace(GRID, crs=system, transform=transform))
+    assert (fault is None) if said is None else (fault is not None and said in fault)
+
+
+@pytest.mark.parametrize("kind", ["rational polynomials (RPC)", "ground control points"])
+def test_an_image_that_is_not_rectified_has_no_grid(kind: str) -> None:
+    fault = misplaced(dataclasses.replace(GRID, unrectified=kind))
+    assert fault is not None
+    assert f"found {kind}" in fault
+    assert "gdalwarp" in fault
