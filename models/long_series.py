@@ -97,8 +97,9 @@ class LongSeries(nn.Module):
 def series_windows(num_dates: int, length: int) -> list[tuple[int, ...]]:
     """Choices of ``length`` dates, the first and the last in each, every other one in some.
 
-    The dates between are dealt out in turn, so that those of a window lie about evenly; where some
-    are wanting, the middle of the widest gap is added. Pairs are those of neighbouring dates.
+    One choice is evenly spaced. For the others the dates between are dealt out in turn, so that
+    those of a window lie about evenly, too; where some are wanting, the middle of the widest gap
+    is added. Pairs are those of neighbouring dates.
 
     Raises:
         ValueError: There are fewer dates than ``length``, or that is less than 2.
@@ -112,11 +113,12 @@ def series_windows(num_dates: int, length: int) -> list[tuple[int, ...]]:
         return list(pairwise(range(num_dates)))
     inner = range(1, num_dates - 1)
     count = max(1, -(-len(inner) // (length - 2)))
-    windows = []
+    spacing = (num_dates - 1) / (length - 1)
+    windows = [tuple(round(place * spacing) for place in range(length))]
     for turn in range(count):
         dates = [0, *inner[turn::count], num_dates - 1]
         while len(dates) < length:
             widest = max(range(len(dates) - 1), key=lambda i: dates[i + 1] - dates[i])
             dates.insert(widest + 1, (dates[widest] + dates[widest + 1]) // 2)
         windows.append(tuple(dates))
-    return windows
+    return sorted(set(windows))
