@@ -149,6 +149,7 @@ class CheckpointManager:
         self._check_data(state.data, run.data_facts())
         self._check_batch(run, state.batch)
         try:
+            _check_numbers(last.weights.state_dict)
             run.network.load_state_dict(last.weights.state_dict)
             _load_moments(run.optimizer, state.optimizer)
             run.maps.restore(state.maps)
@@ -214,6 +215,17 @@ def _state_of(run: Run) -> TrainingState:
     )
 
 
+def _check_numbers(values: Mapping[str, Tensor]) -> None:
+    """Make sure that weights or moments are numbers.
+
+    Raises:
+        ValueError: One is infinite or NaN.
+    """
+    for name, value in values.items():
+        if not value.isfinite().all():
+            raise ValueError(f"{name} is not finite")
+
+
 def _load_moments(optimizer: torch.optim.Optimizer, moments: dict[int, dict[str, Tensor]]) -> None:
     """Give an optimiser the moments of a checkpoint; rates and decays stay those of the plan.
 
@@ -222,11 +234,10 @@ def _load_moments(optimizer: torch.optim.Optimizer, moments: dict[int, dict[str,
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for number, values in moments.items():
+        _check_numbers(values)
         for name, value in values.items():
             if value.shape not in (torch.Size(), parameters[number].shape):
                 raise ValueError(f"{name} of parameter {number} has shape {tuple(value.shape)}")
-            if not value.isfinite().all():
-                raise ValueError(f"{name} of parameter {number} is not finite")
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 

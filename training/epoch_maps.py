@@ -93,10 +93,10 @@ class EpochMaps:
         chosen, every, maps = list(state["chosen"]), int(state["every"]), dict(state["maps"])
         if every < 1 or not all(0 <= index < len(self.dataset) for index in chosen):  # type: ignore[arg-type]
             raise ValueError(f"validation patches {chosen} are not among those at hand")
-        if not all(map_.ndim == 3 and len(map_) == len(chosen) for map_ in maps.values()):
-            raise ValueError("validation maps are of other patches")
+        if not all(self._is_map(map_, len(chosen)) for map_ in maps.values()):
+            raise ValueError("validation maps are none of these patches")
         self.chosen, self._every = chosen, every
-        self._maps = {int(epoch): map_.to(torch.uint8) for epoch, map_ in maps.items()}
+        self._maps = {int(epoch): map_ for epoch, map_ in maps.items()}
 
     def draw(self, path: Path) -> None:
         """Write the picture: a row per patch with images, truth, and predictions by epoch."""
@@ -121,6 +121,16 @@ class EpochMaps:
             columns=3 + len(self._maps),
         )
         save_figure(figure, path)
+
+    def _is_map(self, value: Any, patches: int) -> bool:
+        """Whether a value is what ``add`` keeps for so many patches."""
+        return (
+            isinstance(value, Tensor)
+            and value.dtype == torch.uint8
+            and value.ndim == 3
+            and len(value) == patches
+            and bool((value < self.num_classes).all())
+        )
 
     def _thinned(self) -> list[int]:
         """Epochs that stay: multiples of the spacing, the first and the last."""

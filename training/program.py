@@ -16,7 +16,6 @@ from torch.utils.data import Dataset
 from data_processing.scenes.augmentation import FlipRotate
 from data_processing.scenes.dataset import open_splits
 from data_processing.scenes.spec import DatasetSpec
-from models import build_network
 from models.weights.checkpoint import Checkpoint
 from models.weights.choosing import network_to_train
 from training.checkpoints import CheckpointManager, LastCheckpoint
@@ -167,8 +166,7 @@ def _network(
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The network and how it is built: anew, from weights, or as the run that goes on has it."""
     if last is not None and settings.checkpoint is not None:  # its form came with those weights
-        arguments = last.weights.arguments
-        network = build_network(last.weights.network, arguments)
+        network, arguments = last.weights.build(), last.weights.arguments
     else:
         network, arguments = network_to_train(
             experiment.arguments, settings.checkpoint, batch_size=settings.batch_size,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -46,20 +47,26 @@ class Records:
         folder: Of the run.
         writes: Whether this process writes; the others keep no record.
         trackers: Run trackers that get each epoch's numbers, too.
-
-    Raises:
-        UserError: A tracker cannot be started.
     """
 
     def __init__(self, folder: Path, writes: bool = True, trackers: Sequence[str] = ()) -> None:
         self.folder, self.writes = folder, writes
-        self._trackers = [_started(name, folder) for name in trackers] if writes else []
+        self._names = tuple(trackers) if writes else ()
+        self._trackers: list[GeneralTracker] = []
         self._drawn = time.monotonic()
 
     def begin(self) -> None:
-        """Remove what an earlier run left (only --overwrite leads to a folder with any)."""
-        for name in LEFT_BY_EARLIER_RUNS if self.writes else ():
+        """Remove what an earlier run left (only --overwrite leads to a folder with any).
+
+        Raises:
+            UserError: A tracker cannot be started.
+        """
+        if not self.writes:
+            return
+        for name in LEFT_BY_EARLIER_RUNS:
             (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
+        self._start_trackers()
 
     def steps(self, epoch: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add lines to steps.jsonl.
@@ -88,11 +95,17 @@ class Records:
             self.draw(run)
 
     def restore(self, run: Run) -> None:
-        """Make tables those of the checkpoint that a run goes on from, and pictures at its end."""
+        """Make tables those of the checkpoint that a run goes on from, and pictures at its end.
+
+        Raises:
+            UserError: A tracker cannot be started.
+        """
         if not self.writes:
             return
         self._write_tables(run)
-        if run.rows and run.epochs_done >= run.plan.epochs:
+        if run.epochs_done < run.plan.epochs:
+            self._start_trackers()
+        elif run.rows:
             self.draw(run)
 
     def draw(self, run: Run) -> None:
@@ -108,6 +121,9 @@ class Records:
         """Let the trackers finish."""
         for tracker in self._trackers:
             tracker.finish()
+
+    def _start_trackers(self) -> None:
+        self._trackers = [_started(name, self.folder) for name in self._names]
 
     def _write_tables(self, run: Run) -> None:
         for name, table in (("metrics.csv", run.rows), ("timing.csv", run.timing)):

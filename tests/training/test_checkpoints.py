@@ -245,7 +245,9 @@ UNFITTING: list[tuple[str, Any]] = [
     ("optimizer", {4321: {"step": torch.tensor(1.0)}}),
     ("maps", {"chosen": [99], "every": 1, "maps": {}}),
     ("maps", {"chosen": [0], "every": 0, "maps": {}}),
-    ("maps", {"chosen": [0], "every": 1, "maps": {1: torch.zeros(3, 8, 8)}}),
+    ("maps", {"chosen": [0], "every": 1, "maps": {1: torch.zeros(3, 8, 8, dtype=torch.uint8)}}),
+    ("maps", {"chosen": [0], "every": 1, "maps": {1: torch.zeros(1, 8, 8)}}),
+    ("maps", {"chosen": [0], "every": 1, "maps": {1: torch.full((1, 8, 8), 9, dtype=torch.uint8)}}),
     ("maps", {"chosen": ["a"], "every": 1, "maps": {}}),
     ("maps", {"chosen": [0], "every": 1, "maps": {1: 7}}),
     ("maps", {}),
@@ -264,6 +266,14 @@ def test_absurd_values_in_a_checkpoint_end_in_a_sentence(
     content["resume"][name] = value
     torch.save(content, tmp_path / "last.pth")
     with pytest.raises(CheckpointError, match=message):
+        train(tmp_path, resume=True)
+
+
+def test_weights_that_are_no_numbers_are_told(tmp_path: Path, whole: Path) -> None:
+    content = torch.load(whole / "last.pth", weights_only=True)
+    next(iter(content["state_dict"].values()))[:] = torch.nan
+    torch.save(content, tmp_path / "last.pth")
+    with pytest.raises(CheckpointError, match="is not finite"):
         train(tmp_path, resume=True)
 
 

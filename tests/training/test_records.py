@@ -102,6 +102,9 @@ def test_tensorboard_gets_what_metrics_csv_has(tmp_path: Path) -> None:
     board = events.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert len(board.Scalars("val/moment_f1_macro_all")) == 2
     assert [event.step for event in board.Scalars("train/loss")] == [3, 6]
+    run(tmp_path, TrainingPlan(epochs=1, log_with=("tensorboard",)))  # as with --overwrite
+    board = events.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in board.Scalars("train/loss")] == [3]
 
 
 def test_trackers_that_are_unknown_or_not_installed_are_told(
