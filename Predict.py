@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from data_processing.own_series.finding import find_rasters
 from utils.errors import UserError, run_program
 from utils.fields import (
     Gigabytes,
@@ -36,15 +37,13 @@ from utils.settings import read_settings, to_dict
 class Settings:
     """One value a line, ordered by how often it is edited; each is also a flag."""
 
-    # paths
-    images: Loose[tuple[PathPattern, ...] | None] = (
-        None  # folder, pattern, files; or a folder of areas
-    )
+    # folder, pattern or files; or a folder of folders, one an area
+    images: Loose[tuple[PathPattern, ...] | None] = None
     # weights, .pth or .onnx
     checkpoint: WeightsFile = Path("best_model/Pretrained_model_Dynamic.pth")
     output_dir: Path | None = None  # results; none = runs/predict/<time>
     overwrite: bool = False  # replace results in an output folder that is not empty
-    resume: bool = False  # go on with the run in --output-dir
+    resume: bool = False  # go on with the run in the output folder
     # series
     dates: str | None = None  # dates of the images in the order of their names, with commas
     # of more dates than the weights take: all, even, first, every:N, or a list; none = all
@@ -78,9 +77,22 @@ class Settings:
 # ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 
+def check(settings: Settings) -> None:
+    """Look at settings that contradict each other, and at paths, before anything slow happens."""
+    if settings.images is None and settings.export_onnx is None:
+        raise UserError("--images: found none, expected a folder of GeoTIFFs, a pattern or files.")
+    if settings.min_area and not settings.polygons:
+        raise UserError("--min-area: means something with --polygons only; add that flag.")
+    for flag, words in (("--images", settings.images), ("--clouds", settings.clouds)):
+        files = [word for word in words or () if not Path(word).is_dir()]
+        if files:
+            find_rasters(files, flag)
+
+
 def main() -> None:
     """Read the weights, map every area."""
     settings = read_settings(Settings)
+    check(settings)
     # the flags are right: now what takes seconds to import
     from data_processing.own_series.series import SeriesOptions
     from mapping.area import MapOptions
@@ -89,10 +101,6 @@ def main() -> None:
     from utils.processes import join_processes
     from utils.run_folder import start_run
 
-    if settings.images is None and settings.export_onnx is None:
-        raise UserError("--images: found none, expected a folder of GeoTIFFs, a pattern or files.")
-    if settings.min_area and not settings.polygons:
-        raise UserError("--min-area: means something with --polygons only; add that flag.")
     processes = join_processes()
     if processes.size > 1 and settings.output_dir is None:
         raise UserError("several processes share one folder of results: give it by --output-dir.")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from data_processing.pairs.authors_commands import authors_form
+from data_processing.pairs.files import find_pairs
 from data_processing.pairs.spec import pair_spec_by_name
 from mapping.scoring_settings import PairScoring
 from utils.errors import run_program
@@ -80,9 +81,11 @@ class Settings(PairScoring):
 def main() -> None:
     """Load weights and pairs, score, write maps."""
     settings = read_settings(Settings, authors_form(Settings, "eval"))
+    spec = pair_spec_by_name(settings.dataset)
+    find_pairs(settings.data_root, spec, settings.subset, settings.list_file)  # are they there?
     from mapping.scoring import score_pairs  # PyTorch is loaded for settings that can be used only
 
-    score_pairs(pair_spec_by_name(settings.dataset), settings)
+    score_pairs(spec, settings)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from data_processing.scenes.spec import DYNAMIC
+from data_processing.scenes.splits import require_images
 from mapping.scoring_settings import SeriesScoring
 from utils.errors import run_program
 from utils.fields import Natural, PatchSide, Positive, WeightsFile, Workers
@@ -57,6 +58,7 @@ class Settings(SeriesScoring):
 def main() -> None:
     """Load weights and scenes, score, write maps."""
     settings = read_settings(Settings)
+    require_images(settings.data_root, DYNAMIC)
     from mapping.scoring import score_series  # PyTorch is loaded for settings that can be used only
 
     score_series(DYNAMIC, settings)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from data_processing.pairs.authors_commands import authors_form
+from data_processing.pairs.files import find_pairs
 from data_processing.pairs.spec import PairSpec, pair_spec_by_name
 from data_processing.rasters.values import LabelRule
 from training.settings import TrainingSettings
@@ -109,12 +110,13 @@ class Settings(TrainingSettings):
 def main() -> None:
     """Open the data, build the network, train it."""
     settings = run_settings(Settings, argv=authors_form(Settings, "train"))
+    spec = pair_spec_by_name(settings.dataset)
+    find_pairs(settings.data_root, spec, "train")  # are they there?
     # the flags are right: now what takes seconds to import
     from models.weights.choosing import backbone_from
     from training.pair_task import PairTask
     from training.program import Experiment, train
 
-    spec = pair_spec_by_name(settings.dataset)
     settings = with_recipe(settings, spec)
     width = settings.width
     arguments = {

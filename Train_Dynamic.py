@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from data_processing.scenes.spec import DYNAMIC as DATASET
+from data_processing.scenes.splits import require_images
 from training.settings import CaimSettings
 from utils.errors import run_program
 from utils.fields import (
@@ -100,6 +101,7 @@ RELEASED = {
 def main() -> None:
     """Read the settings, train."""
     settings = run_settings(Settings, RELEASED)
+    require_images(settings.data_root, DATASET)
     from training.program import caim_experiment, train  # takes seconds; the flags are right by now
 
     train(caim_experiment("train_dynamic", DATASET, settings), settings)

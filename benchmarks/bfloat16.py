@@ -55,10 +55,9 @@ from utils.codes import NO_DATA
 from utils.device import Precision, bfloat16_unit, choose_device, seed_everything
 from utils.errors import UserError, run_program
 from utils.execution import ready_to_run
-from utils.files import atomic_path, read_json, sha256
+from utils.files import atomic_path, read_csv_rows, read_json, sha256
 from utils.metrics import area_scores, moment_scores
 from utils.progress import progress, say
-from utils.run_folder import read_csv_rows
 
 __all__ = ["agreement", "main", "training", "training_figure"]
 

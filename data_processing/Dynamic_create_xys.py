@@ -10,20 +10,40 @@ and says so.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.scenes.patch_index import create_xys_program
+from data_processing.scenes.patch_index import index_patches
 from data_processing.scenes.spec import DYNAMIC
+from data_processing.scenes.splits import SplitChoice
 from utils.errors import run_program
+from utils.fields import Positive
+from utils.settings import read_settings
 
-__all__ = ["main"]
+__all__ = ["Settings", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    data_root: Path = Path("data")  # folder that holds Images_Dynamic/
+    patch_size: Positive = 64  # side in pixels
+    stride: Positive = 64  # step in pixels
+    split: SplitChoice = "all"  # one split only
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 
 def main() -> None:
     """Write the patch index of DynamicEarthNet."""
-    create_xys_program(DYNAMIC)
+    settings = read_settings(Settings)
+    index_patches(DYNAMIC, settings.data_root, settings.split, settings.patch_size, settings.stride)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,39 @@ On disk labels are 8-bit; 255 is "ignore" where the file's nodata tag is 255 (�
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.scenes.dataset import SeriesDataset, open_split
-from data_processing.scenes.inspection import custom_program
+from data_processing.scenes.inspection import inspect
 from data_processing.scenes.spec import DYNAMIC, Split
+from data_processing.scenes.splits import SplitChoice
 from utils.errors import run_program
+from utils.fields import Positive
+from utils.settings import read_settings
 
-__all__ = ["dynamic_dataset", "main"]
+if TYPE_CHECKING:
+    from data_processing.scenes.dataset import SeriesDataset
+
+__all__ = ["Settings", "dynamic_dataset", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    data_root: Path = Path("data")  # folder that holds Images_Dynamic/
+    split: SplitChoice = "all"  # one split only
+    patch_size: Positive = 64  # side in pixels
+    stride: Positive = 64  # step in pixels
+    picture: Path | None = None  # file to draw; none = <data root>/Dynamic_patch.png
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 
 def dynamic_dataset(data_root: Path, split: Split, **options: Any) -> SeriesDataset:
@@ -44,12 +66,18 @@ def dynamic_dataset(data_root: Path, split: Split, **options: Any) -> SeriesData
     Raises:
         DataError: When the data is missing or at fault, with all faults.
     """
+    from data_processing.scenes.dataset import open_split  # brings PyTorch
+
     return open_split(data_root, DYNAMIC, split, **options)
 
 
 def main() -> None:
     """Check a data root of DynamicEarthNet and show what it holds."""
-    custom_program(DYNAMIC)
+    settings = read_settings(Settings)
+    inspect(
+        DYNAMIC, settings.data_root, settings.split, settings.patch_size, settings.stride,
+        settings.picture,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -9,20 +9,36 @@ A second run replaces these lists only and says so. The next step is SpaceNet7_c
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.scenes.spec import SPACENET7
-from data_processing.scenes.splits import fsplit_program
+from data_processing.scenes.splits import SplitChoice, list_scenes
 from utils.errors import run_program
+from utils.settings import read_settings
 
-__all__ = ["main"]
+__all__ = ["Settings", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    data_root: Path = Path("data")  # folder that holds Images_SpaceNet7/
+    split: SplitChoice = "all"  # one split only
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 
 def main() -> None:
     """Write the scene lists of SpaceNet7."""
-    fsplit_program(SPACENET7)
+    settings = read_settings(Settings)
+    list_scenes(SPACENET7, settings.data_root, settings.split)
 
 
 if __name__ == "__main__":

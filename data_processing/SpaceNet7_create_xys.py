@@ -10,20 +10,42 @@ and says so.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.scenes.patch_index import create_xys_program
+from data_processing.scenes.patch_index import index_patches
 from data_processing.scenes.spec import SPACENET7
+from data_processing.scenes.splits import SplitChoice
 from utils.errors import run_program
+from utils.fields import Positive
+from utils.settings import read_settings
 
-__all__ = ["main"]
+__all__ = ["Settings", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    data_root: Path = Path("data")  # folder that holds Images_SpaceNet7/
+    patch_size: Positive = 64  # side in pixels
+    stride: Positive = 63  # step in pixels
+    split: SplitChoice = "all"  # one split only
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 
 def main() -> None:
     """Write the patch index of SpaceNet7."""
-    create_xys_program(SPACENET7)
+    settings = read_settings(Settings)
+    index_patches(
+        SPACENET7, settings.data_root, settings.split, settings.patch_size, settings.stride
+    )
 
 
 if __name__ == "__main__":

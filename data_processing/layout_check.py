@@ -9,40 +9,49 @@ only. Nothing is changed. What the values are is shown by ``Dynamic_custom.py`` 
 
 from __future__ import annotations
 
-import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.scenes.check import check_data_root
-from data_processing.scenes.spec import DATASET_NAMES, spec_by_name
-from data_processing.scenes.splits import REPOSITORY, add_split_flag, chosen_splits
+from data_processing.scenes.spec import DatasetName, spec_by_name
+from data_processing.scenes.splits import SplitChoice, chosen_splits
 from utils.errors import run_program
 from utils.progress import say
+from utils.settings import read_settings
 
-__all__ = ["main"]
+__all__ = ["Settings", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    data_root: Path = Path("data")  # folder that holds Images_<name>/
+    dataset: DatasetName  # which data set
+    split: SplitChoice = "all"  # one split only
+    quick: bool = False  # headers only, no pixels
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 
 def main() -> None:
     """Check a data root and say what was found."""
-    parser = argparse.ArgumentParser(
-        description="Check a data root; all faults are listed at once.", allow_abbrev=False
-    )
-    parser.add_argument("--data-root", type=Path, default=REPOSITORY / "data")
-    parser.add_argument("--dataset", choices=DATASET_NAMES, required=True)
-    add_split_flag(parser)
-    parser.add_argument("--quick", action="store_true", help="headers only, no pixels")
-    flags = parser.parse_args()
-    spec = spec_by_name(flags.dataset)
+    settings = read_settings(Settings)
+    spec = spec_by_name(settings.dataset)
     report = check_data_root(
-        flags.data_root, spec, chosen_splits(flags.split), full=not flags.quick
+        settings.data_root, spec, chosen_splits(settings.split), full=not settings.quick
     )
     for warning in report.warnings:
         say(f"warning: {warning}")
     report.raise_if_faulty()
-    kind = "headers" if flags.quick else "headers and pixels"
-    say(f"{flags.data_root / spec.images_root}: {len(report.scenes)} scenes are sound ({kind}).")
+    kind = "headers" if settings.quick else "headers and pixels"
+    say(f"{settings.data_root / spec.images_root}: {len(report.scenes)} scenes are sound ({kind}).")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ root. docs/data.md says more.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +32,53 @@ from data_processing.labels.own_labels import (
     labels_from_polygons,
     labels_from_raster,
 )
-from data_processing.labels.transitions import EVENTS, TRANSITIONS
+from data_processing.labels.transitions import Event, Transitions
 from data_processing.own_series.finding import find_rasters
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.series import RasterSeries, SeriesOptions
 from data_processing.rasters.date_choice import DATE_RULES
 from data_processing.rasters.reading import require_room
-from data_processing.raw.plan import Gap, Plan, SceneTask
-from data_processing.raw.preparation import add_run_flags, prepare
-from data_processing.scenes.spec import DATASET_NAMES, SPLITS, DatasetSpec, spec_by_name
+from data_processing.raw.plan import Gap, Plan, RunSettings, SceneTask
+from data_processing.raw.preparation import prepare
+from data_processing.scenes.spec import SPLITS, DatasetName, DatasetSpec, Split, spec_by_name
 from data_processing.scenes.writing import SceneImage, scene_bytes, write_scene
 from utils.errors import DataError, UserError, run_program
+from utils.fields import PathPattern
 from utils.files import plain_name, read_json
 from utils.progress import say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
-__all__ = ["main"]
+__all__ = ["Settings", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(RunSettings):
+    """One value a line; each is also a flag. Those of all such programs stand in RunSettings."""
+
+    images: tuple[PathPattern, ...]  # folder of GeoTIFFs, pattern (city/*.tif), or files
+    dataset: DatasetName  # whose layout: dynamic has 6 dates, spacenet7 has 9
+    split: Split  # where the scene goes
+    name: str  # of the scene, for example Scene01
+    # labels, one kind of them
+    moment_raster: Path | None = None  # 0 unchanged, k changed between date k-1 and date k
+    masks: tuple[PathPattern, ...] | None = None  # a binary raster per date, named as images are
+    polygons: Path | None = None  # GeoJSON with the date of change of every polygon
+    event: Event | None = None  # of several changes; masks, polygons: none = last
+    transitions: Transitions | None = None  # masks: none = both
+    date_field: str | None = None  # polygons: property that holds the date; none = date
+    all_touched: bool = False  # polygons: draw every pixel that one touches
+    # dates and bands
+    dates: str | None = None  # 2020-01,2020-04,… in the order of names that say none
+    choose_dates: str = "even"  # if there are more: even, first, every:N, YYYY-MM,YYYY-MM,…
+    bands: str | None = None  # 1,2,3,4: bands to take in the data set's order, from 1
+    align: bool = False  # resample other grids to that of the first image
+    # cloud masks with dates in their names: 0 clear, 1 or 255 cloud
+    clouds: tuple[PathPattern, ...] | None = None
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 PROGRAM, VERSION = "prepare_custom.py", 1
 SOURCE = {"made_from": "one's own images; what each scene is made from stands with it"}
@@ -57,7 +88,8 @@ NOTES = {
     "area": "(moment > 0)",
     "no_data": "by the nodata tag, NaN, mask or alpha 0 of the images, and by cloud masks",
 }
-# flags that mean something for one kind of labels, with what they are if left out
+# settings that mean something for one kind of labels, with what they are if left out
+UNSAID = (None, False)  # of a flag that is not given
 KINDS: dict[str, dict[str, Any]] = {
     "moment_raster": {},
     "masks": {"event": "last", "transitions": "both"},
@@ -72,37 +104,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
         UserError: A flag cannot be used.
         DataError: Images or labels are at fault.
     """
-    flags = _parser().parse_args(arguments)
-    spec = spec_by_name(flags.dataset)
-    kind, settings = _label_settings(flags)
-    _check_name(flags, spec)
-    if flags.choose_dates == "all":
+    settings = read_settings(Settings, arguments)
+    spec = spec_by_name(settings.dataset)
+    kind, rules = _label_settings(settings)
+    _check_name(settings, spec)
+    if settings.choose_dates == "all":
         raise UserError(
             f"--choose-dates: found all, expected a rule that gives {spec.num_dates} dates as in "
             f"{spec.title}: {DATE_RULES}."
         )
     options = SeriesOptions(
-        flags.dates, flags.choose_dates, flags.bands, flags.align,
-        None if flags.clouds is None else tuple(flags.clouds),
+        settings.dates, settings.choose_dates, settings.bands, settings.align, settings.clouds,
     )  # fmt: skip
-    series = open_raster_series(flags.images, spec, options, flags.name)
+    series = open_raster_series(settings.images, spec, options, settings.name)
     for remark in series.remarks:
-        say(f"{flags.split}/{flags.name}: {remark}")
-    _check_dates(series, flags)
+        say(f"{settings.split}/{settings.name}: {remark}")
+    _check_dates(series, settings)
     require_room(str(series.files[0]), series.grid)
-    gaps = [Gap(flags.name, gap, "see dataset.json") for gap in series.gaps]
-    labels = _labels(kind, settings, series, flags)
-    gaps += [Gap(flags.name, found, done) for found, done in labels.gaps]
+    gaps = [Gap(settings.name, gap, "see dataset.json") for gap in series.gaps]
+    labels = _labels(kind, rules, series, settings)
+    gaps += [Gap(settings.name, found, done) for found, done in labels.gaps]
     for line in [*labels.remarks, *balance(labels.moment, spec.num_classes)]:
-        say(f"{flags.split}/{flags.name}: {line}")
-    facts = {"dates": [str(date) for date in series.dates], "labels": kind, **settings}
-    _say_what_differs(flags, spec, series, settings)
-    task = _task(series, labels, facts, flags)
+        say(f"{settings.split}/{settings.name}: {line}")
+    facts = {"dates": [str(date) for date in series.dates], "labels": kind, **rules}
+    _say_what_differs(settings, spec, series, rules)
+    task = _task(series, labels, facts, settings)
     notes = {**NOTES, "bands": list(spec.bands)}
     plan = Plan(
-        PROGRAM, VERSION, spec, flags.data_root, SOURCE, {}, notes, [task], gaps, adds=True
+        PROGRAM, VERSION, spec, settings.data_root, SOURCE, {}, notes, [task], gaps, adds=True
     )  # fmt: skip
-    prepare(plan, write_custom, flags)
+    prepare(plan, write_custom, settings)
 
 
 def write_custom(task: SceneTask, folder: Path) -> dict[str, Any]:
@@ -143,44 +174,13 @@ def _images(scene: str, series: RasterSeries, valid: NDArray[np.bool_]) -> Itera
         raise DataError(scene, faults)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = program_parser(__doc__)
-    add = parser.add_argument
-    add("--images", nargs="+", required=True, metavar="PATH",
-        help='a folder of GeoTIFFs, a pattern such as "city/*.tif", or files')  # fmt: skip
-    add("--dataset", choices=DATASET_NAMES, required=True,
-        help="whose layout: 6 dates or 9 dates")  # fmt: skip
-    add("--split", choices=SPLITS, required=True)
-    add("--name", required=True, help="of the scene, for example Scene01")
-    labels = parser.add_argument_group("labels, one kind of them")
-    more = labels.add_argument
-    more("--moment-raster", type=Path, help="0 unchanged, k changed between date k-1 and date k")
-    more("--masks", nargs="+", metavar="PATH",
-         help="a binary raster per date, its date in the name; given as --images")  # fmt: skip
-    more("--polygons", type=Path, help="GeoJSON with the date of change of every polygon")
-    more("--event", choices=EVENTS, help="of several changes; masks, polygons (default last)")
-    more("--transitions", choices=TRANSITIONS, help="masks: default both")
-    more("--date-field", help="polygons: property that holds the date (default date)")
-    more("--all-touched", action="store_true", default=None,
-         help="polygons: draw every pixel that one touches")  # fmt: skip
-    add("--dates", help="2020-01,2020-04,…: in the order of the names, where these say none")
-    add("--choose-dates", default="even",
-        help=f"which dates if there are more: {DATE_RULES} (default even)")  # fmt: skip
-    add("--bands", help="1,2,3,4: bands to take in the data set's order, from 1")
-    add("--align", action="store_true", help="resample other grids to that of the first image")
-    add("--clouds", nargs="+", metavar="PATH",
-        help="cloud masks with dates in their names: 0 clear, 1 or 255 cloud")  # fmt: skip
-    add_run_flags(parser, "Images_<name>/ of the data set")
-    return parser
-
-
-def _label_settings(flags: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+def _label_settings(settings: Settings) -> tuple[str, dict[str, Any]]:
     """The kind of labels, and what is set for it.
 
     Raises:
         UserError: There is none, there are several, or a flag of another kind is given.
     """
-    given = [kind for kind in KINDS if getattr(flags, kind) is not None]
+    given = [kind for kind in KINDS if getattr(settings, kind) is not None]
     names = ", ".join(map(_flag, KINDS))
     if not given:
         raise UserError(
@@ -193,35 +193,35 @@ def _label_settings(flags: argparse.Namespace) -> tuple[str, dict[str, Any]]:
             "kinds may contradict each other: give the one that counts."
         )
     kind = given[0]
-    known = dict.fromkeys(name for settings in KINDS.values() for name in settings)
-    foreign = [n for n in known if n not in KINDS[kind] and getattr(flags, n) is not None]
+    known = dict.fromkeys(name for rules in KINDS.values() for name in rules)
+    foreign = [n for n in known if n not in KINDS[kind] and getattr(settings, n) not in UNSAID]
     if foreign:
         raise UserError(
             f"found {', '.join(map(_flag, foreign))} together with {_flag(kind)}, where it has no "
             "effect. Leave it out."
         )
-    settings = KINDS[kind].items()
-    return kind, {n: v if getattr(flags, n) is None else getattr(flags, n) for n, v in settings}
+    said = {n: getattr(settings, n) for n in KINDS[kind]}
+    return kind, {n: v if said[n] in UNSAID else said[n] for n, v in KINDS[kind].items()}
 
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _check_name(flags: argparse.Namespace, spec: DatasetSpec) -> None:
+def _check_name(settings: Settings, spec: DatasetSpec) -> None:
     """Refuse what is no folder name, and a scene that another split has.
 
     Raises:
         UserError: See above.
     """
     try:
-        name = plain_name(flags.name)
+        name = plain_name(settings.name)
     except ValueError as error:
         raise UserError(
             f"--name: found {error}, expected the name of a folder, such as {spec.scene_example}."
         ) from error
-    folder = flags.data_root / spec.images_root
-    there = [s for s in SPLITS if s != flags.split and (folder / s / name).is_dir()]
+    folder = settings.data_root / spec.images_root
+    there = [s for s in SPLITS if s != settings.split and (folder / s / name).is_dir()]
     if there:
         raise UserError(
             f"--name: {folder / there[0] / name} is there already, expected a scene in one split "
@@ -229,14 +229,14 @@ def _check_name(flags: argparse.Namespace, spec: DatasetSpec) -> None:
         )
 
 
-def _check_dates(series: RasterSeries, flags: argparse.Namespace) -> None:
+def _check_dates(series: RasterSeries, settings: Settings) -> None:
     """Refuse dates that the layout cannot hold, or that a moment raster would not refer to.
 
     Raises:
         UserError: See above.
     """
     dates, spec = series.dates, series.spec
-    if series.left_out and flags.moment_raster is not None:
+    if series.left_out and settings.moment_raster is not None:
         number = len(dates) + len(series.left_out)
         raise UserError(
             f"--moment-raster: found {number} images, expected {len(dates)}: its "
@@ -244,7 +244,7 @@ def _check_dates(series: RasterSeries, flags: argparse.Namespace) -> None:
             f"where dates are left out (here {', '.join(map(str, series.left_out))}). Name the "
             f"{len(dates)} images it was made for with --images."
         )
-    if len({spec.image_file(date, flags.name) for date in dates}) < len(dates):
+    if len({spec.image_file(date, settings.name) for date in dates}) < len(dates):
         raise UserError(
             f"--choose-dates: found {', '.join(map(str, dates))}, expected one date a month: the "
             f"names of {spec.title}'s layout hold no day. Choose others, or another --dataset."
@@ -253,15 +253,15 @@ def _check_dates(series: RasterSeries, flags: argparse.Namespace) -> None:
 
 def _labels(
     kind: str,
-    settings: dict[str, Any],
+    rules: dict[str, Any],
     series: RasterSeries,
-    flags: argparse.Namespace,
+    settings: Settings,
 ) -> Labels:
     """Labels of the one kind that is given."""
     grid, dates = series.grid, series.dates
-    if kind == "masks":
-        return labels_from_masks(find_rasters(flags.masks, "--masks"), dates, grid, **settings)
-    path: Path = getattr(flags, kind)
+    if settings.masks is not None:
+        return labels_from_masks(find_rasters(settings.masks, "--masks"), dates, grid, **rules)
+    path: Path = getattr(settings, kind)
     if not path.is_file():
         raise UserError(f"{_flag(kind)}: there is no file {path}.")
     if kind == "moment_raster":
@@ -271,29 +271,29 @@ def _labels(
             "--polygons: the images have no coordinate system, so that polygons cannot be placed. "
             "Georeference the images, or draw the polygons on their pixels and give --masks."
         )
-    return labels_from_polygons(path, dates, grid, **settings)
+    return labels_from_polygons(path, dates, grid, **rules)
 
 
 def _say_what_differs(
-    flags: argparse.Namespace, spec: DatasetSpec, series: RasterSeries, settings: dict[str, Any]
+    settings: Settings, spec: DatasetSpec, series: RasterSeries, rules: dict[str, Any]
 ) -> None:
     """Warn of scenes of the data root that do not go well with this one."""
     try:
-        scenes = read_json(flags.data_root / spec.images_root / "dataset.json")["scenes"]
+        scenes = read_json(settings.data_root / spec.images_root / "dataset.json")["scenes"]
     except (OSError, ValueError, KeyError, TypeError):
         return
     folder = _folder(series)
     for scene in scenes:
         label = f"{scene['split']}/{scene['name']}"
-        if scene["split"] != flags.split and scene.get("images_from") == folder:
+        if scene["split"] != settings.split and scene.get("images_from") == folder:
             say(f"warning: {label} is made from {folder}, too; splits shall not share a place")
-        if label == f"{flags.split}/{flags.name}":
+        if label == f"{settings.split}/{settings.name}":
             continue
-        for rule in settings.keys() & {"event", "transitions"}:
-            if scene.get(rule, settings[rule]) != settings[rule]:
+        for rule in rules.keys() & {"event", "transitions"}:
+            if scene.get(rule, rules[rule]) != rules[rule]:
                 say(
                     f"warning: labels of {label} were made with {_flag(rule)} {scene[rule]}, these "
-                    f"with {settings[rule]}"
+                    f"with {rules[rule]}"
                 )
 
 
@@ -302,7 +302,7 @@ def _folder(series: RasterSeries) -> str:
 
 
 def _task(
-    series: RasterSeries, labels: Labels, facts: dict[str, Any], flags: argparse.Namespace
+    series: RasterSeries, labels: Labels, facts: dict[str, Any], settings: Settings
 ) -> SceneTask:
     """The scene to be written; what does not change it stands in ``provenance`` only."""
     grid, folder = series.grid, _folder(series)
@@ -311,14 +311,14 @@ def _task(
     provenance = {
         "images_from": folder,
         "made_from": [file.name for file in files],
-        "dates_chosen_by": flags.choose_dates,
+        "dates_chosen_by": settings.choose_dates,
         "remarks": series.remarks,
     }
     return SceneTask(
-        flags.name, flags.split, Path(folder).name,
+        settings.name, settings.split, Path(folder).name,
         scene_bytes(series.spec, grid.height, grid.width, np.dtype(grid.dtype).itemsize),
         [(name, state.st_size, state.st_mtime_ns) for name, state in states],
-        {**facts, "bands_taken": flags.bands, "align": flags.align},
+        {**facts, "bands_taken": settings.bands, "align": settings.align},
         {"series": series, "moment": labels.moment, "provenance": provenance},
     )  # fmt: skip
 

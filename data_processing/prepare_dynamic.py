@@ -11,21 +11,21 @@ authors' choice.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.labels.transitions import EVENTS, UNKNOWN, change_moment
-from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates, months_between
+from data_processing.labels.transitions import UNKNOWN, Event, change_moment
+from data_processing.rasters.date_choice import check_rule, choose_dates, months_between
 from data_processing.rasters.grids import require_one_grid
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.values import has_data
@@ -39,17 +39,36 @@ from data_processing.raw.dynamic import (
     read_classes,
     read_image,
 )
-from data_processing.raw.plan import Gap, Plan, SceneTask
-from data_processing.raw.preparation import add_run_flags, prepare
+from data_processing.raw.plan import Gap, Plan, RunSettings, SceneTask
+from data_processing.raw.preparation import prepare
 from data_processing.raw.split_choice import assign_splits, read_split_file, split_file_path
 from data_processing.scenes.spec import DYNAMIC
 from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.errors import run_program
 from utils.files import sha256
 from utils.progress import say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
-__all__ = ["main"]
+__all__ = ["Settings", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(RunSettings):
+    """One value a line; each is also a flag. Those of all such programs stand in RunSettings."""
+
+    source: Path  # folder of the zips, or of what is in them
+    dates: str = "every:4"  # which 6 months: even, first, every:N, or YYYY-MM,YYYY-MM,…
+    event: Event = "last"  # of several changes
+    snow: Literal["class", "exclude"] = "class"  # exclude: says nothing about what lies under it
+    # reflectance: float32 0…1; stored: the integers, half as large
+    pixels: Literal["reflectance", "stored"] = "reflectance"
+    # which area goes where; dynamic_24_3_3 takes 30 areas (docs/data.md)
+    split_file: str = "dynamic_8_1_1"
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 PROGRAM, VERSION = "prepare_dynamic.py", 1
 SIDE = 1024  # of an image, for sizes told before anything is read
@@ -76,23 +95,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         UserError: A flag cannot be used.
         DataError: The raw data are incomplete (``--strict``) or at fault.
     """
-    flags = _parser().parse_args(arguments)
-    check_rule(flags.dates, DYNAMIC.num_dates)
-    split_file = split_file_path(flags.split_file)
-    settings = {
-        "dates": flags.dates,
-        "event": flags.event,
-        "snow": flags.snow,
-        "pixels": flags.pixels,
+    settings = read_settings(Settings, arguments)
+    check_rule(settings.dates, DYNAMIC.num_dates)
+    split_file = split_file_path(settings.split_file)
+    rules = {
+        "dates": settings.dates,
+        "event": settings.event,
+        "snow": settings.snow,
+        "pixels": settings.pixels,
         "split_file": split_file.name,
         "split_file_sha256": sha256(split_file),
     }
-    areas = find_areas(find_files(flags.source))
-    tasks, gaps = _tasks(areas, settings, read_split_file(split_file))
-    source = {"path": str(flags.source.resolve())}
+    areas = find_areas(find_files(settings.source))
+    tasks, gaps = _tasks(areas, rules, read_split_file(split_file))
+    source = {"path": str(settings.source.resolve())}
     notes = {**NOTES, "scenes_are_numbered": "by the name of the area, all areas with labels"}
-    plan = Plan(PROGRAM, VERSION, DYNAMIC, flags.data_root, source, settings, notes, tasks, gaps)
-    prepare(plan, write_area, flags)
+    plan = Plan(PROGRAM, VERSION, DYNAMIC, settings.data_root, source, rules, notes, tasks, gaps)
+    prepare(plan, write_area, settings)
 
 
 def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
@@ -101,7 +120,7 @@ def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
     Raises:
         DataError: A file is damaged or lies on another grid than the others.
     """
-    settings, months = task.work["settings"], task.work["months"]
+    rules, months = task.work["rules"], task.work["months"]
     gaps: list[Gap] = []
     read = [(Path(label.name).name, *read_classes(label)) for _, _, label in months]
     require_one_grid(task.area, [(name, grid) for name, _, grid in read])
@@ -111,11 +130,11 @@ def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
         found = f"{int(missing.any(axis=0).sum())} pixels without a class at some chosen date"
         gaps.append(Gap(task.area, found, "they are 255 in the labels and not counted"))
     known = ~missing
-    if settings["snow"] == "exclude":
+    if rules["snow"] == "exclude":
         known &= classes != SNOW
-    moment = change_moment(classes, known, settings["event"])
+    moment = change_moment(classes, known, rules["event"])
     moment[missing.any(axis=0)] = UNKNOWN
-    reflectance = settings["pixels"] == "reflectance"
+    reflectance = rules["pixels"] == "reflectance"
     valid = np.ones(moment.shape, dtype=np.bool_)
     images = _images(task, reflectance, read[0][2], valid)
     name, image, grid = next(images)
@@ -136,24 +155,8 @@ def _images(
         yield f"{date}.tif", image, found
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = program_parser(__doc__)
-    add = parser.add_argument
-    add("--source", type=Path, required=True, help="folder of the zips, or of what is in them")
-    add_run_flags(parser, f"{DYNAMIC.images_root}/")
-    add("--dates", default="every:4", help=f"which 6 months: {DATE_RULES} (default every:4)")
-    add("--event", choices=EVENTS, default="last", help="of several changes (default last)")
-    add("--snow", choices=("class", "exclude"), default="class",
-        help="exclude: snow says nothing about what lies under it")  # fmt: skip
-    add("--pixels", choices=("reflectance", "stored"), default="reflectance",
-        help="reflectance: float32 0…1; stored: the integers, half as large")  # fmt: skip
-    add("--split-file", default="dynamic_8_1_1",
-        help="which area goes where; dynamic_24_3_3 takes 30 areas (see docs/data.md)")  # fmt: skip
-    return parser
-
-
 def _tasks(
-    areas: dict[str, Area], settings: dict[str, Any], split_file: dict[str, Any]
+    areas: dict[str, Area], rules: dict[str, Any], split_file: dict[str, Any]
 ) -> tuple[list[SceneTask], list[Gap]]:
     """A task for every area with images and labels, and what is missing."""
     gaps: list[Gap] = []
@@ -161,10 +164,10 @@ def _tasks(
     labelled = [name for name, area in areas.items() if area.labels]
     numbers = {name: number for number, name in enumerate(labelled, start=1)}
     splits = assign_splits(labelled, split_file)
-    itemsize = 4 if settings["pixels"] == "reflectance" else 2
+    itemsize = 4 if rules["pixels"] == "reflectance" else 2
     tasks = []
     for name, area in areas.items():
-        dates = _chosen(area, settings["dates"], gaps)
+        dates = _chosen(area, rules["dates"], gaps)
         if not dates:
             continue
         split = splits[name]
@@ -178,7 +181,7 @@ def _tasks(
                 scene_bytes(DYNAMIC, SIDE, SIDE, itemsize),
                 [(f.name, f.size, f.mark) for _, *files in months for f in files],
                 {"dates": [str(date) for date in dates], "place": area.place},
-                {"settings": settings, "months": months},
+                {"rules": rules, "months": months},
             )
         )  # fmt: skip
     return tasks, gaps

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.pairs.check import Pair
-from data_processing.pairs.dataset import open_pair_split
+from data_processing.pairs.files import find_pairs
 from data_processing.pairs.spec import LEVIR
 from data_processing.pairs.tiling import (
     PARTS,
@@ -25,14 +26,28 @@ from data_processing.pairs.tiling import (
     Tile,
     new_folder,
     tile_origins,
-    tiling_flags,
     write_tiles,
 )
 from data_processing.scenes.spec import SPLITS
 from utils.errors import DataError, run_program
+from utils.fields import Loose
 from utils.progress import progress, say
+from utils.settings import read_settings
 
-__all__ = ["main"]
+__all__ = ["Settings", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One value a line; each is also a flag, and these two need none."""
+
+    input_dir: Loose[Path]  # folder of the downloaded data set
+    output_dir: Loose[Path]  # folder to make; it must not be there yet
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 STRIDES = {"train": 128, "val": 256, "test": 256}
 
@@ -44,12 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         DataError: Files are missing or do not go together; all of them are told.
         UserError: The output folder is there already.
     """
-    flags = tiling_flags(__doc__, arguments, lambda parser: None)
+    settings = read_settings(Settings, arguments)
+    if not settings.input_dir.is_dir():
+        find_pairs(settings.input_dir, LEVIR, "train")  # says so
+    from data_processing.pairs.dataset import open_pair_split  # brings PyTorch
+
     splits: dict[str, list[Pair]] = {}
     faults: list[str] = []
     for split in SPLITS:
         try:
-            splits[split] = open_pair_split(flags.input_dir, LEVIR, split)
+            splits[split] = open_pair_split(settings.input_dir, LEVIR, split)
         except DataError as error:
             faults += error.faults
     small = [
@@ -59,13 +78,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if min(pair.height, pair.width) < TILE
     ]
     if faults or small:
-        raise DataError(str(flags.input_dir), [*faults, *small], f"Expected:\n{LEVIR.tree()}")
+        raise DataError(str(settings.input_dir), [*faults, *small], f"Expected:\n{LEVIR.tree()}")
     facts = {
         "data_set": LEVIR.title, "source": LEVIR.citation, "made_by": "prepare_levir.py",
         "tile": TILE, "strides": STRIDES,
         "images": {split: len(pairs) for split, pairs in splits.items()},
     }  # fmt: skip
-    with new_folder(flags.output_dir, facts) as folder:
+    with new_folder(settings.output_dir, facts) as folder:
         for name, pairs in splits.items():
             count = sum(_cut(pair, name, folder) for pair in progress(pairs, name, unit="image"))
             say(f"{name}: {count} tiles of {len(pairs)} images, stride {STRIDES[name]}")

@@ -13,7 +13,6 @@ nothing is installed and none of its code is run. Takes seconds.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import hashlib
 import re
@@ -46,14 +45,26 @@ from data_processing.labels.clear_cuts import (
     vegetation_index,
 )
 from data_processing.rasters.reading import RasterInfo, open_variable, quiet
-from data_processing.raw.plan import Plan, SceneTask
-from data_processing.raw.preparation import add_run_flags, prepare
+from data_processing.raw.plan import Plan, RunSettings, SceneTask
+from data_processing.raw.preparation import prepare
 from data_processing.scenes.spec import DYNAMIC
 from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.errors import DataError, UserError, run_program
-from utils.settings import program_parser
+from utils.settings import read_settings
 
-__all__ = ["Cube", "clear_cut_moment", "main", "read_cube", "write_area"]
+__all__ = ["Cube", "Settings", "clear_cut_moment", "main", "read_cube", "write_area"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(RunSettings):
+    """One value a line; each is also a flag. Those of all such programs stand in RunSettings."""
+
+    source: Path  # the file nrt-0.2.1-py3-none-any.whl
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 PROGRAM, VERSION = "prepare_romania.py", 1
 WHEEL = "nrt-0.2.1-py3-none-any.whl"
@@ -106,8 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         UserError: A flag cannot be used.
         DataError: The file is not the one that the labels are known for, or damaged.
     """
-    flags = _parser().parse_args(arguments)
-    content = _cube_file(flags.source)
+    settings = read_settings(Settings, arguments)
+    content = _cube_file(settings.source)
     task = SceneTask(
         "Scene01", "test", "romania_10m", scene_bytes(DYNAMIC, SIDE, SIDE, 2),
         [(MEMBER, len(content), zlib.crc32(content))],
@@ -115,13 +126,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         content,
     )  # fmt: skip
     source = {
-        "path": str(flags.source.resolve()),
+        "path": str(settings.source.resolve()),
         "member": MEMBER,
         "bytes": len(content),
         "sha256": MEMBER_SHA256,
     }
-    plan = Plan(PROGRAM, VERSION, DYNAMIC, flags.data_root, source, asdict(RULE), NOTES, [task])
-    prepare(plan, write_area, flags)
+    plan = Plan(PROGRAM, VERSION, DYNAMIC, settings.data_root, source, asdict(RULE), NOTES, [task])
+    prepare(plan, write_area, settings)
 
 
 def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
@@ -258,13 +269,6 @@ def _cube_file(wheel: Path) -> bytes:
             f"The rule and its dates were made for that file alone. {GET_IT}",
         )
     return content
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = program_parser(__doc__)
-    parser.add_argument("--source", type=Path, required=True, help=f"the file {WHEEL}")
-    add_run_flags(parser, f"{DYNAMIC.images_root}/")
-    return parser
 
 
 if __name__ == "__main__":

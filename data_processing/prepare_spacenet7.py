@@ -11,11 +11,11 @@ this takes and what is not known about the authors' choice.
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.labels.transitions import EVENTS, TRANSITIONS, change_moment, without_slivers
-from data_processing.rasters.date_choice import DATE_RULES, check_rule, choose_dates, months_between
+from data_processing.labels.transitions import Event, Transitions, change_moment, without_slivers
+from data_processing.rasters.date_choice import check_rule, choose_dates, months_between
 from data_processing.rasters.grids import require_one_grid
 from data_processing.raw.archives import (
     find_files,
@@ -33,11 +33,11 @@ from data_processing.raw.archives import (
     remove_unpacked,
     unpack_tarball,
 )
-from data_processing.raw.plan import Gap, Plan, SceneTask
-from data_processing.raw.preparation import add_run_flags, is_complete, prepare
+from data_processing.raw.plan import Gap, Plan, RunSettings, SceneTask
+from data_processing.raw.preparation import is_complete, prepare
 from data_processing.raw.spacenet7 import (
-    FOOTPRINTS,
     Area,
+    FootprintSource,
     Month,
     SeenMonth,
     find_areas,
@@ -50,9 +50,30 @@ from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.errors import UserError, run_program
 from utils.files import sha256
 from utils.progress import say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
-__all__ = ["main"]
+__all__ = ["Settings", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(RunSettings):
+    """One value a line; each is also a flag. Those of all such programs stand in RunSettings."""
+
+    source: Path  # the tarball, a zip, or the unpacked folder
+    dates: str = "even"  # which 9 usable months: even, first, every:N, or YYYY-MM,YYYY-MM,…
+    event: Event = "last"  # of several changes
+    transitions: Transitions = "both"  # both = built and removed; appear = built only
+    footprints: FootprintSource = "labels_match"  # which of the label folders
+    all_touched: bool = False  # draw every pixel that a footprint touches
+    drop_slivers: bool = False  # a building with the same Id keeps its first outline
+    allow_masked: bool = False  # months with a UDM file are usable, too
+    split_file: str = "spacenet7_48_6_6"  # which area goes where (docs/data.md)
+    keep_unpacked: bool = False  # keep what was unpacked from a tarball
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 PROGRAM, VERSION = "prepare_spacenet7.py", 1
 SIDE = 1024  # of an image, for sizes told before anything is read
@@ -72,33 +93,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         UserError: A flag cannot be used.
         DataError: The raw data are incomplete (``--strict``) or at fault.
     """
-    flags = _parser().parse_args(arguments)
-    check_rule(flags.dates, SPACENET7.num_dates)
-    split_file = split_file_path(flags.split_file)
-    settings = {
-        "dates": flags.dates,
-        "event": flags.event,
-        "transitions": flags.transitions,
-        "footprints": flags.footprints,
-        "all_touched": flags.all_touched,
-        "drop_slivers": flags.drop_slivers,
-        "masked_months": flags.allow_masked,
+    settings = read_settings(Settings, arguments)
+    check_rule(settings.dates, SPACENET7.num_dates)
+    split_file = split_file_path(settings.split_file)
+    rules = {
+        "dates": settings.dates,
+        "event": settings.event,
+        "transitions": settings.transitions,
+        "footprints": settings.footprints,
+        "all_touched": settings.all_touched,
+        "drop_slivers": settings.drop_slivers,
+        "masked_months": settings.allow_masked,
         "split_file": split_file.name,
         "split_file_sha256": sha256(split_file),
     }
-    source, packed = _source(flags.source), is_tarball(flags.source)
-    if packed and is_complete(flags.data_root, SPACENET7, PROGRAM, source, settings):
-        say(f"{flags.data_root}: complete already, made with the same settings; nothing done")
+    source, packed = _source(settings.source), is_tarball(settings.source)
+    if packed and is_complete(settings.data_root, SPACENET7, PROGRAM, source, rules):
+        say(f"{settings.data_root}: complete already, made with the same settings; nothing done")
         return
-    folder = _unpacked(flags) if packed and not flags.dry_run else flags.source
-    if packed and flags.dry_run:
-        files = list_tarball(flags.source, lambda name: is_wanted(name, flags.footprints))
+    folder = _unpacked(settings) if packed and not settings.dry_run else settings.source
+    if packed and settings.dry_run:
+        files = list_tarball(settings.source, lambda name: is_wanted(name, settings.footprints))
     else:
         files = find_files(folder)
-    tasks, gaps = _tasks(find_areas(files), settings, read_split_file(split_file))
-    plan = Plan(PROGRAM, VERSION, SPACENET7, flags.data_root, source, settings, NOTES, tasks, gaps)
-    prepare(plan, write_area, flags)
-    if folder != flags.source and not flags.keep_unpacked:
+    tasks, gaps = _tasks(find_areas(files), rules, read_split_file(split_file))
+    plan = Plan(PROGRAM, VERSION, SPACENET7, settings.data_root, source, rules, NOTES, tasks, gaps)
+    prepare(plan, write_area, settings)
+    if folder != settings.source and not settings.keep_unpacked:
         remove_unpacked(folder)
 
 
@@ -108,18 +129,18 @@ def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
     Raises:
         DataError: A file is damaged or lies on another grid than the others.
     """
-    settings, names = task.work["settings"], []
+    rules, names = task.work["rules"], []
     gaps: list[Gap] = []
     months: list[SeenMonth] = []
     for date, files in task.work["months"]:
-        month = read_month(files, settings["footprints"], settings["all_touched"])
+        month = read_month(files, rules["footprints"], rules["all_touched"])
         months.append(month)
         names.append(Path(files["image"].name).name)
         for remark, count in month.footprints.remarks.items():
             where = f"{task.area}, {date:%Y-%m}"
             gaps.append(Gap(where, f"{remark} ({count})", "they give no building"))
     months = _cropped(task.area, names, months, gaps)
-    if settings["drop_slivers"]:
+    if rules["drop_slivers"]:
         built = without_slivers(
             [month.footprints.ids for month in months],
             [month.footprints.names for month in months],
@@ -128,31 +149,13 @@ def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
         built = [month.footprints.built for month in months]
     seen = np.stack([month.seen for month in months])
     moment = change_moment(
-        np.stack(built).astype(np.uint8), seen, settings["event"], settings["transitions"]
+        np.stack(built).astype(np.uint8), seen, rules["event"], rules["transitions"]
     )
     images = [(name, month.image) for name, month in zip(names, months, strict=True)]
     facts = write_scene(
         folder, SPACENET7, images, months[0].grid, moment, np.asarray(seen.all(axis=0))
     )
     return {**facts, "built_share": [round(float(b.mean()), 5) for b in built], "gaps": gaps}
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = program_parser(__doc__)
-    add = parser.add_argument
-    add("--source", type=Path, required=True, help="the tarball, a zip, or the unpacked folder")
-    add_run_flags(parser, f"{SPACENET7.images_root}/")
-    add("--dates", default="even", help=f"which 9 usable months: {DATE_RULES} (default even)")
-    add("--event", choices=EVENTS, default="last", help="of several changes (default last)")
-    add("--transitions", choices=TRANSITIONS, default="both", help="default both")
-    add("--footprints", choices=FOOTPRINTS, default="labels_match", help="default labels_match")
-    add("--all-touched", action="store_true", help="draw every pixel that a footprint touches")
-    add("--drop-slivers", action="store_true",
-        help="a building with the same Id keeps its first outline")  # fmt: skip
-    add("--allow-masked", action="store_true", help="months with a UDM file are usable, too")
-    add("--split-file", default="spacenet7_48_6_6", help="which area goes where (see docs/data.md)")
-    add("--keep-unpacked", action="store_true", help="keep what was unpacked from a tarball")
-    return parser
 
 
 def _source(path: Path) -> dict[str, Any]:
@@ -164,32 +167,32 @@ def _source(path: Path) -> dict[str, Any]:
     return {"path": str(path.resolve()), **size}
 
 
-def _unpacked(flags: argparse.Namespace) -> Path:
+def _unpacked(settings: Settings) -> Path:
     """What is needed of a tarball, unpacked beside the result."""
-    folder: Path = flags.data_root / f".unpacked-{flags.source.name}"
-    needed = flags.source.stat().st_size
+    folder: Path = settings.data_root / f".unpacked-{settings.source.name}"
+    needed = settings.source.stat().st_size
     place = next(path for path in (folder, *folder.parents) if path.exists())
     if not folder.exists() and shutil.disk_usage(place).free < needed:
         raise UserError(
             f"{place}: {shutil.disk_usage(place).free / 1e9:.1f} GB are free, expected "
-            f"{needed / 1e9:.1f} GB to unpack {flags.source.name} for the time of the run. Make "
+            f"{needed / 1e9:.1f} GB to unpack {settings.source.name} for the time of the run. Make "
             "room, or unpack it elsewhere and name the folder."
         )
-    say(f"unpacking what is needed of {flags.source} into {folder}")
-    unpack_tarball(flags.source, folder, lambda name: is_wanted(name, flags.footprints))
+    say(f"unpacking what is needed of {settings.source} into {folder}")
+    unpack_tarball(settings.source, folder, lambda name: is_wanted(name, settings.footprints))
     return folder
 
 
 def _tasks(
-    areas: dict[str, Area], settings: dict[str, Any], split_file: dict[str, Any]
+    areas: dict[str, Area], rules: dict[str, Any], split_file: dict[str, Any]
 ) -> tuple[list[SceneTask], list[Gap]]:
     """A task for every area with enough months, and what is missing."""
     gaps: list[Gap] = []
     chosen: dict[str, list[datetime.date]] = {}
     for area in areas.values():
-        usable = _usable_months(area, settings, gaps)
+        usable = _usable_months(area, rules, gaps)
         first = min(area.months)
-        dates, remarks = choose_dates(usable, SPACENET7.num_dates, settings["dates"], first)
+        dates, remarks = choose_dates(usable, SPACENET7.num_dates, rules["dates"], first)
         done = "the area is left out" if not dates else "see dataset.json"
         gaps += [Gap(area.name, remark, done) for remark in remarks]
         if dates:
@@ -201,20 +204,20 @@ def _tasks(
         if split is None:
             gaps.append(Gap(name, "the split file gives it no split", "the area is left out"))
             continue
-        months = [(date, _month_files(areas[name], date, settings)) for date in dates]
+        months = [(date, _month_files(areas[name], date, rules)) for date in dates]
         raw = [file for _, files in months for file in files.values() if file is not None]
         tasks.append(
             SceneTask(
                 name, split, name, scene_bytes(SPACENET7, SIDE, SIDE, 1),
                 [(file.name, file.size, file.mark) for file in raw],
                 {"dates": [str(date) for date in dates]},
-                {"settings": settings, "months": months},
+                {"rules": rules, "months": months},
             )
         )  # fmt: skip
     return tasks, gaps
 
 
-def _usable_months(area: Area, settings: dict[str, Any], gaps: list[Gap]) -> list[datetime.date]:
+def _usable_months(area: Area, rules: dict[str, Any], gaps: list[Gap]) -> list[datetime.date]:
     """Months with image and footprints and, unless allowed, without masked pixels.
 
     Every month from the first to the last of which there is any file counts as one of the series.
@@ -222,13 +225,13 @@ def _usable_months(area: Area, settings: dict[str, Any], gaps: list[Gap]) -> lis
     usable, masked = [], []
     for date in months_between(min(area.months), max(area.months)):
         month = area.months.get(date, Month())
-        labels = settings["footprints"]
+        labels = rules["footprints"]
         needed = {"image": month.image, labels: month.labels.get(labels)}
         missing = [what for what, file in needed.items() if file is None]
         if missing:
             found = f"{date:%Y-%m} has no {' and no '.join(missing)}"
             gaps.append(Gap(area.name, found, "the month is left out"))
-        elif month.udm is not None and not settings["masked_months"]:
+        elif month.udm is not None and not rules["masked_months"]:
             masked.append(f"{date:%Y-%m}")
         else:
             usable.append(date)
@@ -238,9 +241,9 @@ def _usable_months(area: Area, settings: dict[str, Any], gaps: list[Gap]) -> lis
     return usable
 
 
-def _month_files(area: Area, date: datetime.date, settings: dict[str, Any]) -> dict[str, Any]:
+def _month_files(area: Area, date: datetime.date, rules: dict[str, Any]) -> dict[str, Any]:
     month = area.months[date]
-    label = month.labels[settings["footprints"]]
+    label = month.labels[rules["footprints"]]
     return {"image": month.image, "labels": label, "udm": month.udm}
 
 

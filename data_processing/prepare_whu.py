@@ -16,12 +16,13 @@ Steps as in the released CTMA program; not in the paper.
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -36,18 +37,36 @@ from data_processing.pairs.tiling import (
     Tile,
     new_folder,
     tile_origins,
-    tiling_flags,
     write_tiles,
 )
 from data_processing.rasters.reading import bound_decoded_blocks, read_window
 from data_processing.rasters.writing import write_png
 from utils.errors import DataError, run_program
+from utils.fields import Loose, Seed
 from utils.progress import say
+from utils.settings import read_settings
 
-__all__ = ["column_tiles", "main", "random_tiles"]
+__all__ = ["Settings", "column_tiles", "main", "random_tiles"]
+
+SEED = 114514  # of the released split
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One value a line; each is also a flag, and the folders need none."""
+
+    input_dir: Loose[Path]  # folder of the downloaded data set
+    output_dir: Loose[Path]  # folder to make; it must not be there yet
+    # random = tiles side by side, shuffled; columns = the right 30 % whole for the test
+    split: Literal["random", "columns"] = "random"
+    seed: Seed = SEED  # of the random split
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 FILES = ("before/before.tif", "after/after.tif", "change label/change_label.tif")
-SEED = 114514
 LEFT = 0.7  # of the columns, for training and validation
 CORNER = 0.9**0.5  # of rows and of those columns, for training
 STRIDE = 128
@@ -60,22 +79,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         DataError: Files are missing or do not go together.
         UserError: The output folder is there already.
     """
-    flags = tiling_flags(__doc__, arguments, _more_flags)
-    scene = _scene(flags.input_dir)
+    settings = read_settings(Settings, arguments)
+    scene = _scene(settings.input_dir)
     files = dict(zip(PARTS, (scene.first, scene.last, scene.label), strict=True))
-    if flags.split == "random":
-        tiles = random_tiles(scene.height, scene.width, flags.seed)
+    if settings.split == "random":
+        tiles = random_tiles(scene.height, scene.width, settings.seed)
     else:
         tiles = column_tiles(scene.height, scene.width)
     counts = Counter(tile.split for tile in tiles)
     facts = {
         "data_set": WHU.title, "source": WHU.citation, "made_by": "prepare_whu.py", "tile": TILE,
-        "split": flags.split, "tiles": dict(counts), "size": [scene.height, scene.width],
-        **({"seed": flags.seed} if flags.split == "random" else {"stride": STRIDE}),
+        "split": settings.split, "tiles": dict(counts), "size": [scene.height, scene.width],
+        **({"seed": settings.seed} if settings.split == "random" else {"stride": STRIDE}),
     }  # fmt: skip
-    with new_folder(flags.output_dir, facts) as folder:
+    with new_folder(settings.output_dir, facts) as folder:
         write_tiles(files, tiles, folder, whole=False, binary=True)
-        if flags.split == "columns":
+        if settings.split == "columns":
             _write_right_part(scene, files, folder)
             say("note: overlapping tiles share pixels between training and validation")
         told = ", ".join(f"{split} {count}" for split, count in counts.items())
@@ -116,11 +135,6 @@ def column_tiles(height: int, width: int) -> list[Tile]:
 
 def _left(width: int) -> int:
     return int(LEFT * width)
-
-
-def _more_flags(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--split", choices=("random", "columns"), default="random")
-    parser.add_argument("--seed", type=int, default=SEED, help="of the random split")
 
 
 def _scene(folder: Path) -> Pair:

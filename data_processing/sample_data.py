@@ -11,28 +11,50 @@ with a dataset.json, and their lists and patch index.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.raw.plan import Plan, SceneTask
-from data_processing.raw.preparation import add_run_flags, prepare, require_ours
-from data_processing.sample.scene import draw_scene, require_drawable, scene_name
+from data_processing.raw.plan import Plan, RunSettings, SceneTask
+from data_processing.raw.preparation import prepare, require_ours
 from data_processing.scenes.spec import DATASET_NAMES, SPLITS, DatasetSpec, spec_by_name
 from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.errors import UserError, run_program
+from utils.fields import Bounds, Natural, Seed
 from utils.progress import say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
-__all__ = ["main"]
+__all__ = ["Settings", "main"]
+
+SceneSide = Annotated[int, Bounds(minimum=64, below=2**15)]  # at least a patch
+if TYPE_CHECKING:
+    DatasetChoice = str
+else:
+    DatasetChoice = Literal[(*DATASET_NAMES, "both")]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(RunSettings):
+    """One value a line; each is also a flag. Those of all such programs stand in RunSettings."""
+
+    dataset: DatasetChoice = "both"  # which layout
+    scene_size: SceneSide = 256  # side in pixels
+    num_train: Natural = 8  # training scenes
+    num_val: Natural = 2  # validation scenes
+    num_test: Natural = 2  # test scenes
+    seed: Seed = 1  # of all random numbers
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 PROGRAM, VERSION = "sample_data.py", 2
-SMALLEST = 64  # side of a scene: that of a patch
 NOTE = (
     "Generated data, not observations: landscapes, weather and events are drawn from random "
     "numbers. Scores on it say whether the programs work, not how well they map real change."
@@ -40,25 +62,28 @@ NOTE = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the flags and write the data sets asked for.
+    """Read the settings and write the data sets asked for.
 
     Raises:
         UserError: A flag cannot be used, or a folder is not this program's.
     """
-    flags = _parser().parse_args(arguments)
-    _check(flags)
+    settings = read_settings(Settings, arguments)
+    if settings.num_train + settings.num_val + settings.num_test == 0:
+        raise UserError("--num-train, --num-val and --num-test are all 0; ask for one scene.")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers share the cores already
-    names = DATASET_NAMES if flags.dataset == "both" else (flags.dataset,)
-    plans = [_plan(spec_by_name(name), flags) for name in names]
+    names = DATASET_NAMES if settings.dataset == "both" else (settings.dataset,)
+    plans = [_plan(spec_by_name(name), settings) for name in names]
     for plan in plans:
-        require_ours(plan, flags.overwrite)  # before any of them is written
+        require_ours(plan, settings.overwrite)  # before any of them is written
     for plan in plans:
-        prepare(plan, write_drawn, flags)
+        prepare(plan, write_drawn, settings)
     say(NOTE)
 
 
 def write_drawn(task: SceneTask, folder: Path) -> dict[str, Any]:
     """Draw a scene and write it."""
+    from data_processing.sample.scene import draw_scene
+
     seed, spec, split, index, size = task.work
     scene = draw_scene(seed, spec, split, index, size)
     images = [
@@ -69,8 +94,10 @@ def write_drawn(task: SceneTask, folder: Path) -> dict[str, Any]:
     return {**facts, **scene.facts, "dates": [str(date) for date in scene.dates]}
 
 
-def _plan(spec: DatasetSpec, flags: argparse.Namespace) -> Plan:
+def _plan(spec: DatasetSpec, settings: Settings) -> Plan:
     """What to draw of a data set."""
+    from data_processing.sample.scene import require_drawable, scene_name  # brings scipy
+
     require_drawable(spec)
     masked = spec.alpha_band is not None
     notes = {
@@ -86,7 +113,7 @@ def _plan(spec: DatasetSpec, flags: argparse.Namespace) -> Plan:
         if masked
         else "surface reflectance 0…1, float32",
     }
-    size, seed = flags.scene_size, flags.seed
+    size, seed = settings.scene_size, settings.seed
     tasks = [
         SceneTask(
             name=scene_name(seed, spec, split, index),
@@ -98,38 +125,11 @@ def _plan(spec: DatasetSpec, flags: argparse.Namespace) -> Plan:
             work=(seed, spec, split, index, size),
         )
         for split in SPLITS
-        for index in range(getattr(flags, f"num_{split}"))
+        for index in range(getattr(settings, f"num_{split}"))
     ]
     source = {"drawn_from": "random numbers"}
-    settings = {"scene_size": size, "seed": seed}
-    return Plan(PROGRAM, VERSION, spec, flags.data_root, source, settings, notes, tasks)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = program_parser(__doc__)
-    add = parser.add_argument
-    add("--dataset", choices=(*DATASET_NAMES, "both"), default="both")
-    add("--scene-size", type=int, default=256, help="side in pixels, at least 64 (default 256)")
-    add("--num-train", type=int, default=8, help="training scenes (default 8)")
-    add("--num-val", type=int, default=2, help="validation scenes (default 2)")
-    add("--num-test", type=int, default=2, help="test scenes (default 2)")
-    add("--seed", type=int, default=1, help="seed, at least 0 (default 1)")
-    add_run_flags(parser, "Images_<name>/ of each data set")
-    return parser
-
-
-def _check(flags: argparse.Namespace) -> None:
-    faults = []
-    if flags.scene_size < SMALLEST:
-        faults.append(f"--scene-size is {flags.scene_size}; give at least 64, the patch size.")
-    for flag in ("num_train", "num_val", "num_test", "seed", "num_workers"):
-        value = getattr(flags, flag)
-        if value < 0:
-            faults.append(f"--{flag.replace('_', '-')} is {value}; give 0 or more.")
-    if not faults and flags.num_train + flags.num_val + flags.num_test == 0:
-        faults.append("--num-train, --num-val and --num-test are all 0; ask for one scene.")
-    if faults:
-        raise UserError("\n".join(["sample_data.py cannot run with these flags:", *faults]))
+    rules = {"scene_size": size, "seed": seed}
+    return Plan(PROGRAM, VERSION, spec, settings.data_root, source, rules, notes, tasks)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,28 @@ from data_processing.rasters.reading import read_window
 from data_processing.rasters.writing import write_image, write_map
 from data_processing.scenes.check import require_sound
 from data_processing.scenes.scene import Scene
-from data_processing.scenes.spec import DATASET_NAMES, SPLITS, spec_by_name
+from data_processing.scenes.spec import SPLITS, DatasetName, spec_by_name
 from data_processing.scenes.splits import find_scenes
 from utils.codes import NO_DATA
 from utils.errors import run_program
 from utils.progress import progress, say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
-__all__ = ["main"]
+__all__ = ["Settings", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    dataset: DatasetName  # which data set
+    data_root: Path  # folder that holds Images_<name>/
+    output_dir: Path  # it must not be there yet
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -41,23 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         DataError: Scenes are missing or at fault.
         UserError: The output folder is there already.
     """
-    parser = program_parser(__doc__)
-    parser.add_argument("--dataset", choices=DATASET_NAMES, required=True)
-    parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--output-dir", type=Path, required=True, help="it must not be there yet")
-    flags = parser.parse_args(arguments)
-    spec = spec_by_name(flags.dataset)
-    root = flags.data_root / spec.images_root
+    settings = read_settings(Settings, arguments)
+    spec = spec_by_name(settings.dataset)
+    root = settings.data_root / spec.images_root
     splits = [split for split in SPLITS if (root / split).is_dir()] or list(SPLITS)
-    folders = {split: find_scenes(flags.data_root, spec, split) for split in splits}
+    folders = {split: find_scenes(settings.data_root, spec, split) for split in splits}
     facts = {
         "made_by": "series_pairs.py", "data_set": spec.title, "dates": "first and last",
         "bands": ["red", "green", "blue"],
         "scenes": {split: len(found) for split, found in folders.items()},
     }  # fmt: skip
-    with new_folder(flags.output_dir, facts) as output:
+    with new_folder(settings.output_dir, facts) as output:
         for split, found in folders.items():
-            require_sound(flags.data_root, spec, found)
+            require_sound(settings.data_root, spec, found)
             for folder in progress(found, split, unit="scene"):
                 write_scene_pair(Scene(folder, spec), output / split)
             say(f"{split}: {len(found)} pairs")

@@ -15,9 +15,9 @@ from data_processing.own_series.series import SeriesOptions, spec_for
 from mapping.area import MapOptions, map_area, refuse_among
 from mapping.model import Model
 from utils.errors import CaimError, DataError, UserError
+from utils.files import write_csv_rows
 from utils.processes import Processes
 from utils.progress import say
-from utils.run_folder import write_csv_rows
 
 __all__ = ["area_folders", "check_output", "map_areas"]
 

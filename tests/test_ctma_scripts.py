@@ -15,7 +15,7 @@ import torch
 from models import CTMA
 from tests.helpers.pair_files import change_label, write_pair, write_pairs
 from tests.test_scripts import Outcome, inside
-from utils.run_folder import read_csv_rows
+from utils.files import read_csv_rows
 
 __all__ = ["inside"]  # a fixture
 

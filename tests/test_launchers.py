@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.scene_files import write_data_root
-from utils.run_folder import read_csv_rows
+from utils.files import read_csv_rows
 from utils.settings import REPOSITORY
 
 SMALL = (

@@ -24,8 +24,7 @@ from models.weights.released_caim import from_released
 from tests.helpers.oracle import random_released_state
 from tests.helpers.scene_files import scene_folder, write_data_root, write_raster
 from utils.errors import run_program
-from utils.files import sha256
-from utils.run_folder import read_csv_rows
+from utils.files import read_csv_rows, sha256
 from utils.settings import REPOSITORY
 
 NAMES = ["Dynamic", "SpaceNet7"]

@@ -20,10 +20,10 @@ from accelerate.tracking import GeneralTracker, MLflowTracker, TensorBoardTracke
 from training.checks import writing
 from training.run import Run
 from utils.errors import UserError
+from utils.files import write_csv_rows
 from utils.pictures.figures import confusion_figure, learning_curve_figure
 from utils.pictures.layout import save_figure
 from utils.progress import say
-from utils.run_folder import write_csv_rows
 
 __all__ = ["Records", "check_trackers"]
 

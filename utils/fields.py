@@ -138,7 +138,9 @@ PathPattern = Annotated[str, IS_PATH]  # a file, a folder, or several such as ci
 ExistingPath = Annotated[Path, Existing()]
 WEIGHTS = "a weights file (.pth); best_model/README.md says where weights come from"
 WeightsFile = Annotated[Path, Existing(WEIGHTS)]
-Loose = Annotated[Value, LOOSE]  # a list that also takes the arguments that belong to no flag
+Loose = Annotated[
+    Value, LOOSE
+]  # also takes arguments without a flag: one, a list all that are left
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,6 +297,8 @@ def _item(field: Field, text: str) -> Any:
         if field.is_path:
             if not text or "\0" in text:
                 raise ValueError
+            if "://" in text and field.item is str:  # an address
+                return text
             return field.item(os.path.abspath(Path(text).expanduser()))
         if field.item is str:
             return text

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,11 +21,13 @@ __all__ = [
     "parse_json",
     "path_inside",
     "plain_name",
+    "read_csv_rows",
     "read_json",
     "read_yaml",
     "remove_partial_files",
     "sha256",
     "whole_number",
+    "write_csv_rows",
     "write_json",
 ]
 
@@ -34,6 +37,7 @@ NUMBER_SIGNS = 100  # of a number that somebody wrote, at most; no quantity has 
 LARGEST_WHOLE = 2**64 - 1
 YAML_BYTES = 1 << 20  # of settings somebody typed
 YAML_DEPTH = 16
+FORMULA = re.compile(r"[\s'\"]*[=+\-@＝＋－＠]|[\t\r\n]")  # as a spreadsheet takes a cell
 NAME_BYTES = 255  # of a file's or folder's name, as file systems have it
 PARTIAL_BYTES = 48  # of a file's name that its unfinished one shows
 # as atomic_path names them
@@ -120,6 +124,38 @@ def parse_json(content: bytes) -> Any:
             if isinstance(part, dict | list)
         ]
     return value
+
+
+def write_csv_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a CSV file whole or not at all; its columns are those of all rows, as first met.
+
+    A text that a spreadsheet would run as a formula gets an apostrophe before it.
+    """
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    with (
+        atomic_path(Path(path)) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
+    ):
+        writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+        writer.writerow({column: _no_formula(column) for column in columns})
+        writer.writerows({key: _no_formula(value) for key, value in row.items()} for row in rows)
+
+
+def _no_formula(value: Any) -> Any:
+    """A cell that a spreadsheet shows as it is; numbers stay numbers, also as text."""
+    if not isinstance(value, str) or FORMULA.match(value) is None:
+        return value
+    try:
+        finite_number(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def read_csv_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file as text by column name."""
+    with Path(path).open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 def finite_number(text: str) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import csv
 import errno
 import json
 import os
@@ -13,7 +12,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from importlib import metadata
@@ -26,8 +24,6 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from utils.device import choose_device, describe_device
 from utils.errors import UserError, at_program_end
 from utils.files import (
-    atomic_path,
-    finite_number,
     read_json,
     remove_partial_files,
     write_json,
@@ -41,9 +37,7 @@ __all__ = [
     "hold_folder",
     "log_resumption",
     "open_run_folder",
-    "read_csv_rows",
     "start_run",
-    "write_csv_rows",
 ]
 
 PACKAGES = (
@@ -59,7 +53,6 @@ PACKAGES = (
     "einops",
 )
 GIT_TIMEOUT_S = 5.0
-FORMULA = re.compile(r"[\s'\"]*[=+\-@＝＋－＠]|[\t\r\n]")  # as a spreadsheet takes a cell
 WITHOUT_RESULTS = {"settings.json", "environment.json"}  # all that a refused run leaves
 UNFINISHED = ".unfinished"  # hidden, but somebody's work
 LOCK = ".lock"
@@ -251,38 +244,6 @@ def environment(device: torch.device | None = None) -> dict[str, Any]:
         if commit
         else None,
     }
-
-
-def write_csv_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write a CSV file whole or not at all; its columns are those of all rows, as first met.
-
-    A text that a spreadsheet would run as a formula gets an apostrophe before it.
-    """
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    with (
-        atomic_path(Path(path)) as partial,
-        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
-    ):
-        writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-        writer.writerow({column: _no_formula(column) for column in columns})
-        writer.writerows({key: _no_formula(value) for key, value in row.items()} for row in rows)
-
-
-def _no_formula(value: Any) -> Any:
-    """A cell that a spreadsheet shows as it is; numbers stay numbers, also as text."""
-    if not isinstance(value, str) or FORMULA.match(value) is None:
-        return value
-    try:
-        finite_number(value)
-    except ValueError:
-        return f"'{value}"
-    return value
-
-
-def read_csv_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file as text by column name."""
-    with Path(path).open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 def _counts(name: str) -> bool:

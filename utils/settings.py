@@ -288,14 +288,12 @@ def _arguments(
     ]
     given = {name: getattr(line.settings, name) for name in fields if name in times}
     texts = {n: v.texts if isinstance(v, _Texts) else [str(v)] for n, v in given.items()}
-    taker = next((field for field in fields.values() if LOOSE in field.notes), None)
+    for name, field in fields.items():
+        if LOOSE in field.notes and name not in texts and rest and not faults:
+            taken = len(rest) if field.is_list else 1
+            texts[name], rest = rest[:taken], rest[taken:]
     if rest and not faults:
-        if taker is None:
-            faults.append(f"found {rest[0]!r}, which belongs to no flag; --help lists the flags")
-        elif taker.name in texts:
-            faults.append(f"found {rest[0]!r} beside {taker.flag}; give all of them in one place")
-        else:
-            texts[taker.name] = rest
+        faults.append(f"found {rest[0]!r}, which belongs to no flag; --help lists the flags")
     if faults:
         raise UserError("; ".join(faults))
     return texts, Path(line.config.texts[0]) if line.config is not None else None

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import label
-from skimage.morphology import opening
 
 __all__ = [
     "NEVER",
@@ -173,6 +171,8 @@ def kept_groups(changed: NDArray[np.bool_], rule: Rule) -> NDArray[np.bool_]:
     form a group, which is kept whole if a square fits into it somewhere (morphological opening,
     then grown back). Beyond the scene's edge nothing speaks against a square.
     """
+    from skimage.morphology import opening  # here: it brings scipy, and --help has no use for it
+
     groups = _groups(changed, TOUCHING)
     sizes = np.bincount(groups.ravel())
     sizes[0] = 0
@@ -200,6 +200,8 @@ def _first_cut(anomaly: NDArray[np.float64], rule: Rule) -> int:
 
 def _groups(changed: NDArray[np.bool_], connectivity: int) -> NDArray[np.int64]:
     """Groups of neighbouring pixels, numbered from 1; 0 elsewhere."""
+    from skimage.measure import label
+
     groups: NDArray[np.int64] = label(changed, connectivity=connectivity)  # type: ignore[no-untyped-call]
     return groups
 

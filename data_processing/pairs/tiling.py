@@ -6,7 +6,6 @@ it is whole. Counts are those of the released program's preprocessing.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ from data_processing.rasters.writing import write_png
 from utils.errors import UserError
 from utils.files import write_json
 from utils.progress import progress, say
-from utils.settings import program_parser
 
 __all__ = [
     "PARTS",
@@ -30,7 +28,6 @@ __all__ = [
     "Tile",
     "new_folder",
     "tile_origins",
-    "tiling_flags",
     "write_tiles",
 ]
 
@@ -47,17 +44,6 @@ class Tile(NamedTuple):
     name: str
     row: int
     col: int
-
-
-def tiling_flags(
-    text: str | None, arguments: Sequence[str] | None, add: Callable[[argparse.ArgumentParser], Any]
-) -> argparse.Namespace:
-    """The two folders of a program, and what else it adds."""
-    parser = program_parser(text)
-    parser.add_argument("input_dir", type=Path, help="folder of the downloaded data set")
-    parser.add_argument("output_dir", type=Path, help="folder to make; it must not be there yet")
-    add(parser)
-    return parser.parse_args(arguments)
 
 
 def tile_origins(height: int, width: int, stride: int) -> list[tuple[int, int]]:

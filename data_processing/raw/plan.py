@@ -10,8 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from data_processing.scenes.spec import DatasetSpec, Split
+from utils.fields import Workers
 
-__all__ = ["Gap", "Plan", "SceneTask", "generator_of", "plain"]
+__all__ = ["Gap", "Plan", "RunSettings", "SceneTask", "generator_of", "plain"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """What all programs that make scenes can be told; each is also a flag."""
+
+    data_root: Path = Path("data")  # folder that gets Images_<name>/
+    strict: bool = False  # stop with exit code 3 if anything is missing
+    dry_run: bool = False  # show the plan and its sizes; write nothing
+    overwrite: bool = False  # make scenes anew that other settings made
+    num_workers: Workers = 2  # processes, 0 = none beside
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ the paper.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import signal
@@ -31,33 +30,21 @@ from data_processing.raw.earlier import (
     remove_scene,
     remove_tree,
 )
-from data_processing.raw.plan import Gap, Plan, SceneTask, generator_of, plain
+from data_processing.raw.plan import Gap, Plan, RunSettings, SceneTask, generator_of, plain
 from data_processing.scenes.patch_index import patch_index_path, write_patch_index
 from data_processing.scenes.spec import SPLITS, DatasetSpec, Split
-from data_processing.scenes.splits import REPOSITORY, scene_list_path, write_scene_list
+from data_processing.scenes.splits import scene_list_path, write_scene_list
 from utils.errors import CaimError, DataError, UserError
-from utils.files import plain_name, remove_partial_files, write_json
+from utils.files import plain_name, remove_partial_files, write_csv_rows, write_json
 from utils.interruption import StopRequest
 from utils.progress import progress, say
-from utils.run_folder import write_csv_rows
 
-__all__ = ["add_run_flags", "is_complete", "prepare", "require_ours"]
+__all__ = ["is_complete", "prepare", "require_ours"]
 
 PARTIAL = ".partial-"  # before the name of a scene that is being written
 MIB = 1 << 20
 
 SceneWriter = Callable[[SceneTask, Path], dict[str, Any]]
-
-
-def add_run_flags(parser: argparse.ArgumentParser, gets: str) -> None:
-    """Flags that all programs that make scenes have; ``gets`` is what the data root gets."""
-    add = parser.add_argument
-    add("--data-root", type=Path, default=REPOSITORY / "data",
-        help=f"folder that gets {gets} (default: the repository's data/)")  # fmt: skip
-    add("--strict", action="store_true", help="stop with exit code 3 if anything is missing")
-    add("--dry-run", action="store_true", help="show the plan and its sizes; write nothing")
-    add("--overwrite", action="store_true", help="make scenes anew that other settings made")
-    add("--num-workers", type=int, default=2, help="processes, 0 = none beside (default 2)")
 
 
 def is_complete(
@@ -89,14 +76,14 @@ def require_ours(plan: Plan, overwrite: bool) -> None:
     _refuse_what_is_not_ours(plan, _undone(plan), read_earlier(plan.folder), overwrite)
 
 
-def prepare(plan: Plan, write: SceneWriter, flags: argparse.Namespace) -> None:
+def prepare(plan: Plan, write: SceneWriter, settings: RunSettings) -> None:
     """Run a plan.
 
     Args:
         plan: What to write.
         write: Writes one scene into an empty folder and returns facts about it; runs in other
             processes.
-        flags: Those of :func:`add_run_flags`.
+        settings: How to run it.
 
     Raises:
         UserError: The folder holds other data, or the disk is too small.
@@ -107,12 +94,12 @@ def prepare(plan: Plan, write: SceneWriter, flags: argparse.Namespace) -> None:
     """
     for gap in plan.gaps:
         say(f"gap: {gap}")
-    _refuse_what_cannot_be_made(plan, flags.strict)
+    _refuse_what_cannot_be_made(plan, settings.strict)
     undone, earlier = _undone(plan), read_earlier(plan.folder)
     _say_plan(plan, undone)
-    if flags.dry_run:
+    if settings.dry_run:
         return
-    surplus = _refuse_what_is_not_ours(plan, undone, earlier, flags.overwrite)
+    surplus = _refuse_what_is_not_ours(plan, undone, earlier, settings.overwrite)
     _check_disk(plan, undone)
     _remove_unfinished(plan)
     if not (undone or surplus) and _is_finished(plan.data_root, plan.spec, earlier):
@@ -122,7 +109,7 @@ def prepare(plan: Plan, write: SceneWriter, flags: argparse.Namespace) -> None:
         if not remove_scene(plan.folder / scene["split"] / scene["name"], plan.program):
             say(f"{scene['split']}/{scene['name']}: left as it is, and in no list: it is not ours")
     stays = _surplus(plan, earlier) if plan.adds else []
-    _write_all(plan, undone, write, flags.num_workers, stays)
+    _write_all(plan, undone, write, settings.num_workers, stays)
 
 
 def _write_all(

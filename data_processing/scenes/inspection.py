@@ -6,7 +6,6 @@ the data itself.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,27 +20,32 @@ from data_processing.scenes.patch_index import patch_index_path, patch_origins, 
 from data_processing.scenes.scene import Scene
 from data_processing.scenes.spec import DatasetSpec, Split
 from data_processing.scenes.splits import (
-    add_split_flag,
+    SplitChoice,
     chosen_splits,
-    data_root_parser,
     read_scene_list,
     scene_list_path,
 )
 from utils.codes import NO_DATA
-from utils.errors import DataError, UserError
+from utils.errors import DataError
 from utils.progress import say
 
-__all__ = ["custom_program", "describe", "draw_one_patch", "index_state"]
+__all__ = ["describe", "draw_one_patch", "index_state", "inspect"]
 
 SHOWN_PERCENTILES = (2.0, 98.0)  # brightness of the picture
 
 
-def custom_program(spec: DatasetSpec) -> None:
-    """Check a data root, print what it holds and draw one patch."""
-    flags = _parse_flags(spec)
-    splits = chosen_splits(flags.split)
-    report = check_data_root(flags.data_root, spec, splits)
-    lines, faults = index_state(report, splits, flags.patch_size, flags.stride)
+def inspect(
+    spec: DatasetSpec,
+    data_root: Path,
+    split: SplitChoice,
+    patch_size: int,
+    stride: int,
+    picture: Path | None,
+) -> None:
+    """Check a data root, print what it holds and draw a patch: what ``<name>_custom.py`` does."""
+    splits = chosen_splits(split)
+    report = check_data_root(data_root, spec, splits)
+    lines, faults = index_state(report, splits, patch_size, stride)
     for line in describe(report):
         say(line)
     for line in lines:
@@ -50,9 +54,9 @@ def custom_program(spec: DatasetSpec) -> None:
         say(f"warning: {warning}")
     report.faults.extend(faults)
     report.raise_if_faulty()
-    picture = flags.picture or flags.data_root / f"{spec.name}_patch.png"
+    picture = picture or data_root / f"{spec.name}_patch.png"
     try:
-        where = draw_one_patch(report, flags.patch_size, flags.stride, picture)
+        where = draw_one_patch(report, patch_size, stride, picture)
     except OSError as error:
         say(f"no picture: {picture} cannot be written ({error.strerror}); name another --picture")
     else:
@@ -137,24 +141,6 @@ def draw_one_patch(report: Report, patch_size: int, stride: int, picture: Path) 
     title = f"{spec.title} {where}"
     save_figure(patch_figure(images, patch["moment_label"], scene.dates, title), picture)
     return where
-
-
-def _parse_flags(spec: DatasetSpec) -> argparse.Namespace:
-    """Flags of the program."""
-    parser = data_root_parser(spec, f"Check a data root of {spec.title} and show what it holds.")
-    add_split_flag(parser)
-    parser.add_argument("--patch-size", type=int, default=spec.patch_size, help="side in pixels")
-    parser.add_argument("--stride", type=int, default=spec.stride, help="step in pixels")
-    parser.add_argument(
-        "--picture", type=Path, help=f"file to draw (default: <data root>/{spec.name}_patch.png)"
-    )
-    flags = parser.parse_args()
-    if flags.patch_size < 1 or flags.stride < 1:
-        raise UserError(
-            f"found --patch-size {flags.patch_size} --stride {flags.stride}, expected both at "
-            "least 1"
-        )
-    return flags
 
 
 def _scene_or_none(folder: Path, spec: DatasetSpec) -> Scene | None:

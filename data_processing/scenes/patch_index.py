@@ -16,21 +16,20 @@ from typing import NamedTuple
 from data_processing.scenes.scene import Scene
 from data_processing.scenes.spec import SPLITS, DatasetSpec, Split
 from data_processing.scenes.splits import (
-    add_split_flag,
+    SplitChoice,
     chosen_splits,
-    data_root_parser,
     no_data_error,
     read_scene_list,
     scene_list_path,
     writing,
 )
-from utils.errors import DataError, UserError
+from utils.errors import DataError
 from utils.files import atomic_path, finite_number
 from utils.progress import say
 
 __all__ = [
     "PatchOrigin",
-    "create_xys_program",
+    "index_patches",
     "patch_index_path",
     "patch_origins",
     "read_patch_index",
@@ -182,22 +181,16 @@ def read_patch_index(
     return [origin for _, origin in origins]
 
 
-def create_xys_program(spec: DatasetSpec) -> None:
-    """Write the patch index of a data set: the program behind ``<name>_create_xys.py``."""
-    parser = data_root_parser(spec, f"Write the patch index of {spec.title}.")
-    parser.add_argument("--patch-size", type=int, default=spec.patch_size, help="side in pixels")
-    parser.add_argument("--stride", type=int, default=spec.stride, help="step in pixels")
-    add_split_flag(parser)
-    flags = parser.parse_args()
-    size, stride = flags.patch_size, flags.stride
-    if size < 1 or stride < 1:
-        raise UserError(f"found --patch-size {size} --stride {stride}, expected both at least 1")
-    splits = chosen_splits(flags.split)
-    paths = {s: patch_index_path(flags.data_root, spec, s, size, stride) for s in splits}
-    before = {split: path.exists() for split, path in paths.items()}
-    counts = write_patch_index(flags.data_root, spec, size, stride, splits)
-    for split, count in counts.items():
-        say(f"{'replaced' if before[split] else 'wrote'} {paths[split]}: {count} patches")
+def index_patches(
+    spec: DatasetSpec, data_root: Path, split: SplitChoice, patch_size: int, stride: int
+) -> None:
+    """Write the patch index of a data set and say so: what ``<name>_create_xys.py`` does."""
+    splits = chosen_splits(split)
+    paths = {name: patch_index_path(data_root, spec, name, patch_size, stride) for name in splits}
+    before = {name: path.exists() for name, path in paths.items()}
+    counts = write_patch_index(data_root, spec, patch_size, stride, splits)
+    for name, count in counts.items():
+        say(f"{'replaced' if before[name] else 'wrote'} {paths[name]}: {count} patches")
 
 
 def _index_of_split(

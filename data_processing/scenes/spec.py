@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from utils.files import read_json
 
@@ -20,6 +20,7 @@ __all__ = [
     "DYNAMIC",
     "SPACENET7",
     "SPLITS",
+    "DatasetName",
     "DatasetSpec",
     "Split",
     "released_spec",
@@ -206,6 +207,10 @@ SPACENET7 = DatasetSpec(
 
 DATASETS: tuple[DatasetSpec, ...] = (DYNAMIC, SPACENET7)
 DATASET_NAMES = tuple(spec.name.lower() for spec in DATASETS)  # as programs take them
+if TYPE_CHECKING:
+    DatasetName = str
+else:
+    DatasetName = Literal[DATASET_NAMES]  # what a setting of this type may say
 
 
 def released_spec(num_dates: int, num_bands: int) -> DatasetSpec | None:

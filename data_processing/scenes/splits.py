@@ -7,11 +7,11 @@ A list is a numpy array of str, sorted, with paths as the authors' programs writ
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,21 +21,20 @@ from utils.files import atomic_path, path_inside
 from utils.progress import say
 
 __all__ = [
-    "REPOSITORY",
-    "add_split_flag",
+    "SplitChoice",
     "chosen_splits",
-    "data_root_parser",
     "find_scenes",
-    "fsplit_program",
+    "list_scenes",
     "no_data_error",
     "read_scene_list",
+    "require_images",
     "scene_list_path",
     "write_scene_list",
     "write_scene_lists",
     "writing",
 ]
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+SplitChoice = Literal["train", "val", "test", "all"]
 _NOT_SCENES = {"__macosx", "@eadir"}
 ENTRY_BYTES = 1 << 16  # of a path in a list, at most
 
@@ -46,9 +45,8 @@ def find_scenes(data_root: Path, spec: DatasetSpec, split: Split) -> list[Path]:
     Raises:
         DataError: When the data root, the split's folder or any scene in it is missing.
     """
+    require_images(data_root, spec)
     images_root = data_root / spec.images_root
-    if not images_root.is_dir():
-        raise no_data_error(data_root, spec)
     folder = images_root / split
     if not folder.is_dir():
         there = [name for name in SPLITS if (images_root / name).is_dir()]
@@ -150,6 +148,16 @@ def read_scene_list(data_root: Path, spec: DatasetSpec, split: Split) -> list[Pa
     return scenes
 
 
+def require_images(data_root: Path, spec: DatasetSpec) -> None:
+    """Make sure that a data root holds a data set at all; what is in it is not looked at.
+
+    Raises:
+        DataError: When it does not.
+    """
+    if not (data_root / spec.images_root).is_dir():
+        raise no_data_error(data_root, spec)
+
+
 def no_data_error(data_root: Path, spec: DatasetSpec) -> DataError:
     """The error for a data root that does not hold a data set at all, with two ways out."""
     state = "is there, without that folder" if data_root.is_dir() else "does not exist"
@@ -180,41 +188,19 @@ def writing(data_root: Path, spec: DatasetSpec) -> Iterator[None]:
         ) from error
 
 
-def data_root_parser(spec: DatasetSpec, what: str) -> argparse.ArgumentParser:
-    """Flags that the programs of this package share."""
-    parser = argparse.ArgumentParser(description=what, allow_abbrev=False)
-    parser.add_argument(
-        "--data-root",
-        type=Path,
-        default=REPOSITORY / "data",
-        help=f"folder that holds {spec.images_root}/ (default: data/ in the repository)",
-    )
-    return parser
-
-
-def add_split_flag(parser: argparse.ArgumentParser) -> None:
-    """Flag that limits a program to one split."""
-    parser.add_argument(
-        "--split", choices=[*SPLITS, "all"], default="all", help="one split only (default: all)"
-    )
-
-
-def chosen_splits(name: str) -> tuple[Split, ...]:
-    """The splits behind the value of the flag ``--split``."""
+def chosen_splits(name: SplitChoice) -> tuple[Split, ...]:
+    """The splits that a setting ``split`` stands for."""
     return tuple(split for split in SPLITS if name in (split, "all"))
 
 
-def fsplit_program(spec: DatasetSpec) -> None:
-    """Write the scene lists of a data set: the program behind ``<name>_Fsplit.py``."""
-    parser = data_root_parser(spec, f"Write the scene lists of {spec.title}.")
-    add_split_flag(parser)
-    flags = parser.parse_args()
-    splits = chosen_splits(flags.split)
-    before = {split: scene_list_path(flags.data_root, spec, split).exists() for split in splits}
-    for split, paths in write_scene_lists(flags.data_root, spec, splits).items():
-        verb = "replaced" if before[split] else "wrote"
+def list_scenes(spec: DatasetSpec, data_root: Path, split: SplitChoice) -> None:
+    """Write the scene lists of a data set and say so: what ``<name>_Fsplit.py`` does."""
+    splits = chosen_splits(split)
+    before = {name: scene_list_path(data_root, spec, name).exists() for name in splits}
+    for name, paths in write_scene_lists(data_root, spec, splits).items():
+        verb = "replaced" if before[name] else "wrote"
         count = f"{len(paths)} scene" + ("" if len(paths) == 1 else "s")
-        say(f"{verb} {scene_list_path(flags.data_root, spec, split)}: {count}")
+        say(f"{verb} {scene_list_path(data_root, spec, name)}: {count}")
 
 
 def _text_array(path: Path) -> list[str]:

@@ -234,9 +234,9 @@ def test_other_numbers_of_dates_and_fewer_bands_are_drawn_and_unknown_bands_refu
     ("flags", "words"),
     [
         ({"scene_size": 63}, "at least 64"),
-        ({"num_train": -1, "num_val": -2}, r"(?s)--num-train is -1.*--num-val is -2"),
+        ({"num_train": -1, "num_val": -2}, r"--num-train: found '-1'.*--num-val: found '-2'"),
         ({"num_train": 0}, "all 0"),
-        ({"seed": -5}, "--seed is -5"),
+        ({"seed": -5}, "--seed: found '-5'"),
     ],
 )
 def test_bad_arguments_are_explained(tmp_path: Path, flags: dict[str, int], words: str) -> None:
@@ -246,6 +246,5 @@ def test_bad_arguments_are_explained(tmp_path: Path, flags: dict[str, int], word
 
 
 def test_flags_are_not_abbreviated() -> None:
-    with pytest.raises(SystemExit) as stop:
+    with pytest.raises(UserError, match="did you mean --scene-size"):
         sample_data.main(["--scene", "64"])
-    assert stop.value.code == 2

@@ -20,7 +20,7 @@ from training.ranks import Ranks
 from training.run import Run
 from training.tasks import CaimTask, Task
 from utils.batches import Batches
-from utils.run_folder import read_csv_rows
+from utils.files import read_csv_rows
 
 __all__ = [
     "ARGUMENTS", "CPU", "FACTS", "SIZE", "TASK", "EasyPatches", "T", "assert_same_weights",

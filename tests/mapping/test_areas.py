@@ -18,8 +18,8 @@ from mapping.areas import area_folders, map_areas
 from tests.helpers.scene_files import write_raster
 from tests.helpers.small_series import BGRN, DAYS, noise, write_series
 from utils.errors import CaimError, DataError, UserError
+from utils.files import read_csv_rows
 from utils.processes import Processes
-from utils.run_folder import read_csv_rows
 
 MODEL: Any = SimpleNamespace(bands=BGRN, num_dates=3)  # of a model, all that opening a series takes
 

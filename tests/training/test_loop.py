@@ -35,7 +35,8 @@ from training.plan import TrainingPlan, learning_rate
 from training.records import Records
 from training.tasks import CaimTask
 from utils.errors import CaimError, CheckpointError, UserError
-from utils.run_folder import open_run_folder, read_csv_rows
+from utils.files import read_csv_rows
+from utils.run_folder import open_run_folder
 
 SELECTION = TASK.selection
 

@@ -18,14 +18,9 @@ import torch
 
 from tests.helpers.children import forked, in_child
 from utils.errors import UserError, run_program
+from utils.files import read_csv_rows, write_csv_rows
 from utils.progress import progress, say
-from utils.run_folder import (
-    environment,
-    open_run_folder,
-    read_csv_rows,
-    start_run,
-    write_csv_rows,
-)
+from utils.run_folder import environment, open_run_folder, start_run
 from utils.settings import REPOSITORY
 
 

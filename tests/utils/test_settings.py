@@ -293,7 +293,7 @@ def test_arguments_without_a_flag_go_to_the_list_that_takes_them(
 
 
 def test_a_list_given_twice_is_refused() -> None:
-    with pytest.raises(UserError, match=r"found '.*c.tif' beside --images"):
+    with pytest.raises(UserError, match=r"found 'c.tif', which belongs to no flag"):
         read_settings(LooseWords, ["c.tif", "--images", "a.tif", "b.tif"], "Predict.py")
 
 
