@@ -397,7 +397,7 @@ def test_a_scene_without_any_label_gets_its_maps(
     unknown = np.full((64, 64), 255, np.uint8)
     scene = scene_folder(root, "dynamic", "test")
     for file in ("bi_change.tif", "multi_change.tif"):
-        write_raster(scene / "change" / file, unknown, nodata=255)
+        write_raster(scene / "change" / file, unknown, nodata=255, crs=None)
     torch.save(random_released_state(6, 8, (1, 64, 64)), tmp_path / "a.pth")
     flags = ("--data-root", root, "--checkpoint", "a.pth", "--output-dir", "erg")
     code, _, errors = inside("Test_Dynamic", *flags, "--batch-size", "1", "--num-workers", "0")

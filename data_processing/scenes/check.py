@@ -18,6 +18,7 @@ from data_processing.rasters.reading import RasterInfo, raster_info
 from data_processing.rasters.values import PIXEL_TYPES, PixelScale
 from data_processing.scenes.pixel_check import PixelFindings, read_pixels
 from data_processing.scenes.scene import SceneFiles, find_scene_files
+from data_processing.scenes.shared_places import shared_places
 from data_processing.scenes.spec import SPLITS, DatasetSpec, Split
 from data_processing.scenes.splits import find_scenes
 from utils.errors import DataError
@@ -123,7 +124,7 @@ def examine_scene(
 def check_data_root(
     data_root: Path, spec: DatasetSpec, splits: Sequence[Split] = SPLITS, full: bool = True
 ) -> Report:
-    """Look at every scene of a data root.
+    """Look at every scene of a data root, and whether splits share a place.
 
     Raises:
         DataError: When the data root does not hold the data set at all.
@@ -145,7 +146,12 @@ def check_data_root(
     ]
     faults.extend(fault for scene in scenes for fault in scene.faults)
     warnings = [warning for scene in scenes for warning in scene.warnings]
-    return Report(data_root, spec, scenes, faults, warnings, advice)
+    shared = shared_places(folders, spec, labels=full, images=full)
+    if shared.faults:
+        advice = advice or "Splits shall not share a place: leave each scene in one split only."
+    return Report(
+        data_root, spec, scenes, faults + shared.faults, warnings + shared.warnings, advice
+    )
 
 
 def require_sound(

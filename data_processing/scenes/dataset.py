@@ -6,6 +6,7 @@ pixels are read in ``scene``; flips in ``augmentation``.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,8 @@ from data_processing.scenes.patch_index import (
 )
 from data_processing.scenes.scene import Scene
 from data_processing.scenes.shared_pixels import SharedPixels
-from data_processing.scenes.spec import DatasetSpec, Split
+from data_processing.scenes.shared_places import shared_places
+from data_processing.scenes.spec import SPLITS, DatasetSpec, Split
 from data_processing.scenes.splits import find_scenes, read_scene_list, scene_list_path
 from utils.errors import DataError, UserError
 from utils.progress import progress, say
@@ -227,6 +229,8 @@ def open_splits(
         raise errors[0]
     if errors:
         raise _merged(f"{data_root}, {spec.title}", errors)
+    folders = [scene.folder for dataset in opened for scene in dataset.scenes]
+    _say_shared_places(folders, spec, labels=True)
     return opened
 
 
@@ -277,6 +281,7 @@ def cover_split(
     if errors:
         raise _merged(f"{data_root}, {spec.title}, split {split}", errors)
     scenes = [scene for scene in opened if scene is not None]
+    _say_shared_places([*folders, *_other_folders(data_root, spec, split)], spec, labels=False)
     origins = [
         PatchOrigin(index, row, col)
         for index, scene in enumerate(scenes)
@@ -286,6 +291,25 @@ def cover_split(
         scenes, origins, patch_size,
         pixel_scale=pixel_scale, ignore_invalid=ignore_invalid, in_order=True,
     )  # fmt: skip
+
+
+def _other_folders(data_root: Path, spec: DatasetSpec, split: Split) -> list[Path]:
+    """Scene folders of the other splits that are there."""
+    folders: list[Path] = []
+    for other in SPLITS:
+        if other != split and (data_root / spec.images_root / other).is_dir():
+            with contextlib.suppress(DataError):  # it has no scenes
+                folders += find_scenes(data_root, spec, other)
+    return folders
+
+
+def _say_shared_places(folders: Sequence[Path], spec: DatasetSpec, labels: bool) -> None:
+    """Warn of scores that a place in two splits makes too good."""
+    faults = shared_places(folders, spec, labels=labels, images=False).faults
+    for fault in faults[:SHOWN_WARNINGS]:
+        say(f"warning: {fault}: scores will be too good")
+    if len(faults) > SHOWN_WARNINGS:
+        say(f"warning: {len(faults) - SHOWN_WARNINGS} more such places")
 
 
 def _merged(where: str, errors: Sequence[DataError]) -> DataError:

@@ -8,6 +8,7 @@ module of this package takes a :class:`DatasetSpec`. A further data set is one m
 from __future__ import annotations
 
 import datetime
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -77,6 +78,16 @@ class DatasetSpec:
     patch_size: int
     stride: int
     released_scale: Literal["auto", "stored"] = "auto"
+
+    def __post_init__(self) -> None:
+        if "date" not in re.compile(self.image_name).groupindex:
+            raise ValueError(f"{self.name}: image_name has no group 'date', expected one")
+        places = [*self.visible_bands, *([] if self.alpha_band is None else [self.alpha_band])]
+        if not all(0 <= place < len(self.bands) for place in places):
+            raise ValueError(
+                f"{self.name}: found visible_bands {self.visible_bands} and alpha_band "
+                f"{self.alpha_band}, expected positions among {len(self.bands)} bands"
+            )
 
     @property
     def num_classes(self) -> int:

@@ -13,6 +13,8 @@ import rasterio
 import torch
 
 from data_processing import prepare_dynamic
+from data_processing.raw.archives import RawFile
+from data_processing.raw.dynamic import NO_CLASS, read_classes
 from data_processing.scenes.check import check_data_root
 from data_processing.scenes.dataset import cover_split
 from data_processing.scenes.spec import DYNAMIC
@@ -160,6 +162,25 @@ def test_pixels_without_a_class_are_not_counted(tmp_path: Path) -> None:
     assert cover_split(tmp_path / "out", DYNAMIC, "test")[0]["moment_label"][3, 7] == -1
     gaps = read_json(tmp_path / "out/Images_Dynamic/audit.json")["gaps"]
     assert "1 pixels without a class" in gaps[0]["found"]
+
+
+def test_pixels_with_several_classes_are_of_none(tmp_path: Path) -> None:
+    write_dynamic_area(tmp_path / "raw", cover(ROWS), MONTHS)
+    (label,) = (tmp_path / "raw/labels").rglob(f"*{MONTHS[8].replace('-', '_')}.tif")
+    with rasterio.open(label, "r+") as raster:
+        bands = raster.read()
+        bands[[CITY, WATER], 3, 7] = 255  # beside soil, the one class there
+        bands[WATER, 3, 8] = 255
+        raster.write(bands)
+    file = RawFile(label.name, label, None, label.stat().st_size, 0)
+    classes, _ = read_classes(file)
+    assert classes[3, 6:10].tolist() == [SOIL, NO_CLASS, NO_CLASS, SOIL]
+    (scene,) = run(tmp_path / "raw", tmp_path / "out")
+    moment = moment_of(scene)
+    assert moment[3, 6:10].tolist() == [0, 255, 255, 0]
+    assert (moment == 255).sum() == 2
+    gaps = read_json(tmp_path / "out/Images_Dynamic/audit.json")["gaps"]
+    assert "2 pixels without a class" in gaps[0]["found"]
 
 
 def test_snow_can_say_nothing_about_what_lies_under_it(tmp_path: Path) -> None:

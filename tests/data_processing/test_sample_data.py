@@ -227,7 +227,7 @@ def test_other_numbers_of_dates_and_fewer_bands_are_drawn_and_unknown_bands_refu
     assert scene.images.shape == (4, 2, 64, 64)
     assert scene.moment.max() <= 3
     with pytest.raises(UserError, match="found bands swir"):
-        require_drawable(dataclasses.replace(DYNAMIC, bands=("red", "swir")))
+        require_drawable(dataclasses.replace(spec, bands=("red", "swir")))
 
 
 @pytest.mark.parametrize(

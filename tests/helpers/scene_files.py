@@ -140,7 +140,8 @@ def write_data_root(
         for number in range(1, count + 1):
             folder = scene_folder(root, spec_name, split, number)
             seed = options.get("seed", 0) + 100 * split_number + number
-            _write_scene(folder, spec, **{**options, "size": size, "seed": seed})
+            origin = (500_000.0 + 100_000 * split_number, 4_990_000.0 + 10_000 * number)
+            _write_scene(folder, spec, **{"origin": origin, **options, "size": size, "seed": seed})
     if index:
         write_scene_lists(root, spec)
         write_patch_index(root, spec, patch_size or spec.patch_size, stride or spec.stride)
@@ -159,6 +160,7 @@ def _write_scene(
     nodata: float | None = None,
     label_nodata: float | None = None,
     crs: str | None = "EPSG:32633",
+    origin: tuple[float, float] = (500000.0, 5000000.0),
     compression: str | None = "deflate",
     tiled: bool = False,
     seed: int = 0,
@@ -176,6 +178,7 @@ def _write_scene(
         nodata: Nodata tag of the images.
         label_nodata: Nodata tag of the labels.
         crs: None leaves the georeference out.
+        origin: Coordinates of the upper left corner.
         compression: ``deflate``, ``lzw``, … or None.
         tiled: Blocks of 16×16 instead of strips.
         seed: Of noise and rectangles.
@@ -195,11 +198,15 @@ def _write_scene(
             image,
             nodata=nodata,
             crs=crs,
+            origin=origin,
             compression=compression,
             tiled=tiled,
         )
     for file, label in ((spec.area_file, area), (spec.moment_file, moment)):
-        write_raster(folder / file, label, nodata=label_nodata, crs=crs, compression=compression)
+        write_raster(
+            folder / file, label, nodata=label_nodata, crs=crs, origin=origin,
+            compression=compression,
+        )  # fmt: skip
     return folder
 
 
