@@ -63,7 +63,6 @@ MOST_BLOCK_BYTES = 1 << 30  # of one stored block, which is decoded as a whole
 COPIES = 3  # of a whole raster: as stored, as converted, and masks
 COLORS = ("red", "green", "blue", "nir", "alpha")
 FARTHEST = 1e12  # of coordinates in any unit; the Earth's are below 1e11 in millimetres
-DECODED_FILE = 1 << 30  # bytes of a raster in memory, decoded, at most
 DECODED_MIB = 64  # of blocks that GDAL keeps decoded where rasters are read from end to end
 BLOCK_VALUES = 1 << 22  # values read at a time when a whole raster is gone through
 
@@ -198,11 +197,10 @@ def decode_raster(content: bytes, where: str) -> tuple[npt.NDArray[Any], RasterI
         where: How messages name it.
 
     Raises:
-        DataError: It is no raster, damaged, or far larger than it looks.
+        DataError: It is no raster, damaged, or larger than the free memory.
     """
     if not content:  # rasterio would take it for a file to be written
-        fault = "the file is empty, expected a raster"
-        raise DataError(where, [fault], "Copy or download it again.")
+        raise DataError(where, ["the file is empty, expected a raster"], "Copy it again.")
     with (
         reading(where),
         quiet(),
@@ -210,14 +208,7 @@ def decode_raster(content: bytes, where: str) -> tuple[npt.NDArray[Any], RasterI
         file.open(driver=list(PLAIN)) as raster,
     ):
         header = _header(raster, where)
-        size = header.width * header.height * header.count * np.dtype(header.dtype).itemsize
-        if size > DECODED_FILE:
-            raise DataError(
-                where,
-                [f"found {header.height}×{header.width} pixels of {header.count} bands, expected "
-                 f"less than {DECODED_FILE >> 20} MiB of them"],
-                "This is no file of the distribution; download it again.",
-            )  # fmt: skip
+        require_room(where, header)
         return raster.read(), header
 
 
