@@ -23,6 +23,8 @@ SUFFIXES = (".tif", ".tiff")  # looked for in folders; a pattern may name others
 OTHERS = (".jp2", ".img", ".vrt", ".png", ".jpg", ".jpeg", ".bmp", ".dat", ".bil", ".nc", ".h5")
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".safe", ".7z")
 BESIDE = (".aux.xml", ".msk", ".ovr", ".tfw", ".prj", ".hdr")  # lies beside rasters and is none
+LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")
+SHOWN = 3  # names of a kind in a message
 RGB = 3  # bands that an alpha band can be added to
 OPAQUE = 255
 
@@ -45,12 +47,14 @@ def find_rasters(given: Sequence[str], flag: str) -> list[Path]:
         elif path.is_file():
             here = [path]
         else:
-            here = [file for file in _matching(word) if not file.name.lower().endswith(BESIDE)]
+            left = BESIDE + LEFT_BY_SYSTEMS
+            here = [file for file in _matching(word) if not file.name.lower().endswith(left)]
         here = [file for file in here if file.is_file() and not file.name.startswith(".")]
         nothing += [] if here else [word]
         files += here
     if nothing or not given:
-        where = ", ".join(repr(word) + _why_nothing(word) for word in nothing) or "all"
+        where = ", ".join(repr(word) + _why_nothing(word) for word in nothing[:SHOWN]) or "all"
+        where += f" and {len(nothing) - SHOWN} more" if len(nothing) > SHOWN else ""
         raise UserError(
             f"{flag}: found no raster at {where}, expected a folder of "
             'GeoTIFFs, a pattern such as "city/*.tif" (in quotes), or files.'
@@ -124,7 +128,10 @@ def headers_of(files: Sequence[Path], faults: list[str]) -> list[tuple[str, Rast
         try:
             headers.append((name, header_of(file, IMAGES)))
         except DataError as error:
-            faults += [f"{name}: {fault}" for fault in error.faults]
+            faults += [
+                f"{name}: {'; '.join(filter(None, (fault, error.advice)))}"
+                for fault in error.faults
+            ]
     return headers
 
 

@@ -35,6 +35,7 @@ from utils.errors import DataError, UserError
 __all__ = ["open_raster_series"]
 
 ADVICE = "Bring all images to one type and number of bands."
+OTHER_ADVICE = "Mend these files, or name others."
 GRID_ADVICE = "Bring all images to one grid, or let --align resample them to that of the first."
 
 
@@ -141,9 +142,15 @@ def _fitting(
     if order:
         raise DataError(where, order)
     if faults:
-        elsewhere = bool(headers) and not options.align and bool(grid_faults(headers))
-        raise DataError(where, faults, GRID_ADVICE if elsewhere else ADVICE)
+        raise DataError(where, faults, _advice(headers, options.align))
     return headers, numbers
+
+
+def _advice(headers: Sequence[tuple[str, RasterInfo]], align: bool) -> str:
+    """What to do where headers are at fault, beside what each fault says."""
+    if headers and not align and grid_faults(headers):
+        return GRID_ADVICE
+    return ADVICE if headers and different(headers, grid=False) else OTHER_ADVICE
 
 
 def _header_faults(

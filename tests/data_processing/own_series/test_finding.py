@@ -57,6 +57,22 @@ def test_addresses_are_no_files(address: str) -> None:
     assert "copy or unpack the files" in refusal(UserError, [address])
 
 
+def test_what_systems_leave_beside_images_is_passed_over(tmp_path: Path) -> None:
+    paths = write_series(tmp_path)
+    for name in ("Thumbs.db", "desktop.ini", "._city_2020-01-15.tif"):
+        (tmp_path / name).write_bytes(b"x")
+    assert open_them(str(tmp_path / "*")).files == paths
+
+
+def test_what_helps_is_said_of_each_file(tmp_path: Path) -> None:
+    paths = write_series(tmp_path)
+    paths[1].write_text("version https://git-lfs.github.com/spec/v1")
+    message = refusal(DataError, tmp_path)
+    assert "it is a Git-LFS pointer" in message
+    assert "git lfs pull" in message
+    assert "one type and number of bands" not in message
+
+
 def test_images_in_other_formats_are_read_by_a_pattern(tmp_path: Path) -> None:
     images = noise(bands=3, dtype="uint8")
     write_series(tmp_path, images)

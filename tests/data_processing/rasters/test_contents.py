@@ -176,7 +176,9 @@ def test_a_file_of_variables_is_refused_with_what_helps(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="variables and no bands of its own") as caught:
         header_of(target, IMAGES)
     assert "gdal_translate NETCDF" in str(caught.value)
-    assert "no bands of its own" in refusal(DataError, [target], count=2)
+    write_raster(tmp_path / "2020-03-01.tif", noise(1)[0])
+    said = refusal(DataError, [target, tmp_path / "2020-03-01.tif"], count=2)
+    assert "gdal_translate NETCDF" in said
 
 
 def _two_variables(path: Path) -> None:
