@@ -201,12 +201,8 @@ def decode_raster(content: bytes, where: str) -> tuple[npt.NDArray[Any], RasterI
     """
     if not content:  # rasterio would take it for a file to be written
         raise DataError(where, ["the file is empty, expected a raster"], "Copy it again.")
-    with (
-        reading(where),
-        quiet(),
-        rasterio.MemoryFile(content) as file,
-        file.open(driver=list(PLAIN)) as raster,
-    ):
+    with reading(where), quiet(), rasterio.MemoryFile(content) as file:
+        raster = file.open(driver=list(PLAIN))
         header = _header(raster, where)
         require_room(where, header)
         return raster.read(), header
