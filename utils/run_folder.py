@@ -53,6 +53,7 @@ PACKAGES = (
     "einops",
 )
 GIT_TIMEOUT_S = 5.0
+SHOWN = 200  # signs of a path in a message
 WITHOUT_RESULTS = {"settings.json", "environment.json"}  # all that a refused run leaves
 UNFINISHED = ".unfinished"  # hidden, but somebody's work
 LOCK = ".lock"
@@ -103,9 +104,10 @@ def open_run_folder(
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, RecursionError) as error:  # as mkdir ends on thousands of folders
+        cause = error.strerror if isinstance(error, OSError) else "too many folders in each other"
         raise UserError(
-            f"--output-dir {folder}: the folder cannot be made ({error.strerror}), expected a "
+            f"--output-dir {str(folder)[:SHOWN]}: the folder cannot be made ({cause}), expected a "
             "place that can be written. Name another one."
         ) from error
     return folder
