@@ -42,14 +42,17 @@ class Decision:
 
     @classmethod
     def of(cls, weights: Checkpoint, choice: Choice) -> Decision:
-        """The rule for these weights; one other than the plain one is said aloud."""
-        decision = cls(weights.offset if choice == "calibrated" else 0.0)
-        if decision.offset:
-            say(
-                f"decision: changed where log p − log p_0 > {decision.offset:g}, as these weights "
-                "were calibrated (--decision plain asks which is larger)"
-            )
-        return decision
+        """The rule for these weights; what becomes of an offset that they carry is said."""
+        if not weights.offset:
+            return cls()
+        if choice == "plain":
+            say(f"decision: the offset {weights.offset:g} that these weights carry is left out")
+            return cls()
+        say(
+            f"decision: changed where log p − log p_0 > {weights.offset:g}, as these weights were "
+            "calibrated (--decision plain asks which is larger)"
+        )
+        return cls(weights.offset)
 
     @classmethod
     def above(cls, threshold: float) -> Decision:

@@ -146,11 +146,11 @@ def score_pairs(spec: PairSpec, settings: PairScoring) -> None:
             "video_len": settings.video_len,
         },
     )  # fmt: skip
-    decision = (
-        Decision.of(weights, settings.decision)
-        if settings.threshold is None
-        else Decision.above(settings.threshold)
+    decision = Decision.of(
+        weights, "plain" if settings.threshold is not None else settings.decision
     )
+    if settings.threshold is not None:
+        decision = Decision.above(settings.threshold)
     windows, batch_size = _open_pairs(spec, settings)
     folder = start_run("test_ctma", settings, device)
 
