@@ -142,8 +142,8 @@ def _odd_integers(shown: npt.NDArray[Any], high: float) -> list[str]:
     if DARKEST_LANDSAT - 500 <= darkest < BRIGHTEST and high > DARKEST_LANDSAT + 500:
         return [
             f"no 16-bit value below {darkest // 100 * 100:.0f}, as in Landsat Collection 2 "
-            f"(reflectance = 0.0000275·v − 0.2), and they are divided by {BRIGHTEST}; write reflectance × "
-            f"{BRIGHTEST} instead, (0.0000275·v − 0.2)·{BRIGHTEST}"
+            f"(reflectance = 0.0000275·v − 0.2), and they are divided by {BRIGHTEST}; write "
+            f"reflectance × {BRIGHTEST} instead, (0.0000275·v − 0.2)·{BRIGHTEST}"
         ]
     if float(np.median(shown)) > BRIGHTEST:
         return [
