@@ -87,25 +87,26 @@ class CheckpointManager:
         self._last_is_whole = True
 
     def save(self, run: Run) -> None:
-        """Write best.pth if the last epoch is the best so far, then last.pth.
+        """Write last.pth, then best.pth if the last epoch is the best so far.
 
         What last.pth was before becomes previous.pth, unless it is damaged.
 
         Raises:
             CaimError: The disk is full or the folder cannot be written.
         """
-        weights = run.checkpoint()
-        if run.rows and run.is_best:
-            with writing(self.folder / BEST):
-                save_checkpoint(self.folder / BEST, weights)
-        state = _state_of(run)
-        last = self.folder / LAST
+        last, state = self.folder / LAST, vars(_state_of(run))
         with writing(last):
-            save_checkpoint(self.folder / NEXT, replace(weights, resume=vars(state)))
+            save_checkpoint(self.folder / NEXT, replace(run.checkpoint(), resume=state))
             if last.is_file() and self._last_is_whole:
                 os.replace(last, self.folder / PREVIOUS)
             os.replace(self.folder / NEXT, last)
         self._last_is_whole = True
+        self._save_best(run)
+
+    def _save_best(self, run: Run) -> None:
+        if run.rows and run.is_best:
+            with writing(self.folder / BEST):
+                save_checkpoint(self.folder / BEST, run.checkpoint())
 
     def load(self) -> LastCheckpoint | None:
         """The last whole checkpoint; None if the run was stopped before it wrote one.
@@ -164,6 +165,8 @@ class CheckpointManager:
         run.matrices = {name: counts.numpy() for name, counts in state.matrices.items()}
         same = state.batch == _batch_facts(run)
         run.micro_batch = state.micro_batch if same else None
+        if run.ranks.is_first:
+            self._save_best(run)  # in case that the run was killed just before it did
         return same
 
     def _check_data(self, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

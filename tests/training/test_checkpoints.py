@@ -83,7 +83,8 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert_same_weights(one, other)
     assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
     best = [load_checkpoint(folder / "best.pth") for folder in (one, other)]
-    assert best[0].training["epoch"] == best[1].training["epoch"]
+    assert best[0].training == best[1].training
+    assert all(torch.equal(v, best[1].state_dict[k]) for k, v in best[0].state_dict.items())
 
 
 # ------------------------------------------------------------------ kill -9
@@ -116,7 +117,7 @@ def test_a_run_killed_within_a_checkpoint_write_ends_like_one_that_was_not(
     assert_same_run(whole, tmp_path)
 
 
-@pytest.mark.parametrize("rename", [1, 2, 3, 4, 5, 6, 7, 9])
+@pytest.mark.parametrize("rename", [1, 2, 3, 4, 5, 6, 7, 9, 10, 11])
 def test_a_run_killed_between_renames_ends_like_one_that_was_not(
     tmp_path: Path, whole: Path, rename: int
 ) -> None:
