@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,9 @@ __all__ = ["OpenImage"]
 
 RESAMPLED_ROWS = 128  # of a block in which GDAL resamples
 FARTHEST_OFF = 0.01  # pixels by which it may take a place wrong, for speed
-LOOKED_AT = (8, 64)  # windows along each side and their pixels, where values are only looked at
+MOST_LOOKED_AT, FEW_LOOKED_AT = 8, 3  # windows along each side, where values are only looked at
+LOOKED_AT_SIDE = 64  # pixels of a side of them
+LARGE_BLOCK = 16 << 20  # bytes; GDAL does not keep several of them decoded
 
 
 class OpenImage:
@@ -106,8 +108,26 @@ class OpenImage:
         shape = (-(-self.grid.height // step), -(-self.grid.width // step))
         return self._checked(*self._read(out_shape=shape))
 
-    def look_at(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Pixels of all parts of the image for little reading, all of them where it is small.
+    def windows_to_look_at(self) -> list[tuple[int, int, int, int]]:
+        """Row, column, height, width of windows spread over the grid; all of it where it is small.
+
+        Fewer of them where each would have a large stored block decoded.
+        """
+        rows, cols = self._info.block_shape
+        nbytes = rows * cols * self._info.count * np.dtype(self._info.dtype).itemsize
+        count, side = (MOST_LOOKED_AT if nbytes < LARGE_BLOCK else FEW_LOOKED_AT), LOOKED_AT_SIDE
+        heights, widths = (
+            [(start, min(side, length - start)) for start in range(0, length, side)]
+            if length <= count * side
+            else [((length - side) * place // (count - 1), side) for place in range(count)]
+            for length in (self.grid.height, self.grid.width)
+        )
+        return [(row, col, h, w) for (row, h), (col, w) in itertools.product(heights, widths)]
+
+    def look_at(
+        self, windows: Sequence[tuple[int, int, int, int]]
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """The pixels of some windows.
 
         Returns:
             Values (C, n), and (n,) where there is data.
@@ -115,13 +135,13 @@ class OpenImage:
         Raises:
             DataError: As for :meth:`read`.
         """
-        pairs = [self.read(*window) for window in _spread_windows(self.grid)]
+        pairs = [self.read(*window) for window in windows]
         values = np.concatenate([some.reshape(len(some), -1) for some, _ in pairs], axis=1)
         return values, np.concatenate([seen.ravel() for _, seen in pairs])
 
-    def look_at_mask(self) -> NDArray[np.bool_]:
-        """What a mask says of the pixels that :meth:`look_at` gives, (n,); see `read_mask`."""
-        return np.concatenate([self.read_mask(*w).ravel() for w in _spread_windows(self.grid)])
+    def look_at_mask(self, windows: Sequence[tuple[int, int, int, int]]) -> NDArray[np.bool_]:
+        """What a mask says of the pixels of some windows, (n,); see :meth:`read_mask`."""
+        return np.concatenate([self.read_mask(*window).ravel() for window in windows])
 
     def read_mask(self, row: int, col: int, height: int, width: int) -> NDArray[np.bool_]:
         """A window (h, w) of a mask of 0 and 1, or 0 and 255; True where it is not 0 (or white).
@@ -297,18 +317,6 @@ class OpenImage:
             opaque = np.where(seen, OPAQUE, 0).astype(values.dtype)
             values = np.concatenate([values, opaque[None]])
         return values, seen
-
-
-def _spread_windows(grid: RasterInfo) -> list[tuple[int, int, int, int]]:
-    """Row, column, height, width of windows spread over a grid; all of it where it is small."""
-    count, side = LOOKED_AT
-    rows, cols = (
-        [(start, min(side, length - start)) for start in range(0, length, side)]
-        if length <= count * side
-        else [((length - side) * place // (count - 1), side) for place in range(count)]
-        for length in (grid.height, grid.width)
-    )
-    return [(row, col, h, w) for (row, h), (col, w) in itertools.product(rows, cols)]
 
 
 def _bands(raster: Any, numbers: list[int], where: Mapping[str, Any]) -> NDArray[Any]:

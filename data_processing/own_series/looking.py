@@ -56,14 +56,15 @@ def look_at_values(
     unseen: list[float] = []
     for image, mask, (name, info) in zip(images, clouds, headers, strict=True):
         try:
-            values, seen = image.look_at()
+            windows = image.windows_to_look_at()
+            values, seen = image.look_at(windows)
         except DataError as error:
             errors.append((name, error))
             continue
         faults += _alpha_faults(name, info, image, values[:, seen], spec)
         odd += [(name, sentence) for sentence in _odd(values[:, seen], info, spec, options)]
         try:
-            seen = seen if mask is None else seen & ~mask.look_at_mask()
+            seen = seen if mask is None else seen & ~mask.look_at_mask(windows)
         except DataError as error:
             errors.append((mask.path.name if mask else name, error))
         unseen.append(1 - float(seen.mean()))

@@ -129,3 +129,18 @@ def test_the_share_that_is_not_seen_is_said_and_most_of_it_is_a_warning(
     assert f"not seen, of the pixels looked at: {DAYS[0]} 0.0%, {DAYS[1]} {share:.1%}" in said
     assert ("is 1 clear in these masks?" in said) is (share > 0.5)
     shutil.rmtree(tmp_path / "clouds")
+
+
+def test_files_of_one_large_block_are_looked_at_in_few_windows(tmp_path: Path) -> None:
+    from data_processing.own_series.image import OpenImage
+    from data_processing.rasters.reading import raster_info
+
+    profile = {"driver": "GTiff", "width": 1600, "height": 1600, "count": 4, "dtype": "uint16"}
+    numbers = []
+    for rows in (16, 1600):  # a strip of 0.2 and of 20 MB
+        path = tmp_path / f"{rows}.tif"
+        with rasterio.open(path, "w", **profile, blockysize=rows, compress="deflate"):
+            pass
+        info = raster_info(path)
+        numbers.append(len(OpenImage(path, info, info, None, None).windows_to_look_at()))
+    assert numbers == [64, 9]
