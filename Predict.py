@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from data_processing.own_series.finding import find_rasters
+from data_processing.rasters.cloud_codes import CloudCodes
 from utils.errors import UserError, run_program
 from utils.fields import (
     Gigabytes,
@@ -50,8 +51,9 @@ class Settings:
     choose_dates: str | None = None
     bands: str | None = None  # band numbers in the weights' order, e.g. 3,2,1,4
     align: bool = False  # resample other grids to that of the first image
-    # cloud masks with dates in their names: 0 clear, 1 or 255 cloud
+    # cloud masks as agencies ship them, with dates in their names
     clouds: tuple[PathPattern, ...] | None = None
+    cloud_codes: CloudCodes = "auto"  # what their values mean; auto = as they tell
     min_valid_dates: Positive | None = None  # dates at which a pixel must be seen; none = all
     # auto = 8-bit / 255, 16-bit / 10000; stored = as they are
     pixel_scale: Literal["checkpoint", "auto", "stored"] = "checkpoint"
@@ -118,7 +120,7 @@ def main() -> None:
         return
     reading = SeriesOptions(
         settings.dates, settings.choose_dates, settings.bands, settings.align, settings.clouds,
-        settings.min_valid_dates, model.pixel_scale,
+        settings.cloud_codes, settings.min_valid_dates, model.pixel_scale,
     )  # fmt: skip
     options = MapOptions(
         settings.overlap, settings.batch_size, settings.memory, settings.polygons,

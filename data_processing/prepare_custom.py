@@ -36,6 +36,7 @@ from data_processing.labels.transitions import Event, Transitions
 from data_processing.own_series.finding import find_rasters
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.series import RasterSeries, SeriesOptions
+from data_processing.rasters.cloud_codes import CloudCodes
 from data_processing.rasters.date_choice import DATE_RULES
 from data_processing.rasters.reading import require_room
 from data_processing.raw.plan import Gap, Plan, RunSettings, SceneTask
@@ -74,8 +75,9 @@ class Settings(RunSettings):
     choose_dates: str = "even"  # if there are more: even, first, every:N, YYYY-MM,YYYY-MM,…
     bands: str | None = None  # 1,2,3,4: bands to take in the data set's order, from 1
     align: bool = False  # resample other grids to that of the first image
-    # cloud masks with dates in their names: 0 clear, 1 or 255 cloud
+    # cloud masks as agencies ship them, with dates in their names
     clouds: tuple[PathPattern, ...] | None = None
+    cloud_codes: CloudCodes = "auto"  # what their values mean; auto = as they tell
 
 
 # ─────────────────────────────── nothing below needs editing ───────────────────────────────
@@ -115,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     options = SeriesOptions(
         settings.dates, settings.choose_dates, settings.bands, settings.align, settings.clouds,
+        settings.cloud_codes,
     )  # fmt: skip
     series = open_raster_series(settings.images, spec, options, settings.name)
     for remark in series.remarks:

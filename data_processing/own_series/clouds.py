@@ -1,45 +1,54 @@
-"""Cloud masks of a series: which mask belongs to which date, and whether they are masks."""
+"""Cloud masks of a series: which mask belongs to which date, and what its values mean."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from data_processing.own_series.finding import find_rasters, headers_of
-from data_processing.own_series.image import OpenImage
+from data_processing.own_series.mask import CloudMask
 from data_processing.own_series.series import Remarks
+from data_processing.rasters.cloud_codes import CLOUD_CODES, codes_of
 from data_processing.rasters.dates import dates_of, partners
-from data_processing.rasters.grids import grid_faults
+from data_processing.rasters.grids import grid_faults, touch
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.values import INVERTED
-from utils.errors import DataError
+from utils.errors import DataError, UserError
 
-__all__ = ["cloud_masks"]
+__all__ = ["AUTO", "cloud_masks"]
 
-ADVICE = "See --clouds: masks carry dates in their names and have one band, 0 clear, 1 cloud."
+AUTO = "auto"  # --cloud-codes: as the values tell
+ADVICE = (
+    "See --clouds: masks carry dates in their names, and whole numbers as agencies ship them "
+    "(--cloud-codes)."
+)
 TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
 
 
 def cloud_masks(
     given: Sequence[str] | None,
+    codes: str,
     dates: Sequence[datetime.date],
     grid: RasterInfo,
-    align: bool,
     remarks: Remarks,
-) -> list[OpenImage | None]:
+) -> list[CloudMask | None]:
     """The cloud mask of each date, None where there is none.
 
     Args:
         given: The value of ``--clouds``.
+        codes: The value of ``--cloud-codes``.
         dates: Of the series.
-        grid: Of its images.
-        align: Whether masks of other grids are resampled.
-        remarks: Gets the dates of masks, and dates that have none.
+        grid: Of its images; masks of other grids are taken to it by nearest neighbour.
+        remarks: Gets the dates of masks, dates that have none, codes and grids.
 
     Raises:
-        UserError: There are no files.
+        UserError: There are no files, or their codes have to be said.
         DataError: With all faults of dates and headers.
     """
+    if codes != AUTO and codes not in CLOUD_CODES:
+        names = ", ".join([AUTO, *CLOUD_CODES])
+        raise UserError(f"--cloud-codes: found {codes!r}, expected one of {names}.")
     if given is None:
         return [None] * len(dates)
     files = find_rasters(list(given), "--clouds")
@@ -48,7 +57,7 @@ def cloud_masks(
     masks_of = partners(dates, dated, faults)
     headers = headers_of(list(masks_of.values()), faults)
     for name, info in headers:
-        faults += _header_faults(name, info, grid, align)
+        faults += _header_faults(name, info, grid)
     if not masks_of and not faults:
         faults.append(
             f"found no mask of the dates {', '.join(map(str, dates))}; there are masks of "
@@ -57,23 +66,50 @@ def cloud_masks(
     if faults:
         raise DataError(str(files[0].parent), faults, ADVICE)
     masks = {
-        date: OpenImage(file, info, grid, None, None, nearest=True)
+        date: CloudMask(file, info, grid)
         for (date, file), (_, info) in zip(masks_of.items(), headers, strict=True)
     }
-    remarks.all += [f"{name}: {INVERTED}" for name, info in headers if info.inverted]
+    _settle(masks, codes, remarks)
     without = [date for date in dates if date not in masks]
     if without:
         remarks.add_gaps([f"no cloud mask, taken as clear: {', '.join(map(str, without))}"])
     return [masks.get(date) for date in dates]
 
 
-def _header_faults(name: str, info: RasterInfo, grid: RasterInfo, align: bool) -> list[str]:
-    if info.count != 1 or info.dtype not in TYPES:
+def _settle(masks: Mapping[datetime.date, CloudMask], codes: str, remarks: Remarks) -> None:
+    """Say what the values of all masks mean, and which of them have another grid."""
+    asked = codes != AUTO
+    if not asked:
+        codes = codes_of([mask.values_to_tell() for mask in masks.values()])
+    for mask in masks.values():
+        mask.mean(codes, asked)
+        if mask.inverted and not asked:
+            remarks.all.append(f"{mask.path.name}: {INVERTED}")
+    how = "as said" if asked else "as their values tell"
+    remarks.all.append(f"cloud masks, {how}: {codes}, {CLOUD_CODES[codes].meaning}")
+    moved = [mask.path for mask in masks.values() if mask.moved]
+    if moved:
+        remarks.all.append(f"{_listed(moved)}: taken to the images' grid by the nearest pixel")
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    more = len(paths) - 1
+    return f"cloud mask {paths[0].name}{f' and {more} more' if more else ''}"
+
+
+def _header_faults(name: str, info: RasterInfo, grid: RasterInfo) -> list[str]:
+    bands = sorted({code.bands for code in CLOUD_CODES.values()})
+    if info.count not in bands or info.dtype not in TYPES:
+        expected = " or ".join(map(str, bands))
         return [
-            f"{name}: found {info.count} bands of {info.dtype}, expected one band of whole "
-            "numbers, 0 clear and 1 or 255 cloud"
+            f"{name}: found {info.count} bands of {info.dtype}, expected whole numbers in "
+            f"{expected} bands"
         ]
     faults = grid_faults([("the images", grid), (name, info)])
-    if not align or not faults:
+    if not faults:
+        return []
+    if info.crs is None or grid.crs is None:
         return faults
-    return [f"{name}: found no CRS, expected one to resample from"] if info.crs is None else []
+    if not touch(grid, info):
+        return [f"{name}: lies beside the images, expected a mask of their place"]
+    return []

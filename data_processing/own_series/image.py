@@ -28,7 +28,7 @@ from rasterio.windows import Window
 from data_processing.own_series.finding import OPAQUE, RGB
 from data_processing.rasters.grids import grid_faults
 from data_processing.rasters.reading import IMAGES, RasterInfo, open_raster, quiet, reading
-from data_processing.rasters.values import decode_mask, has_data, no_measurement
+from data_processing.rasters.values import has_data, no_measurement
 from utils.errors import DataError
 
 __all__ = ["OpenImage"]
@@ -138,33 +138,6 @@ class OpenImage:
         pairs = [self.read(*window) for window in windows]
         values = np.concatenate([some.reshape(len(some), -1) for some, _ in pairs], axis=1)
         return values, np.concatenate([seen.ravel() for _, seen in pairs])
-
-    def look_at_mask(self, windows: Sequence[tuple[int, int, int, int]]) -> NDArray[np.bool_]:
-        """What a mask says of the pixels of some windows, (n,); see :meth:`read_mask`."""
-        return np.concatenate([self.read_mask(*window).ravel() for window in windows])
-
-    def read_mask(self, row: int, col: int, height: int, width: int) -> NDArray[np.bool_]:
-        """A window (h, w) of a mask of 0 and 1, or 0 and 255; True where it is not 0 (or white).
-
-        True, too, where the mask knows nothing: beyond its borders, and where it holds its nodata
-        tag, unless that is 0.
-
-        Raises:
-            DataError: It cannot be read, or holds other values.
-        """
-        values, seen = self.read(row, col, height, width)
-        clear_tag = self._info.nodata == 0 and not self._info.masked
-        known = seen if self._moved or not clear_tag else np.ones_like(seen)
-        mask = np.where(known, values[0], 0)
-        if not (np.isin(mask, (0, 1)).all() or np.isin(mask, (0, OPAQUE)).all()):
-            found = ", ".join(map(str, np.unique(mask)[:6]))
-            raise DataError(
-                str(self.path),
-                [f"found values {found}, expected 0 clear and 1 (or 255) cloud"],
-                "Make a mask of the classes that are clouds, and give that to --clouds.",
-            )
-        marked: NDArray[np.bool_] = (decode_mask(mask, None, inverted=self.inverted) == 1) | ~known
-        return marked
 
     def close(self) -> None:
         """Close the file; it is opened again when needed."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.own_series.image import OpenImage
+from data_processing.own_series.mask import CloudMask
 from data_processing.own_series.series import Remarks, SeriesOptions
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.values import BRIGHTEST, PixelScale, odd_values
@@ -23,13 +24,13 @@ __all__ = ["look_at_values", "warnings_of"]
 
 MOSTLY = 0.5  # share of pixels not seen at a date that is hardly meant
 ADVICE = "Mend these files, or leave their dates out."
-CLOUD_ADVICE = "See --clouds: 0 is clear, 1 or 255 is cloud, one band."
+CLOUD_ADVICE = "See --clouds and --cloud-codes."
 
 
 def look_at_values(
     dates: Sequence[datetime.date],
     images: Sequence[OpenImage],
-    clouds: Sequence[OpenImage | None],
+    clouds: Sequence[CloudMask | None],
     headers: Sequence[tuple[str, RasterInfo]],
     spec: DatasetSpec,
     options: SeriesOptions,
@@ -64,7 +65,7 @@ def look_at_values(
         faults += _alpha_faults(name, info, image, values[:, seen], spec)
         odd += [(name, sentence) for sentence in _odd(values[:, seen], info, spec, options)]
         try:
-            seen = seen if mask is None else seen & ~mask.look_at_mask(windows)
+            seen = seen if mask is None else seen & ~mask.look_at_hidden(windows)
         except DataError as error:
             errors.append((mask.path.name if mask else name, error))
         unseen.append(1 - float(seen.mean()))
@@ -105,7 +106,7 @@ def _mostly_unseen(dates: Sequence[datetime.date], with_clouds: bool) -> str:
     check = "the nodata tag, mask or alpha band of the images"
     if with_clouds:
         check = (
-            f"--clouds, where 0 is clear and 1 is cloud (is 1 clear in these masks?), and {check}"
+            f"--clouds (do their values mean what is said above? see --cloud-codes), and {check}"
         )
     return f"warning: most pixels are not seen at {listed}; check {check}"
 

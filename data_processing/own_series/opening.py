@@ -9,11 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
-from rasterio.transform import array_bounds
-from rasterio.warp import transform_bounds
-
 from data_processing.own_series.bands import other_colors, other_names, without_alpha
 from data_processing.own_series.clouds import cloud_masks
 from data_processing.own_series.dating import chosen_dates, dated_files, refuse_stack
@@ -27,7 +22,7 @@ from data_processing.own_series.finding import (
 from data_processing.own_series.image import OpenImage
 from data_processing.own_series.looking import look_at_values, warnings_of
 from data_processing.own_series.series import RasterSeries, Remarks, SeriesOptions
-from data_processing.rasters.grids import grid_faults, misplaced
+from data_processing.rasters.grids import grid_faults, misplaced, touch
 from data_processing.rasters.reading import RasterInfo
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
 from utils.errors import DataError, UserError
@@ -84,7 +79,7 @@ def open_raster_series(
         OpenImage(path, info, first, numbers, spec.alpha_band)
         for path, (_, info) in zip(paths, headers, strict=True)
     ]
-    clouds = cloud_masks(options.clouds, dates, first, options.align, remarks)
+    clouds = cloud_masks(options.clouds, options.cloud_codes, dates, first, remarks)
     needed = minimum or spec.num_dates
     if needed < len(dates):
         remarks.all.append(
@@ -203,7 +198,7 @@ def _aligned(headers: Sequence[tuple[str, RasterInfo]]) -> list[str]:
             [f"{name}: found no CRS, expected one to resample from or to" for name in places],
             "Write the CRS into these files, or bring them to one grid beforehand.",
         )
-    beside = [name for name, info in others if name in moved and not _touch(first, info)]
+    beside = [name for name, info in others if name in moved and not touch(first, info)]
     if beside:
         raise DataError(
             "--align",
@@ -214,19 +209,3 @@ def _aligned(headers: Sequence[tuple[str, RasterInfo]]) -> list[str]:
             "Leave it out, or mend its CRS or transform.",
         )
     return [f"{name}: resampled (bilinear) to the grid of {first_name}" for name in moved]
-
-
-def _touch(grid: RasterInfo, other: RasterInfo) -> bool:
-    """Whether two rasters have any ground in common, as far as their systems can be compared."""
-    west, south, east, north = _bounds(grid)
-    try:
-        left, bottom, right, top = transform_bounds(other.crs, grid.crs, *_bounds(other))
-    except (RasterioError, CPLE_BaseError):
-        return True  # opening it will say more
-    return bool(left < east and right > west and bottom < north and top > south)
-
-
-def _bounds(info: RasterInfo) -> tuple[float, float, float, float]:
-    """West, south, east, north of a raster, whichever way its rows and columns run."""
-    one, two, three, four = array_bounds(info.height, info.width, info.transform)
-    return min(one, three), min(two, four), max(one, three), max(two, four)

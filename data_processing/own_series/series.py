@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.own_series.image import OpenImage
+from data_processing.own_series.mask import CloudMask
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.values import PixelScale, fill_unseen, scale_pixels
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
@@ -35,6 +36,7 @@ class SeriesOptions:
         bands: Band numbers from 1, separated by commas, in the network's order.
         align: Whether other grids are resampled to the first image's.
         clouds: Cloud masks, one a date: folder, pattern or files.
+        cloud_codes: What their values mean, see ``rasters.cloud_codes``; ``auto`` = as they tell.
         min_valid_dates: Dates at which a pixel must be seen to be mapped; None = as many as the
             network takes.
         pixel_scale: ``auto`` (8-bit / 255, 16-bit / 10000, float as stored) or ``stored``; that
@@ -46,6 +48,7 @@ class SeriesOptions:
     bands: str | None = None
     align: bool = False
     clouds: tuple[str, ...] | None = None
+    cloud_codes: str = "auto"
     min_valid_dates: int | None = None
     pixel_scale: str = "auto"
 
@@ -117,7 +120,7 @@ class RasterSeries:
         name: str,
         dates: Sequence[datetime.date],
         images: Sequence[OpenImage],
-        clouds: Sequence[OpenImage | None],
+        clouds: Sequence[CloudMask | None],
         spec: DatasetSpec,
         options: SeriesOptions,
         remarks: Remarks,
@@ -134,6 +137,7 @@ class RasterSeries:
         self.reading = {
             "bands": [image.numbers for image in images],
             "align": options.align,
+            "cloud_codes": [mask.codes for mask in clouds if mask is not None],
             "min_valid_dates": options.min_valid_dates,
         }
         self._scale: PixelScale = "stored" if options.pixel_scale == "stored" else "auto"
@@ -153,7 +157,7 @@ class RasterSeries:
         seen = np.stack([there for _, there in pairs])
         for date, clouds in enumerate(self._clouds):
             if clouds is not None:
-                seen[date] &= ~clouds.read_mask(row, col, h, w)
+                seen[date] &= ~clouds.hidden(row, col, h, w)
         images = scale_pixels(np.stack([values for values, _ in pairs]), self._scale)
         if not seen.all():
             fill_unseen(images, seen)
@@ -177,7 +181,7 @@ class RasterSeries:
         whole = (0, 0, self.height, self.width)
         values, seen = self._images[date].read(*whole)
         clouds = self._clouds[date]
-        return values, seen if clouds is None else seen & ~clouds.read_mask(*whole)
+        return values, seen if clouds is None else seen & ~clouds.hidden(*whole)
 
     def nodata(self, date: int) -> float | None:
         """Nodata tag of an image."""

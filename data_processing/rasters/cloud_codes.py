@@ -13,14 +13,17 @@ Codes and their sources:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from utils.errors import UserError
 
-__all__ = ["CLOUD_CODES", "CloudCode", "codes_of", "hidden_pixels"]
+__all__ = ["CLOUD_CODES", "CloudCode", "CloudCodes", "codes_of", "hidden_pixels"]
+
+CloudCodes = Literal["auto", "scl", "qa_pixel", "fmask", "cfmask", "udm2", "binary", "binary-clear"]
+"""Values of ``--cloud-codes``: as the values tell, or a key of ``CLOUD_CODES``."""
 
 Values = NDArray[Any]
 Mask = NDArray[np.bool_]

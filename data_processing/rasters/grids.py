@@ -11,7 +11,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.transform import array_bounds
+from rasterio.warp import transform_bounds
 
 from data_processing.rasters.reading import RasterInfo
 from utils.errors import DataError
@@ -23,6 +27,7 @@ __all__ = [
     "misplaced",
     "require_one_grid",
     "same_crs",
+    "touch",
 ]
 
 FARTHEST = 0.01  # pixels that two grids may be apart at any corner and still be one
@@ -231,3 +236,19 @@ def _crs_text(crs: CRS | None) -> str:
     """A code where there is one, else the definition, cut off where it is long."""
     text = str(crs)
     return text if len(text) < LONGEST_CRS else text[:LONGEST_CRS] + "…"
+
+
+def touch(grid: RasterInfo, other: RasterInfo) -> bool:
+    """Whether two rasters have any ground in common, as far as their systems can be compared."""
+    west, south, east, north = _bounds(grid)
+    try:
+        left, bottom, right, top = transform_bounds(other.crs, grid.crs, *_bounds(other))
+    except (RasterioError, CPLE_BaseError):
+        return True  # opening it will say more
+    return bool(left < east and right > west and bottom < north and top > south)
+
+
+def _bounds(info: RasterInfo) -> tuple[float, float, float, float]:
+    """West, south, east, north of a raster, whichever way its rows and columns run."""
+    one, two, three, four = array_bounds(info.height, info.width, info.transform)
+    return min(one, three), min(two, four), max(one, three), max(two, four)

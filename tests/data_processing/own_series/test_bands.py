@@ -1,4 +1,4 @@
-"""Bands, clouds and odd values of series: what is taken, what is refused, what is remarked on."""
+"""Bands and odd values of series: what is taken, what is refused, what is remarked on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import rasterio
 
-from tests.helpers.scene_files import write_raster
 from tests.helpers.small_series import (
     BGRN,
     DAYS,
@@ -201,101 +200,6 @@ def test_alpha_of_16_bits_is_remarked_on(tmp_path: Path) -> None:
 
     assert "alpha of 16 bits is divided by 10000" in remarks
     assert "alpha of" not in " ".join(open_them(tmp_path, RGBA, pixel_scale="stored").remarks)
-
-
-# ─────────────────────────────────────────── clouds ───────────────────────────────────────────
-
-
-def write_clouds(folder: Path, days: Any, value: int = 1, **raster: Any) -> Path:
-    """Masks with a cloud in the first five rows."""
-    for day in days:
-        mask = np.zeros((20, 30), np.uint8)
-        mask[:5] = value
-        write_raster(folder / f"mask_{day}.tif", mask, **raster)
-    return folder
-
-
-@pytest.mark.parametrize("value", [1, 255])
-def test_what_a_cloud_mask_marks_is_not_seen_at_its_date(tmp_path: Path, value: int) -> None:
-    images = noise()
-    write_series(tmp_path / "images", images)
-    clouds = write_clouds(tmp_path / "clouds", [DAYS[1], "2030-01-01"], value)
-
-    series = open_them(tmp_path / "images", clouds=(str(clouds),), min_valid_dates=2)
-    strict = open_them(tmp_path / "images", clouds=(str(clouds),))
-
-    assert np.argwhere(~whole(strict).observed.all(axis=1)).ravel().tolist() == [0, 1, 2, 3, 4]
-    window = whole(series)
-    assert window.observed.all()
-    assert np.array_equal(window.images[1, :, :5], window.images[0, :, :5])
-    assert [path.name for path in series.cloud_files] == [f"mask_{DAYS[1]}.tif"]
-    assert any(f"taken as clear: {DAYS[0]}, {DAYS[2]}" in remark for remark in series.remarks)
-
-
-@pytest.mark.parametrize(("tag", "clear"), [(0, True), (7, False)])
-def test_a_mask_without_a_value_hides_unless_its_nodata_tag_is_clear(
-    tmp_path: Path, tag: int, clear: bool
-) -> None:
-    write_series(tmp_path / "images")
-    mask = np.zeros((20, 30), np.uint8)
-    mask[2:4], mask[10] = 1, tag
-    write_raster(tmp_path / "clouds" / f"mask_{DAYS[1]}.tif", mask, nodata=tag)
-
-    window = whole(open_them(tmp_path / "images", clouds=(str(tmp_path / "clouds"),)))
-
-    hidden = [2, 3] if clear else [2, 3, 10]
-    assert np.flatnonzero(~window.observed.all(axis=1)).tolist() == hidden
-
-
-def bad_clouds(folder: Path, what: str) -> None:
-    path = folder / f"mask_{DAYS[1]}.tif"
-    zeros = np.zeros((20, 30), np.uint8)
-    if what == "classes":
-        write_raster(path, np.arange(600).reshape(20, 30).astype(np.uint8) % 12)
-    elif what == "grid":
-        write_raster(path, zeros, origin=(500003.0, 5000000.0))
-    elif what == "size":
-        write_raster(path, zeros[:10])
-    elif what == "bands":
-        write_raster(path, np.stack([zeros, zeros]))
-    elif what == "float":
-        write_raster(path, zeros.astype("float32"))
-    elif what == "dates":
-        write_raster(folder / "mask_2030-01-01.tif", zeros)
-    else:
-        write_raster(folder / "mask.tif", zeros)
-
-
-@pytest.mark.parametrize(
-    ("what", "sentence"),
-    [
-        ("classes", "found values 0, 1, 2, 3, 4, 5, expected 0 clear and 1 (or 255) cloud"),
-        ("grid", f"mask_{DAYS[1]}.tif: found transform"),
-        ("size", f"mask_{DAYS[1]}.tif: found 10×30 pixels, expected 20×30 as the images"),
-        ("bands", "found 2 bands of uint8, expected one band of whole numbers"),
-        ("float", "found 1 bands of float32, expected one band of whole numbers"),
-        ("dates", "found no mask of the dates 2020-01-15, 2020-03-01, 2020-06-30"),
-        ("names", "mask.tif: found no date in the name"),
-    ],
-)
-def test_masks_that_cannot_be_used_are_refused_before_the_work_begins(
-    tmp_path: Path, what: str, sentence: str
-) -> None:
-    write_series(tmp_path / "images")
-    bad_clouds(tmp_path / "clouds", what)
-
-    message = refusal(DataError, tmp_path / "images", clouds=(str(tmp_path / "clouds"),))
-
-    assert sentence in message
-    assert "--clouds" in message
-
-
-def test_no_masks_at_all_are_refused(tmp_path: Path) -> None:
-    write_series(tmp_path / "images")
-
-    message = refusal(UserError, tmp_path / "images", clouds=(str(tmp_path / "none"),))
-
-    assert "--clouds: found no raster at" in message
 
 
 # ───────────────────────────────────────── odd values ─────────────────────────────────────────
