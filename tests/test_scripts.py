@@ -335,7 +335,8 @@ def test_a_missing_checkpoint_and_one_of_the_other_data_set_are_told(
     missing = ("--data-root", root, "--checkpoint", tmp_path / "none.pth")
     code, _, errors = inside(f"Test_{name}", *missing)
     assert (code, "none.pth: no such file" in errors) == (2, True)
-    swapped = ("--data-root", root, "--checkpoint", weights / "best.pth")
+    (tmp_path / f"Images_{other}").mkdir()
+    swapped = ("--data-root", tmp_path, "--checkpoint", weights / "best.pth")
     code, _, errors = inside(f"Test_{other}", *swapped)
     assert code == 2
     assert f"{DATES[name]} dates of 4 bands, expected {DATES[other]}" in errors
