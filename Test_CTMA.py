@@ -45,7 +45,7 @@ class Settings(PairScoring):
     output_dir: Path | None = None  # results; none = runs/test_ctma/<time>
     overwrite: bool = False  # replace results in an output folder that is not empty
     # data
-    subset: Literal["train", "val", "test"] = "test"  # pairs to score
+    split: Literal["train", "val", "test"] = "test"  # pairs to score
     list_file: ExistingPath | None = None  # text file with a name a line: only these pairs
     window_size: PairSide | None = None  # side of a sliding window, such as 256; none = whole pairs
     stride: Positive = 64  # step of the sliding window
@@ -82,7 +82,7 @@ def main() -> None:
     """Load weights and pairs, score, write maps."""
     settings = read_settings(Settings, authors_form(Settings, "eval"))
     spec = pair_spec_by_name(settings.dataset)
-    find_pairs(settings.data_root, spec, settings.subset, settings.list_file)  # are they there?
+    find_pairs(settings.data_root, spec, settings.split, settings.list_file)  # are they there?
     from mapping.scoring import score_pairs  # PyTorch is loaded for settings that can be used only
 
     score_pairs(spec, settings)

@@ -205,7 +205,7 @@ def pair_protocol(
         "overlaps": "mean of the probabilities" if sliding else None,
         "pixels": "every pixel once; those without data in an image or label are left out",
         "threshold": settings.threshold if settings.threshold is not None else decision.threshold,
-        "subset": settings.subset,
+        "split": settings.split,
         "label_rule": settings.label_rule,
         "pixel_scale": settings.pixel_scale,
         "batch_size": settings.batch_size,

@@ -333,7 +333,7 @@ def _open_pairs(spec: PairSpec, settings: PairScoring) -> tuple[PairDataset, int
     """Whole pairs or sliding windows, and how many at a time."""
     bound_decoded_blocks()
     pairs = open_pair_split(
-        settings.data_root, spec, settings.subset, label_rule=settings.label_rule,
+        settings.data_root, spec, settings.split, label_rule=settings.label_rule,
         bands=settings.bands, pixel_scale=settings.pixel_scale, list_file=settings.list_file,
     )  # fmt: skip
     side = settings.window_size

@@ -46,7 +46,7 @@ class PairScoring:
     checkpoint: Path | None
     output_dir: Path | None
     overwrite: bool
-    subset: Literal["train", "val", "test"]
+    split: Literal["train", "val", "test"]
     list_file: Path | None
     window_size: int | None
     stride: int

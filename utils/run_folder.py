@@ -16,13 +16,14 @@ from contextlib import suppress
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from utils.device import choose_device, describe_device
 from utils.errors import UserError, at_program_end
+from utils.fields import SettingsBlock
 from utils.files import (
     read_json,
     remove_partial_files,
@@ -59,6 +60,18 @@ UNFINISHED = ".unfinished"  # hidden, but somebody's work
 LOCK = ".lock"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # as file systems without locks say
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
+
+
+class StartSettings(SettingsBlock, Protocol):
+    """What a script's settings say about where results go."""
+
+    @property
+    def output_dir(self) -> Path | None:
+        """The folder of the run; None = a new one."""
+
+    @property
+    def overwrite(self) -> bool:
+        """Whether it may hold other results."""
 
 
 def open_run_folder(
@@ -113,13 +126,12 @@ def open_run_folder(
     return folder
 
 
-def start_run(name: str, settings: Any, device: torch.device) -> Path:
+def start_run(name: str, settings: StartSettings, device: torch.device) -> Path:
     """Open the folder of a run and write down how it is run.
 
     Args:
         name: What is run, e.g. ``train_dynamic``.
-        settings: A script's settings, with the fields ``output_dir`` and ``overwrite``, and
-            ``resume`` where the program can resume.
+        settings: A script's settings; with the field ``resume`` where the program can resume.
         device: The device in use.
 
     Returns:
@@ -195,7 +207,7 @@ def _release_folders() -> None:
         lock.release()
 
 
-def log_resumption(folder: Path, settings: Any) -> None:
+def log_resumption(folder: Path, settings: SettingsBlock) -> None:
     """Add a line to resumed.jsonl: when, by which command, and which settings are new.
 
     Args:

@@ -3,21 +3,21 @@
     Train_CTMA.py train --exp_config configs/levir.yaml --resume runs/x/last.pth
     Test_CTMA.py eval --exp_config configs/levir.yaml --resume runs/x/best.pth --save_on
 
-A first word, a YAML file with settings, and ``--resume`` with a file. Everything else is a flag of
-ours. YAML files may use the authors' names for what has another name here; a file ``a_b_c.yaml``
-inherits from ``a.yaml`` and ``a_b.yaml`` beside it, as there.
+A first word, a YAML file with settings, and ``--resume`` with a file. Flags and files may use the
+authors' names (``--num_epochs``, ``--p2v_model.video_len``); what has no effect here is said. A
+file ``a_b_c.yaml`` inherits from ``a.yaml`` and ``a_b.yaml`` beside it, as there.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from utils.errors import UserError
 from utils.fields import FALSE_WORDS, REPOSITORY, TRUE_WORDS, SettingsBlock, fields_of
-from utils.files import read_yaml
+from utils.files import finite_number, read_yaml
 from utils.progress import say
 
 __all__ = ["authors_form"]
@@ -25,16 +25,27 @@ __all__ = ["authors_form"]
 Word = Literal["train", "eval"]
 
 PROGRAMS: dict[str, str] = {"train": "Train_CTMA.py", "eval": "Test_CTMA.py"}
-ALIASES = {"num_epochs": "epochs"}  # theirs → ours
-DATASETS = {"SVCD": "svcd", "LEVIRCD": "levir", "WHU": "whu"}
-# theirs, without a setting here: fixed, written anyway, or said by another setting
-WITHOUT_EFFECT = {
-    "anew", "cmb_coeffs", "criterion", "crop_size", "debug_on", "exp_dir", "load_optim", "log_off",
-    "model", "mu", "optimizer", "out_dir", "out_type", "save_optim", "sched_on", "schedulers",
-    "sigma", "suffix", "suffix_off", "tag", "tb_intvl", "tb_on", "tb_vis_bands", "tb_vis_norm",
-    "track_intvl",
+ALIASES = {  # theirs → ours
+    "num_epochs": "epochs", "p2v_model.video_len": "video_len", "subset": "split",
+    "weights": "change_factor",
 }  # fmt: skip
-SWITCHES = {"--anew", "--debug-on", "--log-off", "--suffix-off"}  # theirs, as flags
+DATASETS = {"SVCD": "svcd", "LEVIRCD": "levir", "WHU": "whu"}
+# theirs that are one thing here
+FIXED = {
+    "criterion": "WBCE", "model": "P2V", "optimizer": "Adam", "out_type": "logits",
+    "p2v_model.in_ch": "3",
+}  # fmt: skip
+# theirs, without a setting here: written anyway, or said by another setting
+WITHOUT_EFFECT = {
+    "anew", "cmb_coeffs", "crop_size", "debug_on", "exp_dir", "load_optim", "log_off", "mu",
+    "out_dir", "save_optim", "sched_on", "schedulers", "sigma", "suffix", "suffix_off", "tag",
+    "tb_intvl", "tb_on", "tb_vis_bands", "tb_vis_norm", "track_intvl",
+}  # fmt: skip
+# settings that are given to both programs although one of them has no use for them
+OF_ONE_PROGRAM = {
+    "augment", "batch_size", "change_factor", "epochs", "lr", "lr_factor", "lr_milestones",
+    "repeats", "save_on", "split", "video_len", "weight_decay",
+}  # fmt: skip
 
 
 def authors_form(
@@ -51,46 +62,97 @@ def authors_form(
         Flags; first those of the YAML file that are not given beside it.
 
     Raises:
-        UserError: The word is the other program's, the YAML file cannot be used, or the file of
-            ``--resume`` does not exist.
+        UserError: The word is the other program's, the YAML file cannot be used, a setting of
+            theirs asks for what is not done here, or the file of ``--resume`` does not exist.
     """
     rest = list(sys.argv[1:] if argv is None else argv)
-    if rest and rest[0] in PROGRAMS:
-        if rest[0] != word:
-            raise UserError(
-                f"found the word {rest[0]!r}, expected {word!r} or none; for {rest[0]} run "
-                f"{PROGRAMS[rest[0]]}."
-            )
-        rest.pop(0)
-    config: Path | None = None
+    theirs = bool(rest) and rest[0] in PROGRAMS
+    if theirs and rest[0] != word:
+        raise UserError(
+            f"found the word {rest[0]!r}, expected {word!r} or none; for {rest[0]} run "
+            f"{PROGRAMS[rest[0]]}."
+        )
+    known = {field.name: field.is_path for field in fields_of(block)}
+    file: Path | None = None
+    inherits = True
     arguments: list[str] = []
-    while rest:
-        argument = rest.pop(0)
-        head, equals, tail = argument.partition("=")
-        flag = head.replace("_", "-") if head.startswith("--") else head
-        if flag == "--exp-config":
-            config = Path(tail if equals else _value(flag, rest))
-        elif flag == "--resume" and (equals or _is_value(rest)):
-            arguments += _resumed(Path(tail if equals else rest.pop(0)), word)
-        elif flag in SWITCHES:
-            say(f"{head}: without effect here")
+    ignored: list[str] = []
+    for head, values in _groups(rest[theirs:]):
+        name = head[2:].replace("-", "_")
+        if name == "exp_config":
+            file = Path(_only(head, values))
+        elif name == "inherit_off":
+            inherits = False
+        elif name == "resume" and values and values[0] not in TRUE_WORDS + FALSE_WORDS:
+            arguments += _resumed(Path(_only(head, values)), word)
+        elif _has_no_effect(name, values, known, OF_ONE_PROGRAM if theirs else ()):
+            ignored.append(head)
         else:
-            named = "--" + ALIASES.get(flag[2:].replace("-", "_"), flag[2:])
-            arguments.append(named + equals + tail if head.startswith("--") else argument)
+            ours, texts = _ours(name, values)
+            flag = "--" + ours.replace("_", "-") if ours in known else head
+            arguments += [flag, *map(str, texts)]
+    if ignored:
+        say(f"without effect here: {', '.join(ignored)}")
     given = {argument.partition("=")[0] for argument in arguments if argument.startswith("--")}
     given |= {"--" + flag[len("--no-") :] for flag in given if flag.startswith("--no-")}
-    return [*(_of_file(block, config, given) if config else ()), *arguments]
+    return [*(_of_file(file, known, given, inherits) if file else ()), *arguments]
 
 
-def _is_value(rest: Sequence[str]) -> bool:
-    """Whether a file follows, not the next flag or a truth value."""
-    return bool(rest) and not rest[0].startswith("-") and rest[0] not in TRUE_WORDS + FALSE_WORDS
+def _groups(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Flags with the words that follow them; words before the first flag stand alone."""
+    head, values = "", list[str]()
+    for argument in [*arguments, "--"]:
+        if not argument.startswith("--"):
+            values.append(argument)
+            continue
+        if head or values:
+            yield (head, values) if head else (values[0], values[1:])
+        head, equals, tail = argument.partition("=")
+        values = [tail] if equals else []
 
 
-def _value(flag: str, rest: list[str]) -> str:
-    if not _is_value(rest):
-        raise UserError(f"{flag}: found no value, expected a YAML file")
-    return rest.pop(0)
+def _only(flag: str, values: Sequence[str]) -> str:
+    if len(values) != 1:
+        found = f"{len(values)} values" if values else "no value"
+        raise UserError(f"{flag}: found {found}, expected one file")
+    return values[0]
+
+
+def _has_no_effect(
+    name: str, values: Sequence[Any], known: Collection[str], of_one_program: Collection[str]
+) -> bool:
+    """Whether a setting of theirs means nothing here.
+
+    Raises:
+        UserError: It asks for something else than what is done here.
+    """
+    if name in FIXED:
+        if [str(value) for value in values] != [FIXED[name]]:
+            found = " ".join(map(str, values)) or "no value"
+            raise UserError(f"{name}: found {found}, expected {FIXED[name]}, which is fixed here")
+        return True
+    ours = ALIASES.get(name, name)
+    return ours not in known and (name in WITHOUT_EFFECT or ours in of_one_program)
+
+
+def _ours(name: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Name and values of ours for theirs.
+
+    Raises:
+        UserError: The two class weights are no numbers above 0.
+    """
+    if name == "dataset":
+        values = [DATASETS.get(str(value), value) for value in values]
+    elif name == "weights":
+        try:
+            unchanged, changed = (finite_number(str(value)) for value in values)
+            values = [changed / unchanged]
+        except (ValueError, ZeroDivisionError):
+            raise UserError(
+                f"weights: found {' '.join(map(str, values))}, expected two numbers, those of "
+                "unchanged and changed pixels"
+            ) from None
+    return ALIASES.get(name, name), list(values)
 
 
 def _resumed(path: Path, word: Word) -> list[str]:
@@ -107,22 +169,21 @@ def _resumed(path: Path, word: Word) -> list[str]:
     return ["--checkpoint", str(path)]
 
 
-def _of_file(block: type[SettingsBlock], path: Path, given: Collection[str]) -> list[str]:
+def _of_file(
+    path: Path, known: Mapping[str, bool], given: Collection[str], inherits: bool
+) -> list[str]:
     """The values of a YAML file, those it inherits among them, as flags; given ones left out."""
-    known = {field.name: field.is_path for field in fields_of(block)}
-    values: dict[str, Any] = {}
+    flags: dict[str, list[str]] = {}
     ignored: list[str] = []
     unknown: list[str] = []
-    for name, value in _inherited(path).items():
-        if name == "p2v_model" and isinstance(value, Mapping):
-            value, name = value.get("video_len", 8), "video_len"
-        elif name == "weights" and isinstance(value, list) and len(value) == 2:
-            value, name = value[1] / value[0], "change_factor"
-        name = ALIASES.get(name, name)
-        if name in known:
-            values[name] = DATASETS.get(value, value) if name == "dataset" else value
-        elif name in WITHOUT_EFFECT or name in ("video_len", "change_factor", *OF_TRAINING):
+    for name, value in _inherited(path, inherits).items():
+        values = value if isinstance(value, list) else [value]
+        if _has_no_effect(name, values, known, OF_ONE_PROGRAM):
             ignored.append(name)
+            continue
+        ours, values = _ours(name, values)
+        if ours in known:
+            flags[ours] = _flag(ours, values, known[ours])
         else:
             unknown.append(name)
     if unknown:
@@ -132,60 +193,47 @@ def _of_file(block: type[SettingsBlock], path: Path, given: Collection[str]) -> 
         )
     if ignored:
         say(f"{path.name}: without effect here: {', '.join(sorted(ignored))}")
-    return [
-        word
-        for name, value in values.items()
-        if "--" + name.replace("_", "-") not in given
-        for word in _flag(name, value, known[name])
-    ]
+    return [word for words in flags.values() if words[0] not in given for word in words]
 
 
-def _flag(name: str, value: Any, is_path: bool) -> list[str]:
-    """A value of a YAML file as a flag; paths there are relative to the repository."""
+def _flag(name: str, values: Sequence[Any], is_path: bool) -> list[str]:
+    """Values of a YAML file as a flag; paths there are relative to the repository."""
     flag = "--" + name.replace("_", "-")
-    if isinstance(value, bool):
-        return [flag if value else f"--no-{flag[2:]}"]
-    items = value if isinstance(value, list) else [value]
-    texts = ["none" if item is None else str(item) for item in items]
+    if len(values) == 1 and isinstance(values[0], bool):
+        return [flag, str(values[0]).lower()]
+    texts = ["none" if value is None else str(value) for value in values]
     if is_path:
         texts = [text if text == "none" else str(REPOSITORY / text) for text in texts]
     return [flag, *texts]
 
 
-OF_TRAINING = (
-    "augment", "batch_size", "epochs", "lr", "lr_factor", "lr_milestones",
-    "repeats", "subset", "weight_decay",
-)  # fmt: skip
-"""Settings that a file shared by both programs may hold although one of them has no use for it."""
-
-
-def _inherited(path: Path) -> dict[str, Any]:
-    """The content of a YAML file over that of the files whose names it begins with."""
+def _inherited(path: Path, inherits: bool) -> dict[str, Any]:
+    """The content of a YAML file over that of the files whose names it begins with, made flat."""
     words = path.stem.split("_")
-    merged: dict[str, Any] = {}
-    for count in range(1, len(words) + 1):
+    content: dict[str, Any] = {}
+    for count in range(1 if inherits else len(words), len(words) + 1):
         part = path.with_name("_".join(words[:count]) + path.suffix)
         if part.is_file():
-            merged = _merged(merged, _content(part))
+            content |= _content(part)
     if not path.is_file():
         raise UserError(f"--exp-config: found no file {path}, expected a YAML file.")
-    return merged
+    return content
 
 
-def _content(path: Path) -> Mapping[str, Any]:
+def _content(path: Path) -> dict[str, Any]:
+    """The settings of a file by name; those within others as ``p2v_model.video_len``."""
     try:
         content = read_yaml(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: {error}") from error
-    if not isinstance(content, Mapping):
+    if not isinstance(content, dict):
         raise UserError(f"{path}: found {type(content).__name__}, expected names with values.")
-    return content
+    return dict(_flat("", content))
 
 
-def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, the second one winning; maps within are merged name by name."""
-    merged = dict(under)
-    for name, value in over.items():
-        nested = isinstance(value, Mapping) and isinstance(merged.get(name), Mapping)
-        merged[name] = _merged(merged[name], value) if nested else value
-    return merged
+def _flat(prefix: str, content: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _flat(f"{prefix}{name}.", value)
+        else:
+            yield f"{prefix}{name}", value

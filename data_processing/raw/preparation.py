@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
@@ -48,7 +48,11 @@ SceneWriter = Callable[[SceneTask, Path], dict[str, Any]]
 
 
 def is_complete(
-    data_root: Path, spec: DatasetSpec, program: str, source: Any, settings: Any
+    data_root: Path,
+    spec: DatasetSpec,
+    program: str,
+    source: Mapping[str, Any],
+    settings: Mapping[str, Any],
 ) -> bool:
     """Whether an earlier run with the same source and settings came to its end.
 

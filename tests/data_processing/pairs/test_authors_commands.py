@@ -78,7 +78,7 @@ def test_a_file_of_the_authors_is_understood(
 def test_resume_with_weights_scores_or_starts_from_them(tmp_path: Path) -> None:
     weights = written(tmp_path / "model_best_p2v.pth", "")
     settings = asked("eval", "--resume", weights, "--save_on", "--subset", "val")
-    assert (settings.checkpoint, settings.subset, settings.save_on) == (Path(weights), "val", True)
+    assert (settings.checkpoint, settings.split, settings.save_on) == (Path(weights), "val", True)
     assert trained("train", "--resume", weights).checkpoint == Path(weights)
     assert not trained("train", "--resume", weights).resume
 
@@ -130,3 +130,53 @@ def test_a_missing_file_and_a_missing_value_are_told(tmp_path: Path) -> None:
         trained("--exp_config", str(tmp_path / "none.yaml"))
     with pytest.raises(UserError, match="found no value"):
         trained("--exp_config", "--batch_size", "2")
+
+
+def test_names_of_theirs_work_as_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = trained(
+        "train", "--dataset", "LEVIRCD", "--p2v_model.video_len", "4", "--p2v_model.in_ch=3",
+        "--num_epochs", "3", "--weights", "0.5", "1", "--track_intvl", "5", "--exp_dir", "../exp",
+        "--tag", "a", "--tb_vis_bands", "0", "1", "2", "--out_type", "logits", "--optimizer=Adam",
+        "--subset", "val", "--sched_on", "--suffix_off", "--batch_size", "2",
+    )  # fmt: skip
+    assert (settings.dataset, settings.video_len, settings.epochs) == ("levir", 4, 3)
+    assert (settings.change_factor, settings.batch_size) == (2.0, 2)
+    said = capsys.readouterr().out
+    for name in ("--track_intvl", "--exp_dir", "--tag", "--tb_vis_bands", "--subset", "--sched_on"):
+        assert name in said
+    scored = asked("eval", "--p2v_model.video_len", "4", "--subset", "val", "--num_epochs", "3")
+    assert (scored.video_len, scored.split) == (4, "val")
+
+
+@pytest.mark.parametrize(
+    ("flags", "part"),
+    [
+        (["--optimizer", "SGD"], "optimizer: found SGD, expected Adam"),
+        (["--out_type", "dist"], "out_type: found dist, expected logits"),
+        (["--p2v_model.in_ch", "4"], "expected 3"),
+        (["--weights", "0", "1"], "weights: found 0 1, expected two numbers"),
+        (["--weights", "1"], "weights: found 1, expected two numbers"),
+        (["--p2v_model.depth", "4"], "unknown flag --p2v_model.depth"),
+        (["--track_intvls", "4"], "unknown flag --track_intvls"),
+        (["--exp_config"], "found no value"),
+        (["--p2v_model.video_len", "1"], "--video-len: found '1'"),
+    ],
+)
+def test_what_is_not_done_here_is_refused(flags: list[str], part: str) -> None:
+    with pytest.raises(UserError) as caught:
+        trained("train", *flags)
+    assert part in str(caught.value)
+
+
+def test_without_their_word_flags_of_the_other_program_are_unknown() -> None:
+    with pytest.raises(UserError, match="unknown flag --lr"):
+        asked("--lr", "1")
+    with pytest.raises(UserError, match="found 'train', which belongs to no flag"):
+        trained("--lr", "1", "train")
+
+
+def test_inheritance_by_name_can_be_switched_off(tmp_path: Path) -> None:
+    written(tmp_path / "config.yaml", "lr: 0.5\n")
+    config = written(tmp_path / "config_svcd.yaml", "seed: 3\n")
+    assert trained("train", "--exp_config", config).lr == 0.5
+    assert trained("train", "--exp_config", config, "--inherit_off").lr is None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from rasterio import Affine
 
 from data_processing.rasters.reading import RasterInfo
 from data_processing.raw import preparation
-from data_processing.raw.plan import Gap, Plan, SceneTask
+from data_processing.raw.plan import Gap, Plan, RunSettings, SceneTask
 from data_processing.raw.preparation import prepare
 from data_processing.scenes.spec import DYNAMIC
 from data_processing.scenes.writing import write_scene
@@ -63,9 +63,9 @@ def plan(root: Path, works: list[Any], **options: Any) -> Plan:
     )  # fmt: skip
 
 
-def flags(**given: Any) -> argparse.Namespace:
+def flags(**given: Any) -> RunSettings:
     defaults = {"strict": False, "dry_run": False, "overwrite": False, "num_workers": 0}
-    return argparse.Namespace(**{**defaults, **given})
+    return RunSettings(**{**defaults, **given})
 
 
 def stamps(root: Path) -> dict[Path, int]:
@@ -168,7 +168,7 @@ def test_other_settings_need_to_be_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = argparse.Namespace(free=10**6)
+    usage = SimpleNamespace(free=10**6)
     monkeypatch.setattr(preparation.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(UserError, match="MiB are free"):
         prepare(plan(tmp_path, [1, 2]), write, flags())
