@@ -127,12 +127,12 @@ def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
     classes = np.stack([values for _, values, _ in read])
     missing = classes == NO_CLASS
     if missing.any():
-        found = f"{int(missing.any(axis=0).sum())} pixels without a class at some chosen date"
-        gaps.append(Gap(task.area, found, "they are 255 in the labels and not counted"))
-    known = ~missing
+        gap = f"{int(missing.any(axis=0).sum())} pixels without a class at some chosen date"
+        gaps.append(Gap(task.area, gap, "they are 255 in the labels and not counted"))
+    labelled = ~missing
     if rules["snow"] == "exclude":
-        known &= classes != SNOW
-    moment = change_moment(classes, known, rules["event"])
+        labelled &= classes != SNOW
+    moment = change_moment(classes, labelled, rules["event"])
     moment[missing.any(axis=0)] = UNKNOWN
     reflectance = rules["pixels"] == "reflectance"
     valid = np.ones(moment.shape, dtype=np.bool_)
@@ -149,10 +149,10 @@ def _images(
 ) -> Iterator[tuple[str, NDArray[Any], RasterInfo]]:
     """Name, image and header by date; ``valid`` loses the pixels that lack data in any."""
     for date, file, _ in task.work["months"]:
-        image, found = read_image(file, reflectance)
-        require_one_grid(task.area, [("labels", grid), (file.name, found)])
-        valid &= has_data(image, None if reflectance else found.nodata)
-        yield f"{date}.tif", image, found
+        image, header = read_image(file, reflectance)
+        require_one_grid(task.area, [("labels", grid), (file.name, header)])
+        valid &= has_data(image, None if reflectance else header.nodata)
+        yield f"{date}.tif", image, header
 
 
 def _tasks(

@@ -135,10 +135,10 @@ def cut_observations(
     cut = np.full(forest.shape, NEVER, dtype=np.intp)
     suspects = forest & (anomaly < rule.drop).any(axis=0)
     for row, col in zip(*np.nonzero(suspects), strict=True):
-        seen = np.flatnonzero(~np.isnan(anomaly[:, row, col]))
-        first = _first_cut(anomaly[seen, row, col], rule)
+        clear = np.flatnonzero(~np.isnan(anomaly[:, row, col]))
+        first = _first_cut(anomaly[clear, row, col], rule)
         if first != NEVER:
-            cut[row, col] = seen[first]
+            cut[row, col] = clear[first]
     return cut
 
 
@@ -180,8 +180,8 @@ def kept_groups(changed: NDArray[np.bool_], rule: Rule) -> NDArray[np.bool_]:
     square = np.ones((rule.opened, rule.opened), dtype=np.uint8)
     groups = _groups(large, SIDE_BY_SIDE)
     survivors = np.unique(groups[opening(large, square, mode="ignore")])
-    kept: NDArray[np.bool_] = np.isin(groups, survivors[survivors > 0])
-    return kept
+    remaining: NDArray[np.bool_] = np.isin(groups, survivors[survivors > 0])
+    return remaining
 
 
 def _first_cut(anomaly: NDArray[np.float64], rule: Rule) -> int:

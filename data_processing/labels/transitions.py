@@ -24,7 +24,7 @@ UNKNOWN = 255  # in the label raster, whose nodata tag says so
 
 def change_moment(
     states: NDArray[np.integer],
-    known: NDArray[np.bool_],
+    observed: NDArray[np.bool_],
     event: Event = "last",
     transitions: Transitions = "both",
 ) -> NDArray[np.uint8]:
@@ -35,7 +35,7 @@ def change_moment(
 
     Args:
         states: (T, H, W), any codes; 0 stands for "not there" where ``transitions`` is "appear".
-        known: (T, H, W), where the state is known.
+        observed: (T, H, W), where the state is known.
         event: Which of several changes counts, the last or the first.
         transitions: "both" counts every change of state, "appear" only those from 0.
 
@@ -44,17 +44,17 @@ def change_moment(
     """
     moment = np.zeros(states.shape[1:], dtype=np.uint8)
     before = states[0].copy()
-    seen = known[0].copy()
+    ever_observed = observed[0].copy()
     for k in range(1, len(states)):
-        changed = known[k] & seen & (states[k] != before)
+        changed = observed[k] & ever_observed & (states[k] != before)
         if transitions == "appear":
             changed &= before == 0
         if event == "first":
             changed &= moment == 0
         moment[changed] = k
-        before[known[k]] = states[k][known[k]]
-        seen |= known[k]
-    moment[~seen] = UNKNOWN
+        before[observed[k]] = states[k][observed[k]]
+        ever_observed |= observed[k]
+    moment[~ever_observed] = UNKNOWN
     return moment
 
 
@@ -74,17 +74,17 @@ def without_slivers(
         Per date (H, W) bool.
     """
     built = [ids[0] > 0]
-    kept, kept_names = ids[0], list(names[0])
+    outlines, outline_names = ids[0], list(names[0])
     for drawn, drawn_names in zip(ids[1:], names[1:], strict=True):
-        there = {name for name in drawn_names if name is not None}
-        earlier = {name for name in kept_names if name is not None}
-        stays = _chosen(kept, [name in there for name in kept_names])
+        drawn_again = {name for name in drawn_names if name is not None}
+        earlier = {name for name in outline_names if name is not None}
+        stays = _chosen(outlines, [name in drawn_again for name in outline_names])
         new = _chosen(drawn, [name not in earlier for name in drawn_names])
         # names of both dates in one list, so that the next date finds them
-        joined = np.where(stays, kept, np.where(new, drawn + len(kept_names), 0))
-        kept, kept_names = joined.astype(np.int32), [*kept_names, *drawn_names]
-        kept, kept_names = _compact(kept, kept_names)
-        built.append(kept > 0)
+        joined = np.where(stays, outlines, np.where(new, drawn + len(outline_names), 0))
+        outlines, outline_names = joined.astype(np.int32), [*outline_names, *drawn_names]
+        outlines, outline_names = _compact(outlines, outline_names)
+        built.append(outlines > 0)
     return built
 
 

@@ -60,12 +60,14 @@ def find_pairs(
     if missing:
         raise DataError(str(folder), missing, f"Expected:\n{spec.tree()}")
     faults: list[str] = []
-    found = [_by_stem(part, faults) for part in parts]
-    stems = sorted(set().union(*found))
+    files_by_part = [_by_stem(part, faults) for part in parts]
+    stems = sorted(set().union(*files_by_part))
     if list_file is not None:
         stems = _listed_stems(list_file, faults)
     for stem in stems:
-        lacking = [part.name for part, files in zip(parts, found, strict=True) if stem not in files]
+        lacking = [
+            part.name for part, files in zip(parts, files_by_part, strict=True) if stem not in files
+        ]
         if lacking:
             faults.append(
                 f"{stem}: missing in {' and '.join(lacking)}, expected in all of "
@@ -79,7 +81,7 @@ def find_pairs(
             f"Each pair has three files of the same name. Expected:\n{spec.tree()}",
         )  # fmt: skip
     return [
-        PairFiles(name, *(files[stem] for files in found))
+        PairFiles(name, *(files[stem] for files in files_by_part))
         for name, stem in zip(_names(stems), stems, strict=True)
     ]
 
@@ -102,8 +104,8 @@ def _folder_of_split(data_root: Path, spec: PairSpec, split: Split) -> tuple[Pat
     for top in tops:
         if (top / FIRST).is_dir() and (top / "list" / f"{split}.txt").is_file():
             return top, top / "list" / f"{split}.txt"
-    there = [name for name in SPLITS if any((top / name).is_dir() for top in tops)]
-    shown = ", ".join(there) or ", ".join(sorted(p.name for p in data_root.iterdir())[:6])
+    splits = [name for name in SPLITS if any((top / name).is_dir() for top in tops)]
+    shown = ", ".join(splits) or ", ".join(sorted(p.name for p in data_root.iterdir())[:6])
     raise DataError(
         str(data_root), [f"{split}: the split's folder is missing; found {shown or 'nothing'}"],
         f"Expected:\n{spec.tree()}",
@@ -112,17 +114,17 @@ def _folder_of_split(data_root: Path, spec: PairSpec, split: Split) -> tuple[Pat
 
 def _by_stem(folder: Path, faults: list[str]) -> dict[str, Path]:
     """Images below a folder by their relative path without suffix."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.name.startswith(".") or path.suffix.lower() not in RASTERS or not path.is_file():
             continue
         stem = path.relative_to(folder).with_suffix("").as_posix()
-        if stem in found:
+        if stem in files:
             faults.append(
-                f"{folder.name}/{stem}: found {found[stem].name} and {path.name}, expected one file"
+                f"{folder.name}/{stem}: found {files[stem].name} and {path.name}, expected one file"
             )
-        found[stem] = path
-    return found
+        files[stem] = path
+    return files
 
 
 def _listed_stems(path: Path, faults: list[str]) -> list[str]:

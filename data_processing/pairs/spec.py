@@ -1,4 +1,4 @@
-"""What is known of the data sets of image pairs: folders, labels, and how CTMA is trained on each.
+"""Facts of the data sets of image pairs: folders, labels, and how CTMA is trained on each.
 
 Facts only; no file is read here. Learning rates, epochs and fusion weights are those of the
 released program.
@@ -29,12 +29,6 @@ PairName = Literal["svcd", "levir", "whu", "folder"]
 PAIR_NAMES: tuple[PairName, ...] = get_args(PairName)
 PAIR_BANDS = ("red", "green", "blue")
 
-"""How a label's values become 0 and 1.
-
-exact: the file holds 0 and 1, or 0 and 255, and nothing else; nonzero: whatever is not 0 is
-changed; above_127: whatever exceeds 127 is changed (labels in JPEG files).
-"""
-
 
 @dataclass(frozen=True)
 class PairSpec:
@@ -43,8 +37,6 @@ class PairSpec:
     Attributes:
         name: As the programs' ``--dataset`` takes it.
         title: Name in sentences.
-        inner: Folder inside the data root that holds the splits, where the data set has one.
-        label_folder: Folder of the labels beside ``A`` and ``B``.
         example: A file name, for messages.
         label_rule: How its labels are read.
         gsd: Ground sampling distance in metres, None where it is not one.
@@ -55,12 +47,12 @@ class PairSpec:
         epochs: Passes over the training pairs.
         repeats: How often each pair is served within one of them.
         fusion_weights: Of the two decoders.
+        inner: Folder inside the data root that holds the splits, where the data set has one.
+        label_folder: Folder of the labels beside ``A`` and ``B``.
     """
 
     name: PairName
     title: str
-    inner: str
-    label_folder: str
     example: str
     label_rule: LabelRule
     gsd: float | None
@@ -71,6 +63,8 @@ class PairSpec:
     epochs: int
     repeats: int
     fusion_weights: tuple[float, float]
+    inner: str = ""
+    label_folder: str = "label"
 
     def lr_milestones(self, epochs: int) -> tuple[int, ...]:
         """Epochs of so many, counted from 0, at which the learning rate is lowered."""
@@ -118,8 +112,6 @@ SVCD = PairSpec(
 LEVIR = PairSpec(
     name="levir",
     title="LEVIR-CD",
-    inner="",
-    label_folder="label",
     example="train_1/train_1_1.png",
     label_rule="nonzero",
     gsd=0.5,
@@ -135,8 +127,6 @@ LEVIR = PairSpec(
 WHU = PairSpec(
     name="whu",
     title="WHU-CD",
-    inner="",
-    label_folder="label",
     example="1.png",
     label_rule="nonzero",
     gsd=0.2,
@@ -152,8 +142,6 @@ WHU = PairSpec(
 FOLDER = PairSpec(
     name="folder",
     title="a folder of pairs",
-    inner="",
-    label_folder="label",
     example="name.png",
     label_rule="exact",
     gsd=None,
@@ -166,8 +154,6 @@ FOLDER = PairSpec(
     fusion_weights=(0.5, 0.5),
 )
 
-_SPECS = {spec.name: spec for spec in (SVCD, LEVIR, WHU, FOLDER)}
-
 
 def pair_spec_by_name(name: str) -> PairSpec:
     """The facts of a data set of pairs.
@@ -178,7 +164,7 @@ def pair_spec_by_name(name: str) -> PairSpec:
     Raises:
         ValueError: When no data set has that name.
     """
-    for known, spec in _SPECS.items():
-        if known == name:
+    for spec in (SVCD, LEVIR, WHU, FOLDER):
+        if spec.name == name:
             return spec
     raise ValueError(f"data set {name!r} is not known; expected one of: {', '.join(PAIR_NAMES)}.")

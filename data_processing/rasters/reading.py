@@ -201,10 +201,13 @@ def decode_raster(content: bytes, where: str) -> tuple[npt.NDArray[Any], RasterI
     """
     if not content:  # rasterio would take it for a file to be written
         raise DataError(where, ["the file is empty, expected a raster"], "Copy it again.")
-    with reading(where), quiet(), rasterio.MemoryFile(content) as file:
-        raster = file.open(driver=list(PLAIN))
-        header = _header(raster, where)
-        require_room(where, header)
+    with (
+        reading(where),
+        quiet(),
+        rasterio.MemoryFile(content) as file,
+        file.open(driver=list(PLAIN)) as raster,
+    ):
+        require_room(where, header := _header(raster, where))
         return raster.read(), header
 
 

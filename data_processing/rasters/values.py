@@ -209,6 +209,11 @@ def decode_label(stored: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[
 
 
 LabelRule = Literal["exact", "nonzero", "above_127"]
+"""How a label's values become 0 and 1.
+
+exact: the file holds 0 and 1, or 0 and 255, and nothing else; nonzero: whatever is not 0 is
+changed; above_127: whatever exceeds 127 is changed (labels in JPEG files).
+"""
 
 
 def decode_mask(

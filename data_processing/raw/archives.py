@@ -274,7 +274,7 @@ def _require_end(archive: tarfile.TarFile) -> None:
 
 
 def _tar_fault(member: tarfile.TarInfo) -> str:
-    """What is wrong with a member of a tarball, '' if nothing."""
+    """Fault of a member of a tarball, '' if none."""
     if member.isdir() and not PurePosixPath(member.name).parts:
         return ""  # "./", the folder itself
     if not (member.isfile() or member.isdir() or member.issym() or member.islnk()):
@@ -330,7 +330,7 @@ def _zip_members(path: Path, parent: str, faults: list[str]) -> dict[str, RawFil
 
 
 def _name_fault(name: str, *, link: bool) -> str:
-    """What is wrong with a member of an archive, '' if nothing."""
+    """Fault of a member of an archive, '' if none."""
     try:
         path_inside(name)
     except ValueError as error:

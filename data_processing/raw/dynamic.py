@@ -128,15 +128,15 @@ def read_classes(file: RawFile) -> tuple[NDArray[np.uint8], RasterInfo]:
         DataError: It is damaged, or is no raster of 7 bands of 0 and 255.
     """
     bands, grid = decode_raster(file.read(), file.where)
-    found = ""
+    fault = ""
     if len(bands) != len(CLASSES) or bands.dtype != np.uint8:
-        found = f"{len(bands)} bands of {bands.dtype}"
+        fault = f"{len(bands)} bands of {bands.dtype}"
     elif not np.isin(bands, (0, 255)).all():
-        found = f"values {np.unique(bands)[:6].tolist()} …"
-    if found:
+        fault = f"values {np.unique(bands)[:6].tolist()} …"
+    if fault:
         raise DataError(
             file.where,
-            [f"found {found}, expected {len(CLASSES)} bands of uint8, 0 or 255"],
+            [f"found {fault}, expected {len(CLASSES)} bands of uint8, 0 or 255"],
             "Take the label rasters of the distribution as they are.",
         )
     set_bands = bands > 0

@@ -1,4 +1,4 @@
-"""What earlier runs left in a data root: read without trusting it, removed only where it is ours.
+"""Remains of earlier runs in a data root: read without trust, removed only where they are ours.
 
 ``dataset.json`` says what the scenes were made from, ``audit.json`` what was missing, and
 ``prepared.json`` in every finished scene which program made it.
@@ -58,7 +58,7 @@ class Earlier:
 
 
 def read_earlier(folder: Path) -> Earlier | None:
-    """What dataset.json in a folder of scenes says; None without one.
+    """Read dataset.json of a folder of scenes; None without one.
 
     Raises:
         DataError: It is damaged, or names scenes that cannot lie there.
@@ -105,7 +105,7 @@ def read_audit(folder: Path) -> tuple[list[dict[str, str]], dict[str, Any]]:
 
 
 def read_record(scene: Path) -> dict[str, Any]:
-    """What a finished scene says of itself; nothing when it is not finished, or damaged."""
+    """Record in a finished scene; nothing when it is not finished, or damaged."""
     path = scene / RECORD
     try:
         content = None if path.is_symlink() else read_json(path)
@@ -164,7 +164,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _scene_fault(scene: Any) -> str:
-    """What is wrong with the record of a scene, '' if nothing."""
+    """Fault of the record of a scene, '' if none."""
     if not isinstance(scene, dict):
         return f"found {scene!r:.60}, expected an object"
     if scene.get("split") not in SPLITS:

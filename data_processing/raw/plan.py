@@ -17,7 +17,7 @@ __all__ = ["Gap", "Plan", "RunSettings", "SceneTask", "generator_of", "plain"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """What all programs that make scenes can be told; each is also a flag."""
+    """Settings of all programs that make scenes; each is also a flag."""
 
     data_root: Path = Path("data")  # folder that gets Images_<name>/
     strict: bool = False  # stop with exit code 3 if anything is missing

@@ -182,7 +182,7 @@ def _write_one(task: SceneTask, plan: Plan, write: SceneWriter) -> DataError | N
 def _outcomes(
     done: Callable[[SceneTask], DataError | None], tasks: Sequence[SceneTask], num_workers: int
 ) -> Iterator[DataError | None]:
-    """What became of each scene, as they are finished.
+    """Outcome of each scene, as they are finished.
 
     A request to stop is noted, not raised where it arrives: while a process forks it would be
     lost. Scenes that are being written are finished first.
@@ -218,7 +218,7 @@ def _leave_signals_alone() -> None:
 
 
 def _record(plan: Plan, task: SceneTask) -> dict[str, Any]:
-    """What a finished scene says of itself; nothing when it is not finished."""
+    """Record in a finished scene; nothing when it is not finished."""
     return read_record(plan.target(task))
 
 
@@ -297,9 +297,9 @@ def _refuse_what_is_not_ours(
 
 def _surplus(plan: Plan, earlier: Earlier | None) -> list[dict[str, Any]]:
     """Scenes of an earlier run that this one does not have."""
-    wanted = {(task.split, task.name) for task in plan.tasks}
+    planned = {(task.split, task.name) for task in plan.tasks}
     scenes = [] if earlier is None else earlier.scenes
-    return [scene for scene in scenes if (scene["split"], scene["name"]) not in wanted]
+    return [scene for scene in scenes if (scene["split"], scene["name"]) not in planned]
 
 
 def _remove_unfinished(plan: Plan) -> None:
@@ -407,7 +407,7 @@ def _write_lists(plan: Plan, scenes: Sequence[dict[str, Any]]) -> None:
 
 
 def _say_plan(plan: Plan, undone: Sequence[SceneTask]) -> None:
-    """What will be written, and how large it is."""
+    """Say what will be written, and how large it is."""
     waiting = {task.name for task in undone}
     for task in sorted(plan.tasks, key=lambda task: (SPLITS.index(task.split), task.name)):
         state = f"up to {task.nbytes / MIB:.0f} MiB" if task.name in waiting else "done"

@@ -133,22 +133,22 @@ def read_month(files: Mapping[str, Any], source: FootprintSource, all_touched: b
             [f"found {image.shape[0]} bands of {image.dtype}, expected 4 of uint8 (RGBA)"],
             "Take images_masked of the distribution as it is.",
         )
-    seen = image[3] > 0
+    usable = image[3] > 0
     if udm_file is not None:
         mask, _ = decode_raster(udm_file.read(), udm_file.where)
-        if mask.shape[1:] != seen.shape:
+        if mask.shape[1:] != usable.shape:
             raise DataError(
                 udm_file.where,
                 [f"found {_size(mask.shape)}, expected {_size(image.shape)} as its image"],
                 "Download the file again.",
             )
-        seen &= (mask == 0).all(axis=0)
-    image = np.where(seen, image, 0).astype(np.uint8)
+        usable &= (mask == 0).all(axis=0)
+    image = np.where(usable, image, 0).astype(np.uint8)
     footprints = rasterise_footprints(
         label_file.read(), label_file.where, grid,
         pixels=source == "labels_match_pix", all_touched=all_touched,
     )  # fmt: skip
-    return SeenMonth(image, grid, seen, footprints)
+    return SeenMonth(image, grid, usable, footprints)
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Which area goes into which split, from a file that anyone can change.
+"""Split of every area, from a file that anyone can change.
 
 A split file is JSON: ``assigned`` lists areas by split; ``others`` says what happens to the rest:
 they are put in an order that follows from ``salt`` and their names alone, and dealt out by
@@ -72,19 +72,19 @@ def assign_splits(areas: Sequence[str], content: dict[str, Any]) -> dict[str, Sp
 def _dealt(count: int, others: dict[str, Any]) -> list[Split | None]:
     """Splits of so many areas in their order: test, then val, then train."""
     if "counts" in others:
-        wanted = {split: int(others["counts"].get(split, 0)) for split in SPLITS}
+        counts = {split: int(others["counts"].get(split, 0)) for split in SPLITS}
     elif "shares" in others:
         shares = others["shares"]
         total = sum(shares.values())
-        wanted = {s: round(count * shares.get(s, 0) / total) for s in ("val", "test")}
+        counts = {s: round(count * shares.get(s, 0) / total) for s in ("val", "test")}
         if count >= len(SPLITS):  # a few areas still give each split one
-            wanted = {s: max(n, 1 if shares.get(s, 0) else 0) for s, n in wanted.items()}
-        wanted["train"] = count - sum(wanted.values())
+            counts = {s: max(n, 1 if shares.get(s, 0) else 0) for s, n in counts.items()}
+        counts["train"] = count - sum(counts.values())
     else:
-        wanted = {}
+        counts = {}
     dealt: list[Split | None] = []
     for split in reversed(SPLITS):
-        dealt += [split] * wanted.get(split, 0)
+        dealt += [split] * min(count, counts.get(split, 0))
     return [*dealt, *[None] * count][:count]
 
 

@@ -187,7 +187,7 @@ _CROPS = {  # days of sowing, closed canopy, ripeness, harvest, next tillage (no
 
 @dataclass(frozen=True)
 class CropCalendar:
-    """What grows on each parcel, and when.
+    """Crops of each parcel and their calendar.
 
     Attributes:
         stages: (P, 5) float32, days of sowing, closed canopy, ripeness, harvest, tillage.

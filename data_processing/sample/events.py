@@ -53,7 +53,7 @@ class History:
 
 @dataclass
 class _Site:
-    """What the event painters need: the place, the state so far, and room for randomness."""
+    """Needs of the event painters: the place, the state so far, and room for randomness."""
 
     rng: np.random.Generator
     place: Landscape
@@ -392,22 +392,22 @@ def _happen(history: History, k: int, where: Mask, target: Surface, kind: str) -
     )
 
 
-def moment_label(state: NDArray[np.int16], seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def moment_label(state: NDArray[np.int16], observed: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Class k where the last change of state was first seen at date k, 0 where none was.
 
     A date without data keeps the last known state; nothing happens before the first data.
 
     Args:
         state: (T, H, W) int16, state number at each date.
-        seen: (T, H, W) bool, whether the date has data at the pixel.
+        observed: (T, H, W) bool, whether the date has data at the pixel.
 
     Returns:
         (H, W) uint8, 0…T-1.
     """
     label = np.zeros(state.shape[1:], np.uint8)
-    known = np.full(state.shape[1:], -1, np.int16)
+    last = np.full(state.shape[1:], -1, np.int16)
     for k in range(len(state)):
-        new = seen[k] & (known >= 0) & (state[k] != known)
+        new = observed[k] & (last >= 0) & (state[k] != last)
         label[new] = k
-        known = np.where(seen[k], state[k], known)
+        last = np.where(observed[k], state[k], last)
     return label

@@ -38,7 +38,7 @@ _ROOF_STYLES = (
 
 @dataclass
 class Surface:
-    """What lies on the ground at one time.
+    """The ground at one time.
 
     Attributes:
         cover: (H, W) uint8, values of :class:`Cover`.

@@ -104,7 +104,7 @@ class SeriesDataset(Dataset[Sample]):
         return len(self.origins)
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells these patches from others, as plain values: a resumed run compares it."""
+        """Mark of these patches, as plain values: a resumed run compares it."""
         index = [[scene.name, scene.height, scene.width] for scene in self.scenes]
         text = json.dumps([index, [list(origin) for origin in self.origins]])
         return {
@@ -182,8 +182,8 @@ def open_split(
     listed = not errors
     scenes = _open_scenes(data_root, spec, folders, verify == "full", pixel_scale, errors)
     # Without a list nobody knows which scene an ID means.
-    known = scenes if listed else [None] * len(scenes)
-    origins = _read_index(data_root, spec, split, patch_size, stride, known, errors)
+    numbered = scenes if listed else [None] * len(scenes)
+    origins = _read_index(data_root, spec, split, patch_size, stride, numbered, errors)
     if errors:
         raise _merged(f"{data_root}, {spec.title}, split {split}", errors)
     return SeriesDataset(
@@ -327,8 +327,7 @@ def _unlisted_folders(
     say(
         f"no scene list in {data_root}: all {len(folders)} scenes of {split}/ are taken. "
         "Lists and the patch index, needed for training and the released protocol, are made "
-        f"by\n  {spec.list_command(data_root)}\n"
-        f"  {spec.index_command(data_root, patch_size, stride)}"
+        f"by\n{spec.commands(data_root, patch_size, stride)}"
     )
     return folders
 

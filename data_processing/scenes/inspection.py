@@ -1,4 +1,4 @@
-"""What is in a data root, as a table and a picture of one patch.
+"""Contents of a data root, as a table and a picture of one patch.
 
 Holds what stands behind ``Dynamic_custom.py`` and ``SpaceNet7_custom.py``. Nothing is changed in
 the data itself.
@@ -64,7 +64,7 @@ def inspect(
 
 
 def describe(report: Report) -> list[str]:
-    """What a data root holds, as the lines of a table."""
+    """Contents of a data root, as the lines of a table."""
     spec = report.spec
     lines = [
         f"{spec.title} in {report.data_root / spec.images_root}: {len(report.scenes)} scenes, "
@@ -83,7 +83,7 @@ def describe(report: Report) -> list[str]:
 def index_state(
     report: Report, splits: Sequence[Split], patch_size: int, stride: int
 ) -> tuple[list[str], list[str]]:
-    """What is there of scene lists and patch index: lines to print, and faults.
+    """State of scene lists and patch index: lines to print, and faults.
 
     A missing list or index is no fault here: it is said how to make them.
     """
@@ -113,8 +113,7 @@ def index_state(
             report.warnings.append(f"{unlisted} scenes of {split} are not in {list_path.name}")
     if any("not made" in line for line in lines):
         lines.append("Two commands make lists and index:")
-        lines.append(f"    {spec.list_command(root)}")
-        lines.append(f"    {spec.index_command(root, patch_size, stride)}")
+        lines.append(spec.commands(root, patch_size, stride))
     return lines, faults
 
 

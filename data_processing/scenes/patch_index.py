@@ -87,18 +87,18 @@ def write_patch_index(
         DataError: When scene lists or scenes are missing or at fault, or a scene is smaller than
             a patch; all faults at once, and nothing is written.
     """
-    found: dict[Split, list[PatchOrigin]] = {}
+    origins_by_split: dict[Split, list[PatchOrigin]] = {}
     errors: list[DataError] = []
     for split in splits:
         try:
-            found[split] = _index_of_split(data_root, spec, split, patch_size, stride)
+            origins_by_split[split] = _index_of_split(data_root, spec, split, patch_size, stride)
         except DataError as error:
             errors.append(error)
     if errors:
         faults = [fault for error in errors for fault in error.faults]
         advice = "\n".join(dict.fromkeys(error.advice for error in errors if error.advice))
         raise DataError(str(data_root), list(dict.fromkeys(faults)), advice)
-    for split, origins in found.items():
+    for split, origins in origins_by_split.items():
         path = patch_index_path(data_root, spec, split, patch_size, stride)
         with (
             writing(data_root, spec),
@@ -108,7 +108,7 @@ def write_patch_index(
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(HEADER)
             writer.writerows((row, col, scene_index) for scene_index, row, col in origins)
-    return {split: len(origins) for split, origins in found.items()}
+    return {split: len(origins) for split, origins in origins_by_split.items()}
 
 
 def require_index(
@@ -121,22 +121,20 @@ def require_index(
     """
     if not (data_root / spec.images_root).is_dir():
         raise no_data_error(data_root, spec)
-    wanted = [
+    paths = [
         scene_list_path(data_root, spec, split),
         patch_index_path(data_root, spec, split, patch_size, stride),
     ]
     faults = [
         f"{path.relative_to(data_root).as_posix()}: missing, expected the {what}"
-        for path, what in zip(wanted, ("list of scenes", "index of patches"), strict=True)
+        for path, what in zip(paths, ("list of scenes", "index of patches"), strict=True)
         if not path.is_file()
     ]
     if faults:
         raise DataError(
             str(data_root),
             faults,
-            "Two commands make them:\n"
-            f"    {spec.list_command(data_root)}\n"
-            f"    {spec.index_command(data_root, patch_size, stride)}",
+            f"Two commands make them:\n{spec.commands(data_root, patch_size, stride)}",
         )
 
 
@@ -168,11 +166,7 @@ def read_patch_index(
     """
     require_index(data_root, spec, split, patch_size, stride)
     path = patch_index_path(data_root, spec, split, patch_size, stride)
-    advice = (
-        "Write lists and index afresh:\n"
-        f"    {spec.list_command(data_root)}\n"
-        f"    {spec.index_command(data_root, patch_size, stride)}"
-    )
+    advice = f"Write lists and index afresh:\n{spec.commands(data_root, patch_size, stride)}"
     origins, faults = _parse(path)
     if not faults:
         faults = _misplaced(origins, scenes, patch_size)
@@ -227,8 +221,8 @@ def _parse(path: Path) -> tuple[list[tuple[int, PatchOrigin]], list[str]]:
             columns = [column.strip() for column in reader.fieldnames or []]
             reader.fieldnames = columns
             if not set(HEADER) <= set(columns):
-                found = ", ".join(columns) or "none"
-                return [], [f"found columns {found}, expected {','.join(HEADER)}"]
+                shown = ", ".join(columns) or "none"
+                return [], [f"found columns {shown}, expected {','.join(HEADER)}"]
             for row in reader:
                 try:
                     top, left, scene_index = (_whole(row[column]) for column in HEADER)

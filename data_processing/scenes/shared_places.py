@@ -35,7 +35,7 @@ LABELS = "labels"  # how messages name them beside image files
 
 @dataclass
 class SharedPlaces:
-    """What scenes of different splits have in common.
+    """Ground, contents and names that scenes of different splits have in common.
 
     Attributes:
         faults: Ground or contents.
@@ -99,7 +99,7 @@ class _Place:
 
 
 def _label_content(path: Path) -> dict[str, str]:
-    """What tells a change moment from others, whatever it is compressed by; none without change."""
+    """Mark of a change moment, whatever it is compressed by; none without change."""
     moment = read_map(path)
     if moment.min() == moment.max():
         return {}

@@ -1,4 +1,4 @@
-"""What is known of a data set: bands, dates, file names, codes. Of files only dataset.json is read.
+"""Facts of a data set: bands, dates, file names, codes. Of files only dataset.json is read.
 
 The two data sets of the paper differ in these facts and in nothing else; every other
 module of this package takes a :class:`DatasetSpec`. A further data set is one more of them in
@@ -109,7 +109,7 @@ class DatasetSpec:
         return self.image_format.format(date=date, scene=scene)
 
     def facts(self, patch_size: int, pixel_scale: str = "auto") -> dict[str, Any]:
-        """What a weights file says of the data it was trained on, as plain values."""
+        """Facts that a weights file keeps of the data it was trained on, as plain values."""
         return {
             "name": self.name,
             "num_dates": self.num_dates,
@@ -152,6 +152,11 @@ class DatasetSpec:
             f"python data_processing/{self.name}_create_xys.py --data-root {_quoted(data_root)} "
             f"--patch-size {patch_size} --stride {stride}"
         )
+
+    def commands(self, data_root: Path, patch_size: int, stride: int) -> str:
+        """The two commands that make lists and index, a line each, indented."""
+        index = self.index_command(data_root, patch_size, stride)
+        return f"    {self.list_command(data_root)}\n    {index}"
 
     def sample_command(self, data_root: Path) -> str:
         """Command line that writes sample data of this layout into ``data_root``."""

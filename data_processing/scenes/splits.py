@@ -1,4 +1,4 @@
-"""Which scenes belong to which split: the folders, and the lists F{train,val,test}.npy.
+"""Scenes of every split: the folders, and the lists F{train,val,test}.npy.
 
 A list is a numpy array of str, sorted, with paths as the authors' programs write them
 (``../Images_Dynamic/train/Scene07``); their lists are read too. Also holds what stands behind
@@ -49,10 +49,10 @@ def find_scenes(data_root: Path, spec: DatasetSpec, split: Split) -> list[Path]:
     images_root = data_root / spec.images_root
     folder = images_root / split
     if not folder.is_dir():
-        there = [name for name in SPLITS if (images_root / name).is_dir()]
+        splits = [name for name in SPLITS if (images_root / name).is_dir()]
         raise DataError(
             str(images_root),
-            [f"{split}/: the split's folder is missing; found {', '.join(there) or 'no split'}"],
+            [f"{split}/: the split's folder is missing; found {', '.join(splits) or 'no split'}"],
             f"Expected:\n{spec.tree()}\n"
             "If some splits are left out on purpose, name the one you have, e.g. --split test.",
         )
@@ -84,7 +84,7 @@ def write_scene_lists(
     Raises:
         DataError: When splits or scenes are missing, with all such faults; nothing is written.
     """
-    found: dict[Split, list[str]] = {}
+    names_by_split: dict[Split, list[str]] = {}
     errors: list[DataError] = []
     for split in splits:
         try:
@@ -92,12 +92,12 @@ def write_scene_lists(
         except DataError as error:
             errors.append(error)
             continue
-        found[split] = [scene.name for scene in scenes]
+        names_by_split[split] = [scene.name for scene in scenes]
     if errors:
         faults = [fault for error in errors for fault in error.faults]
         # Without any data root every split tells the same.
         raise DataError(errors[0].where, list(dict.fromkeys(faults)), errors[-1].advice)
-    return {s: write_scene_list(data_root, spec, s, names) for s, names in found.items()}
+    return {s: write_scene_list(data_root, spec, s, names) for s, names in names_by_split.items()}
 
 
 def write_scene_list(
