@@ -24,7 +24,7 @@ from data_processing.own_series.looking import look_at_values, warnings_of
 from data_processing.own_series.series import RasterSeries, Remarks, SeriesOptions
 from data_processing.rasters.grids import grid_faults, misplaced, touch
 from data_processing.rasters.reading import RasterInfo
-from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
+from data_processing.scenes.spec import DATASETS, DatasetSpec
 from utils.errors import DataError, UserError
 
 __all__ = ["open_raster_series"]
@@ -95,7 +95,7 @@ def open_raster_series(
 def _place_name(file: Path) -> str:
     """What an area is called after: its folder, or the one above a data set's image folder."""
     folder = file.resolve().parent
-    if folder.name in (DYNAMIC.image_folder, SPACENET7.image_folder):
+    if folder.name in {spec.image_folder for spec in DATASETS}:
         folder = folder.parent
     return folder.name or "area"
 

@@ -20,7 +20,7 @@ from data_processing.own_series.image import OpenImage
 from data_processing.own_series.mask import CloudMask
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.values import PixelScale, fill_unseen, scale_pixels
-from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
+from data_processing.scenes.spec import DATASETS, DatasetSpec
 
 __all__ = ["RasterSeries", "Remarks", "SeriesOptions", "Window", "spec_for"]
 
@@ -88,7 +88,7 @@ def spec_for(bands: Sequence[str], num_dates: int) -> DatasetSpec:
     names = tuple(bands)
     visible = [names.index(color) if color in names else 0 for color in ("red", "green", "blue")]
     return dataclasses.replace(
-        SPACENET7 if names == SPACENET7.bands else DYNAMIC,
+        next((spec for spec in DATASETS if spec.bands == names), DATASETS[0]),
         name="Series",
         title="the training data",
         num_dates=num_dates,
