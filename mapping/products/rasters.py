@@ -118,6 +118,8 @@ def write_change_rasters(
         maps = {name: maps[name] for name in MAPS_WITHOUT_MOMENT}
     with ExitStack() as stack:
         drafts = {name: scratch / f"draft_{name}" for name in maps}
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)  # half of one may be there, from a full disk
         stack.enter_context(written_whole(*drafts.values()))
         rasters = {
             name: stack.enter_context(_draft(drafts[name], content, grid))

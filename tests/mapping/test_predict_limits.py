@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,60 +92,41 @@ def unfinished(folder: Path, job: dict[str, Any]) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 72 MiB, enough for Predict.py to begin."""
-    disk, mount, unmount = tmp_path / "disk", shutil.which("mount"), shutil.which("umount")
-    disk.mkdir()
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A disk of its own, whose size can be changed: gives its folder."""
+    folder, mount, unmount = tmp_path / "disk", shutil.which("mount"), shutil.which("umount")
     if mount is None or unmount is None:
         pytest.skip("needs mount")
-    command = [mount, "-t", "tmpfs", "-o", "size=72m", "tmpfs", str(disk)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("this test may not mount a disk")
-    try:
-        yield disk
-    finally:
-        subprocess.run([unmount, "-l", str(disk)], check=True)
+    folder.mkdir()
+
+    def sized(size: str) -> Path:
+        again = "remount," if folder.is_mount() else ""
+        command = [mount, "-t", "tmpfs", "-o", f"{again}size={size}", "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("this test may not mount a disk")
+        return folder
+
+    yield sized
+    if folder.is_mount():
+        subprocess.run([unmount, "-l", str(folder)], check=True)
 
 
-class Filler(threading.Thread):
-    """Another program that takes all the room on a disk as soon as a file stands there."""
-
-    def __init__(self, disk: Path, after: Path) -> None:
-        super().__init__(daemon=True)
-        self.file, self.after, self.stopped = disk / "others", after, False
-
-    def run(self) -> None:
-        while not self.after.exists():
-            if self.stopped:
-                return
-            time.sleep(0.001)
-        with self.file.open("wb", buffering=0) as stream:
-            try:
-                while True:
-                    stream.write(bytes(4096))
-            except OSError:
-                return
-
-
-@pytest.mark.parametrize(
-    "after", ["job.json", "draft_change_moment.tif", "results/change_area.tif"]
-)
+@pytest.mark.parametrize("size", ["40k", "64k", "100k", "200k"])
 def test_a_disk_that_fills_up_ends_the_run_with_nothing_under_a_final_name(
-    after: str, small_disk: Path, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
-) -> None:
+    size: str, disk: Callable[[str], Path], weights: Path, predict: Callable[..., Outcome],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     write_city(tmp_path / "city", (90, 60))
-    flags = ("--images", "city", "--checkpoint", weights, "--polygons", "--output-dir")
-    folder = small_disk / "out"
-    filler = Filler(small_disk, folder / ".unfinished" / after)
-    filler.start()
-    code, _, said = predict(*flags, folder)
-    filler.stopped = True
-    filler.join()
+    monkeypatch.setattr("mapping.area.DISK_PER_PIXEL", 0)  # nothing is foreseen
+    monkeypatch.setattr("mapping.area.DISK_FOR_PICTURES", 0)
+    folder = disk(size) / "out"
+    flags = ("--images", "city", "--checkpoint", weights, "--polygons", "--output-dir", folder)
+    code, _, said = predict(*flags)
     assert (code, "the disk is full" in said) == (1, True), said
     assert {path.name for path in folder.iterdir()} <= {
         ".unfinished", ".lock", "settings.json", "environment.json",
     }  # fmt: skip
-    filler.file.unlink()
-    code, _, said = predict(*flags, folder, "--resume")
+    disk("72m")
+    code, _, said = predict(*flags, "--resume")
     assert code == 0, said
     assert {path.name for path in folder.iterdir()} >= {*MAPS, "changes.geojson", "summary.json"}
