@@ -303,7 +303,12 @@ def _surplus(plan: Plan, earlier: Earlier | None) -> list[dict[str, Any]]:
 
 
 def _remove_unfinished(plan: Plan) -> None:
-    """Remove what a run that was killed had not finished."""
+    """Remove what a run that was killed had not finished.
+
+    Where runs add scenes one by one, several may be at work: there each clears its own scenes only.
+    """
+    if plan.adds:
+        return
     for split in SPLITS:
         for scratch in (plan.folder / split).glob(f"{PARTIAL}*"):
             remove_tree(scratch)

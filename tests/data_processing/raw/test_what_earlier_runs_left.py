@@ -225,6 +225,14 @@ def test_what_a_killed_run_left_is_removed_at_the_next_start(tmp_path: Path) -> 
     assert not [path for path in tmp_path.rglob("*") if "partial" in path.name]
 
 
+def test_a_run_that_adds_a_scene_leaves_those_that_others_are_writing(tmp_path: Path) -> None:
+    prepare(plan(tmp_path, [1], adds=True), write, flags())
+    at_work = tmp_path / FOLDER / "test/.partial-Scene07"
+    at_work.mkdir()
+    prepare(plan(tmp_path, [1, 2], adds=True), write, flags())
+    assert at_work.is_dir()
+
+
 def test_a_scene_that_fails_in_any_way_leaves_nothing_half(tmp_path: Path) -> None:
     def full(task: Any, folder: Path) -> dict[str, Any]:
         (folder / "half.tif").write_text("half")
