@@ -47,8 +47,11 @@ class Settings:
     resume: bool = False  # go on with the run in the output folder
     # series
     dates: str | None = None  # dates of the images in the order of their names, with commas
-    # of more dates than the weights take: all, even, first, every:N, or a list; none = all
+    # of more dates than the weights take: all, clearest:N, even, first, every:N, or a list
     choose_dates: str | None = None
+    # one image a month, quarter or year from the clear pixels of all its dates
+    composite: Literal["month", "quarter", "year"] | None = None
+    composite_of: Literal["median", "medoid"] = "median"  # medoid = all bands of one date
     bands: str | None = None  # band numbers in the weights' order, e.g. 3,2,1,4
     align: bool = False  # resample other grids to that of the first image
     # cloud masks as agencies ship them, with dates in their names
@@ -96,7 +99,7 @@ def main() -> None:
     settings = read_settings(Settings)
     check(settings)
     # the flags are right: now what takes seconds to import
-    from data_processing.own_series.series import SeriesOptions
+    from data_processing.own_series.options import SeriesOptions
     from mapping.area import MapOptions
     from mapping.areas import check_output, map_areas
     from mapping.model import load_model
@@ -120,7 +123,8 @@ def main() -> None:
         return
     reading = SeriesOptions(
         settings.dates, settings.choose_dates, settings.bands, settings.align, settings.clouds,
-        settings.cloud_codes, settings.min_valid_dates, model.pixel_scale,
+        settings.cloud_codes, settings.min_valid_dates, model.pixel_scale, settings.composite,
+        settings.composite_of,
     )  # fmt: skip
     options = MapOptions(
         settings.overlap, settings.batch_size, settings.memory, settings.polygons,

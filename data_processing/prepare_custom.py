@@ -35,7 +35,8 @@ from data_processing.labels.own_labels import (
 from data_processing.labels.transitions import Event, Transitions
 from data_processing.own_series.finding import find_rasters
 from data_processing.own_series.opening import open_raster_series
-from data_processing.own_series.series import RasterSeries, SeriesOptions
+from data_processing.own_series.options import SeriesOptions
+from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.cloud_codes import CloudCodes
 from data_processing.rasters.date_choice import DATE_RULES
 from data_processing.rasters.reading import require_room

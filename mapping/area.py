@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def map_area(
         CaimError: A tile does not fit into the GPU's memory.
     """
     processes = processes or Processes()
-    refuse_among([*series.files, *series.cloud_files], folder)
+    refuse_among([*chain(*series.sources), *series.cloud_files], folder)
     areas = PixelAreas(series.grid)
     model = model.for_dates(len(series.dates))
     plan = model.plan(tile_grid(series, model, options.overlap), options.batch_size)
@@ -284,7 +284,8 @@ def _files(series: RasterSeries) -> list[dict[str, Any]]:
             "bytes": path.stat().st_size,
             "sha256": sha256(path),
         }
-        for date, path in zip(series.dates, series.files, strict=True)
+        for date, paths in zip(series.dates, series.sources, strict=True)
+        for path in paths
     ]
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from data_processing.own_series.finding import SUFFIXES, find_rasters
 from data_processing.own_series.opening import open_raster_series
-from data_processing.own_series.series import SeriesOptions, spec_for
+from data_processing.own_series.options import SeriesOptions
+from data_processing.own_series.series import spec_for
 from mapping.area import MapOptions, map_area, refuse_among
 from mapping.model import Model
 from utils.errors import CaimError, DataError, UserError

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.own_series.opening import open_raster_series
-from data_processing.own_series.series import SeriesOptions, spec_for
+from data_processing.own_series.options import SeriesOptions
+from data_processing.own_series.series import spec_for
 from mapping.area import tile_grid
 from mapping.model import Model
 from mapping.prediction import predict_rows

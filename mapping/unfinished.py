@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ Job = Mapping[str, Any]
 def job_of(series: RasterSeries, model: Model, plan: TilePlan) -> dict[str, Any]:
     """What decides on every pixel of the maps, as it comes back from a JSON file."""
     stamps = {}
-    for path in (*series.files, *series.cloud_files):
+    for path in (*chain(*series.sources), *series.cloud_files):
         status = path.stat()
         stamps[str(path.resolve())] = [status.st_size, status.st_mtime_ns]
     job = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data_processing.own_series.finding import find_rasters, headers_of
 from data_processing.own_series.mask import CloudMask
-from data_processing.own_series.series import Remarks
+from data_processing.own_series.options import Remarks
 from data_processing.rasters.cloud_codes import CLOUD_CODES, codes_of
 from data_processing.rasters.dates import dates_of, partners
 from data_processing.rasters.grids import grid_faults, touch

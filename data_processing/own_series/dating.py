@@ -6,17 +6,24 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_processing.own_series.series import Remarks
+from data_processing.own_series.options import Remarks, SeriesOptions
 from data_processing.rasters.date_choice import check_rule, choose_dates
 from data_processing.rasters.dates import UnknownDate, dates_of, has_date, short_names
 from data_processing.rasters.reading import IMAGES, header_of
 from data_processing.scenes.spec import DatasetSpec
 from utils.errors import DataError, UserError
 
-__all__ = ["chosen_dates", "dated_files", "refuse_stack"]
+__all__ = [
+    "chosen_dates",
+    "clearest_dates",
+    "clearest_number",
+    "dated_files",
+    "refuse_stack",
+]
 
 PAIR = 2  # images that may do without dates
 ALL = "all"
+CLEAREST = "clearest:"
 MOST_DATES = 255  # 254 intervals: what a byte holds beside "unchanged" and "no data"
 FOR_PAIRS = (
     "Two images are a pair: the network for pairs, CTMA, takes them (--checkpoint with weights of "
@@ -102,7 +109,7 @@ def refuse_stack(files: Sequence[Path], num_bands: int, num_dates: int) -> None:
 
 
 def chosen_dates(
-    dated: dict[datetime.date, Path],
+    dates: list[datetime.date],
     spec: DatasetSpec,
     rule: str | None,
     where: str,
@@ -114,7 +121,7 @@ def chosen_dates(
         UserError: The rule is none, or there are more dates than it can serve.
         DataError: There are too few.
     """
-    dates, count = list(dated), spec.num_dates
+    count = spec.num_dates
     listed = ", ".join(map(str, dates))
     if len(dates) < count:
         fault = f"found {len(dates)} dates ({listed}), expected {count} as in {spec.title}"
@@ -149,3 +156,63 @@ def chosen_dates(
         taken = ", ".join(map(str, chosen))
         remarks.all.append(f"{count} of {len(dates)} dates chosen by the rule {rule!r}: {taken}")
     return chosen
+
+
+def clearest_number(options: SeriesOptions, spec: DatasetSpec, at_hand: int) -> int | None:
+    """How many of the clearest dates are wanted; None where --choose-dates says something else.
+
+    Raises:
+        UserError: The number is none, or does not go with the network or the dates at hand.
+    """
+    rule = options.choose_dates or ""
+    if not rule.startswith(CLEAREST):
+        return None
+    if options.composite is not None:
+        raise UserError(
+            f"--choose-dates {rule}: found --composite {options.composite} beside it, expected one "
+            "of them: a composite takes the clear pixels of all dates."
+        )
+    text = rule[len(CLEAREST) :]
+    most = min(at_hand, MOST_DATES)
+    number = int(text) if text.isdecimal() and len(text) < 4 else -1
+    if not spec.num_dates <= number <= most:
+        raise UserError(
+            f"--choose-dates: found {rule!r}, expected clearest:N with N from {spec.num_dates}, "
+            f"which the network takes, to {most}, the dates at hand."
+        )
+    return number
+
+
+def clearest_dates(
+    dates: Sequence[datetime.date],
+    unseen: Sequence[float],
+    number: int,
+    remarks: Remarks,
+) -> list[datetime.date]:
+    """The clearest dates, spread over the time.
+
+    The time from first to last is cut into as many equal parts; each gives its clearest date, and
+    where a part has none the clearest of all others stands in.
+
+    Args:
+        dates: Ascending.
+        unseen: Share of pixels that are not seen at each.
+        number: How many to choose.
+        remarks: Gets the choice.
+    """
+    days = [date.toordinal() for date in dates]
+    span = max(1, days[-1] - days[0])
+    order = sorted(range(len(dates)), key=lambda place: (unseen[place], place))
+    chosen: dict[int, int] = {}  # part of the time: place of its clearest date
+    for place in order:
+        part = min(number - 1, (days[place] - days[0]) * number // span)
+        chosen.setdefault(part, place)
+    places = set(chosen.values())
+    places |= set([place for place in order if place not in places][: number - len(places)])
+    taken = sorted(places)
+    listed = ", ".join(f"{dates[place]} {unseen[place]:.0%}" for place in taken)
+    remarks.all.append(
+        f"the {number} clearest of {len(dates)} dates, spread over the time, with the share "
+        f"that is not seen: {listed}"
+    )
+    return [dates[place] for place in taken]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from data_processing.own_series.image import OpenImage
 from data_processing.own_series.mask import CloudMask
-from data_processing.own_series.series import Remarks, SeriesOptions
+from data_processing.own_series.options import Remarks, SeriesOptions
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.values import BRIGHTEST, PixelScale, odd_values
 from data_processing.scenes.spec import DatasetSpec
@@ -35,7 +35,7 @@ def look_at_values(
     spec: DatasetSpec,
     options: SeriesOptions,
     remarks: Remarks,
-) -> None:
+) -> list[float]:
     """Add what looks wrong in values, and the share of pixels that are not seen at each date.
 
     Args:
@@ -46,6 +46,9 @@ def look_at_values(
         spec: Facts of the images.
         options: How the series is read.
         remarks: Gets the sentences.
+
+    Returns:
+        The share of pixels that are not seen at each date.
 
     Raises:
         DataError: With all files that cannot be read, hold infinite values or are no masks, or
@@ -80,6 +83,7 @@ def look_at_values(
     most = [date for date, share in zip(dates, unseen, strict=True) if share > MOSTLY]
     if most:
         remarks.add_gaps([_mostly_unseen(most, options.clouds is not None)])
+    return unseen
 
 
 def warnings_of(said: Sequence[tuple[str, str]]) -> list[str]:

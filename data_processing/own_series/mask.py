@@ -69,8 +69,14 @@ class CloudMask(OpenImage):
         Raises:
             DataError: It cannot be read, or holds values that its codes do not have.
         """
-        values, known = self.read(row, col, height, width)
-        known = self._known_of(known)
+        return self._hidden(*self.read(row, col, height, width))
+
+    def hidden_reduced(self, step: int) -> NDArray[np.bool_]:
+        """About every ``step``-th pixel of the whole mask, as :meth:`hidden`."""
+        return self._hidden(*self.read_reduced(step))
+
+    def _hidden(self, values: NDArray[Any], with_data: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        known = self._known_of(with_data)
         if not known.any():
             return ~known
         standing_in = values[:, known][:, :1, None]  # for what is unknown: any value that is known

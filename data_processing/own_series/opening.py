@@ -11,7 +11,14 @@ from pathlib import Path
 
 from data_processing.own_series.bands import other_colors, other_names, without_alpha
 from data_processing.own_series.clouds import cloud_masks
-from data_processing.own_series.dating import chosen_dates, dated_files, refuse_stack
+from data_processing.own_series.composites import image_per_period, periods_of
+from data_processing.own_series.dating import (
+    chosen_dates,
+    clearest_dates,
+    clearest_number,
+    dated_files,
+    refuse_stack,
+)
 from data_processing.own_series.finding import (
     band_numbers,
     different,
@@ -21,7 +28,8 @@ from data_processing.own_series.finding import (
 )
 from data_processing.own_series.image import OpenImage
 from data_processing.own_series.looking import look_at_values, warnings_of
-from data_processing.own_series.series import RasterSeries, Remarks, SeriesOptions
+from data_processing.own_series.options import Remarks, SeriesOptions
+from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.grids import grid_faults, misplaced, touch
 from data_processing.rasters.reading import RasterInfo
 from data_processing.scenes.spec import DATASETS, DatasetSpec
@@ -67,27 +75,37 @@ def open_raster_series(
         headers = headers_of(files, faults)
         faults += _header_faults(headers, spec, numbers, options.align) if headers else []
         raise DataError(where, faults, _one_band_each(headers) or error.advice) from error
-    dates = chosen_dates(dated, spec, options.choose_dates, where, remarks)
-    if minimum is not None and not 1 <= minimum <= len(dates):
-        raise UserError(f"--min-valid-dates: found {minimum}, expected 1 … {len(dates)}.")
-    paths = [dated[date] for date in dates]
-    headers, numbers = _fitting(paths, spec, options, numbers, where, remarks.all)
+    groups = periods_of(list(dated), options.composite)
+    clearest = clearest_number(options, spec, len(groups))
+    dates = list(groups)
+    if clearest is None:
+        dates = chosen_dates(dates, spec, options.choose_dates, where, remarks)
+    paths = {date: dated[date] for period in dates for date in groups[period]}
+    headers, numbers = _fitting(list(paths.values()), spec, options, numbers, where, remarks.all)
     first = headers[0][1]
     if options.align:
         remarks.all += _aligned(headers)
-    images = [
-        OpenImage(path, info, first, numbers, spec.alpha_band)
-        for path, (_, info) in zip(paths, headers, strict=True)
-    ]
-    clouds = cloud_masks(options.clouds, options.cloud_codes, dates, first, remarks)
+    opened = {
+        date: OpenImage(path, info, first, numbers, spec.alpha_band)
+        for (date, path), (_, info) in zip(paths.items(), headers, strict=True)
+    }
+    masks = cloud_masks(options.clouds, options.cloud_codes, list(paths), first, remarks)
+    unseen = look_at_values(list(paths), [*opened.values()], masks, headers, spec, options, remarks)
+    if clearest is not None:
+        dates = clearest_dates(dates, unseen, clearest, remarks)
+    if minimum is not None and not 1 <= minimum <= len(dates):
+        raise UserError(f"--min-valid-dates: found {minimum}, expected 1 … {len(dates)}.")
+    members = {period: groups[period] for period in dates}
+    images, clouds = image_per_period(
+        opened, dict(zip(paths, masks, strict=True)), members, options, remarks
+    )
     needed = minimum or spec.num_dates
     if needed < len(dates):
         remarks.all.append(
             f"pixels seen at {needed} of {len(dates)} dates are mapped; a date without data "
             "keeps the value of the date before"
         )
-    look_at_values(dates, images, clouds, headers, spec, options, remarks)
-    left_out = [date for date in dated if date not in dates]
+    left_out = [date for date in groups if date not in dates]
     label = name or _place_name(files[0])
     return RasterSeries(label, dates, images, clouds, spec, options, remarks, left_out)
 

@@ -10,65 +10,20 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_processing.own_series.composites import CompositeImage
 from data_processing.own_series.image import OpenImage
 from data_processing.own_series.mask import CloudMask
+from data_processing.own_series.options import Remarks, SeriesOptions
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.values import PixelScale, fill_unseen, scale_pixels
 from data_processing.scenes.spec import DATASETS, DatasetSpec
 
-__all__ = ["RasterSeries", "Remarks", "SeriesOptions", "Window", "spec_for"]
-
-
-@dataclass(frozen=True)
-class SeriesOptions:
-    """How a series is put together; the fields are the flags of Predict.py of the same names.
-
-    Attributes:
-        dates: Dates of the images in the order of their names, separated by commas.
-        choose_dates: Rule that picks dates where there are more than the network takes; None or
-            "all" takes them all.
-        bands: Band numbers from 1, separated by commas, in the network's order.
-        align: Whether other grids are resampled to the first image's.
-        clouds: Cloud masks, one a date: folder, pattern or files.
-        cloud_codes: What their values mean, see ``rasters.cloud_codes``; ``auto`` = as they tell.
-        min_valid_dates: Dates at which a pixel must be seen to be mapped; None = as many as the
-            network takes.
-        pixel_scale: ``auto`` (8-bit / 255, 16-bit / 10000, float as stored) or ``stored``; that
-            of the model.
-    """
-
-    dates: str | None = None
-    choose_dates: str | None = None
-    bands: str | None = None
-    align: bool = False
-    clouds: tuple[str, ...] | None = None
-    cloud_codes: str = "auto"
-    min_valid_dates: int | None = None
-    pixel_scale: str = "auto"
-
-
-@dataclass
-class Remarks:
-    """What is decided for the user while a series is put together, in sentences.
-
-    Attributes:
-        all: Every one.
-        gaps: Those that say what is missing.
-    """
-
-    all: list[str] = field(default_factory=list)
-    gaps: list[str] = field(default_factory=list)
-
-    def add_gaps(self, sentences: Sequence[str]) -> None:
-        """Add what is missing."""
-        self.all += sentences
-        self.gaps += sentences
+__all__ = ["RasterSeries", "Window", "spec_for"]
 
 
 class Window(NamedTuple):
@@ -105,7 +60,8 @@ class RasterSeries:
     Attributes:
         name: Of the area, in messages and files.
         dates: T dates, ascending.
-        files: Their images.
+        files: Their images, of composites the first.
+        sources: All files behind each of them.
         grid: Header of the first one, on whose grid maps are written.
         spec: Facts of the images.
         remarks: What was decided for the user, in sentences.
@@ -119,7 +75,7 @@ class RasterSeries:
         self,
         name: str,
         dates: Sequence[datetime.date],
-        images: Sequence[OpenImage],
+        images: Sequence[OpenImage | CompositeImage],
         clouds: Sequence[CloudMask | None],
         spec: DatasetSpec,
         options: SeriesOptions,
@@ -128,15 +84,21 @@ class RasterSeries:
     ) -> None:
         self.name, self.dates, self.spec = name, list(dates), spec
         self.files = [image.path for image in images]
+        self.sources = [
+            image.paths if isinstance(image, CompositeImage) else [image.path] for image in images
+        ]
         self.grid: RasterInfo = images[0].grid
         self.remarks, self.gaps = list(remarks.all), list(remarks.gaps)
         self.left_out = list(left_out)
         self.height, self.width = self.grid.height, self.grid.width
         self._images, self._clouds = list(images), list(clouds)
         self.cloud_files = [mask.path for mask in clouds if mask is not None]
+        for image in images:
+            self.cloud_files += image.mask_paths if isinstance(image, CompositeImage) else []
         self.reading = {
             "bands": [image.numbers for image in images],
             "align": options.align,
+            "composite": [options.composite, options.composite_of],
             "cloud_codes": [mask.codes for mask in clouds if mask is not None],
             "min_valid_dates": options.min_valid_dates,
         }
@@ -200,7 +162,9 @@ class RasterSeries:
     def bytes_per_pixel(self) -> int:
         """Of all dates as stored."""
         item = np.dtype(self.grid.dtype).itemsize
-        return item * len(self.spec.bands) * len(self.dates)
+        composites = [image for image in self._images if isinstance(image, CompositeImage)]
+        working = max((image.working_bytes for image in composites), default=0)
+        return (item * len(self.dates) + working) * len(self.spec.bands)
 
     @property
     def block_rows(self) -> int:

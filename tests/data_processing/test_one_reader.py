@@ -11,7 +11,8 @@ import pytest
 import rasterio
 
 from data_processing.own_series.opening import open_raster_series
-from data_processing.own_series.series import SeriesOptions, spec_for
+from data_processing.own_series.options import SeriesOptions
+from data_processing.own_series.series import spec_for
 from data_processing.scenes.check import examine_scene
 from data_processing.scenes.scene import Scene
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec

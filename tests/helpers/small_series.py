@@ -14,7 +14,8 @@ from rasterio.enums import ColorInterp
 from rasterio.transform import Affine
 
 from data_processing.own_series.opening import open_raster_series
-from data_processing.own_series.series import RasterSeries, SeriesOptions, spec_for
+from data_processing.own_series.options import SeriesOptions
+from data_processing.own_series.series import RasterSeries, spec_for
 from tests.helpers.scene_files import write_raster
 from utils.errors import CaimError
 

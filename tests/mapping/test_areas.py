@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_processing.own_series.series import RasterSeries, SeriesOptions
+from data_processing.own_series.options import SeriesOptions
+from data_processing.own_series.series import RasterSeries
 from mapping import areas as many_areas
 from mapping.area import MapOptions
 from mapping.areas import area_folders, map_areas
