@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from data_processing.own_series.finding import find_rasters, headers_of
@@ -80,7 +81,7 @@ def _settle(masks: Mapping[datetime.date, CloudMask], codes: str, remarks: Remar
     """Say what the values of all masks mean, and which of them have another grid."""
     asked = codes != AUTO
     if not asked:
-        codes = codes_of([mask.values_to_tell() for mask in masks.values()])
+        codes = _codes_told(list(masks.values()))
     for mask in masks.values():
         mask.mean(codes, asked)
         if mask.inverted and not asked:
@@ -90,6 +91,16 @@ def _settle(masks: Mapping[datetime.date, CloudMask], codes: str, remarks: Remar
     moved = [mask.path for mask in masks.values() if mask.moved]
     if moved:
         remarks.all.append(f"{_listed(moved)}: taken to the images' grid by the nearest pixel")
+
+
+def _codes_told(masks: Sequence[CloudMask]) -> str:
+    """The codes that values tell, those of fill where the others leave a doubt."""
+    try:
+        return codes_of([mask.values_to_tell() for mask in masks])
+    except UserError as doubt:
+        with suppress(UserError):
+            return codes_of([mask.values_to_tell(with_fill=True) for mask in masks])
+        raise doubt
 
 
 def _listed(paths: Sequence[Path]) -> str:

@@ -66,11 +66,12 @@ def look_at_values(
             errors.append((name, error))
             continue
         faults += _alpha_faults(name, info, image, values[:, seen], spec)
-        odd += [(name, sentence) for sentence in _odd(values[:, seen], info, spec, options)]
         try:
             seen = seen if mask is None else seen & ~mask.look_at_hidden(windows)
         except DataError as error:
             errors.append((mask.path.name if mask else name, error))
+        if mask is None or seen.any():  # all under clouds is no remark on values
+            odd += [(name, sentence) for sentence in _odd(values[:, seen], info, spec, options)]
         unseen.append(1 - float(seen.mean()))
     if len(errors) == 1 and not faults:
         raise errors[0][1]

@@ -39,10 +39,14 @@ class CloudMask(OpenImage):
         """Whether it has another grid than the images."""
         return self._moved
 
-    def values_to_tell(self) -> NDArray[Any]:
-        """Values (C, n) of pixels of all its parts; of a mask shown inverted, as they are shown."""
+    def values_to_tell(self, with_fill: bool = False) -> NDArray[Any]:
+        """Values (C, n) of pixels of all its parts; of a mask shown inverted, as they are shown.
+
+        Args:
+            with_fill: Whether those count that its nodata tag calls none.
+        """
         values, known = self.look_at(self.windows_to_look_at())
-        told = values[:, self._known_of(known)]
+        told = values if with_fill else values[:, self._known_of(known)]
         return told.max(initial=0) - told if self.inverted else told
 
     def mean(self, codes: str, asked: bool) -> None:
