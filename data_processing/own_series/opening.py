@@ -62,7 +62,6 @@ def open_raster_series(
     """
     options = options or SeriesOptions()
     numbers = band_numbers(options.bands, spec)
-    minimum = options.min_valid_dates
     words = [given] if isinstance(given, str | Path) else given
     files = find_rasters([str(path) for path in words], "--images")
     where = str(files[0].parent)
@@ -93,21 +92,30 @@ def open_raster_series(
     unseen = look_at_values(list(paths), [*opened.values()], masks, headers, spec, options, remarks)
     if clearest is not None:
         dates = clearest_dates(dates, unseen, clearest, remarks)
-    if minimum is not None and not 1 <= minimum <= len(dates):
-        raise UserError(f"--min-valid-dates: found {minimum}, expected 1 … {len(dates)}.")
+    needed = options.min_valid_dates
+    _check_needed(spec.num_dates if needed is None else needed, len(dates), remarks)
     members = {period: groups[period] for period in dates}
     images, clouds = image_per_period(
         opened, dict(zip(paths, masks, strict=True)), members, options, remarks
     )
-    needed = minimum or spec.num_dates
-    if needed < len(dates):
-        remarks.all.append(
-            f"pixels seen at {needed} of {len(dates)} dates are mapped; a date without data "
-            "keeps the value of the date before"
-        )
     left_out = [date for date in groups if date not in dates]
     label = name or _place_name(files[0])
     return RasterSeries(label, dates, images, clouds, spec, options, remarks, left_out)
+
+
+def _check_needed(needed: int, count: int, remarks: Remarks) -> None:
+    """Say at how many of the dates a pixel has to be seen.
+
+    Raises:
+        UserError: There are not as many.
+    """
+    if not 1 <= needed <= count:
+        raise UserError(f"--min-valid-dates: found {needed}, expected 1 … {count}.")
+    if needed < count:
+        remarks.all.append(
+            f"pixels seen at {needed} of {count} dates are mapped; a date without data keeps the "
+            "value of the date before"
+        )
 
 
 def _place_name(file: Path) -> str:
