@@ -22,13 +22,30 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataclasses import dataclass
+
 from benchmarks.measuring import RESULTS, in_turns, spread, table, write_results
 from models.block_attention import block_attention
 from utils.errors import run_program
+from utils.fields import Positive
 from utils.progress import progress, say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
 __all__ = ["main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    repeats: Positive = 7  # of measuring
+    threads: Positive | None = None  # none = as many as PyTorch takes
+    output_dir: Path = RESULTS  # folder of the result file
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 HEADS = 4
 CASES = ((256, 40), (512, 40), (1024, 40), (1024, 80), (4096, 40), (4096, 80), (4096, 128))
@@ -42,12 +59,8 @@ WAYS: dict[str, tuple[Callable[..., Tensor], torch.dtype]] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and write the results."""
-    parser = program_parser(__doc__)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--output-dir", type=Path, default=RESULTS)
-    flags = parser.parse_args(arguments)
-    torch.set_num_threads(flags.threads)
+    flags = read_settings(Settings, arguments)
+    torch.set_num_threads(flags.threads or torch.get_num_threads())
     rows: list[dict[str, Any]] = []
     for tokens, channels in progress(CASES, "measuring", unit="size"):
         for backward in (False, True):

@@ -14,7 +14,6 @@ which does two of them, with interpreter and PyTorch.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -28,6 +27,9 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataclasses import dataclass
+from typing import Literal
+
 from benchmarks.measuring import RESULTS, in_turns, spread, table, write_results
 from benchmarks.pairs import flop_of_pair
 from benchmarks.throughput import attention_flop_per_patch, flop_per_patch
@@ -39,12 +41,34 @@ from models.weights.checkpoint import Checkpoint, load_checkpoint
 from utils.batches import Batches
 from utils.device import keep_freed_memory, peak_memory_gib
 from utils.errors import UserError, run_program
+from utils.fields import Positive
 from utils.files import sha256
 from utils.metrics import area_scores
 from utils.progress import say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
 __all__ = ["FirstAndLast", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    dataset: Literal["dynamic", "spacenet7"] = "dynamic"  # which data set
+    data_root: Path  # folder that holds Images_<name>/
+    caim: Path  # weights of CAIM-Net
+    ctma: Path  # weights of CTMA
+    split: Literal["train", "val", "test"] = "test"  # scenes to take
+    patch_size: Positive = 64  # a multiple of 8
+    batch_size: Positive = 8  # patches at once
+    rounds: Positive = 5  # of measuring, in turns
+    output_dir: Path = RESULTS  # folder of the result file
+    peak: Literal["caim", "ctma"] | None = None  # run here, its peak memory printed
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 GIB_TO_GB = (1 << 30) / 1e9
 NAMES = ("caim", "ctma")
@@ -78,7 +102,7 @@ class FirstAndLast(nn.Module):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Score and measure both networks."""
-    flags = _flags(arguments)
+    flags = read_settings(Settings, arguments)
     spec = spec_by_name(flags.dataset)
     device = torch.device("cpu")
     keep_freed_memory(device)
@@ -115,25 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_results("compare_networks", conditions, rows, device, flags.output_dir)
 
 
-def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = program_parser(__doc__)
-    add = parser.add_argument
-    add("--dataset", choices=("dynamic", "spacenet7"), default="dynamic")
-    add("--data-root", type=Path, required=True)
-    add("--caim", type=Path, required=True, help="weights of CAIM-Net")
-    add("--ctma", type=Path, required=True, help="weights of CTMA")
-    add("--split", choices=("train", "val", "test"), default="test")
-    add("--patch-size", type=int, default=64, help="a multiple of 8")
-    add("--batch-size", type=int, default=8)
-    add("--rounds", type=int, default=5)
-    add("--output-dir", type=Path, default=RESULTS)
-    add("--peak", choices=NAMES, help="one network: run here, its peak memory in GB printed")
-    return parser.parse_args(arguments)
-
-
-def _network(
-    flags: argparse.Namespace, spec: DatasetSpec, name: str
-) -> tuple[nn.Module, Checkpoint]:
+def _network(flags: Settings, spec: DatasetSpec, name: str) -> tuple[nn.Module, Checkpoint]:
     """One of the networks, as one for series, and its weights.
 
     Raises:
@@ -154,7 +160,7 @@ def _network(
 
 
 def _score(
-    network: nn.Module, weights: Checkpoint, flags: argparse.Namespace, spec: DatasetSpec
+    network: nn.Module, weights: Checkpoint, flags: Settings, spec: DatasetSpec
 ) -> dict[str, float]:
     """Scores of the change area over a split; values are scaled alike for both networks."""
     scale = weights.data.get("pixel_scale", "auto")
@@ -186,7 +192,7 @@ def _forward(network: nn.Module, images: Tensor) -> Any:
     return run
 
 
-def _peak(network: nn.Module, flags: argparse.Namespace, spec: DatasetSpec) -> float:
+def _peak(network: nn.Module, flags: Settings, spec: DatasetSpec) -> float:
     shape = (flags.batch_size, spec.num_dates, len(spec.bands), flags.patch_size, flags.patch_size)
     run = _forward(network, torch.rand(shape))
     for _ in range(2):
@@ -198,7 +204,7 @@ def _peak_in_a_process(name: str, arguments: Sequence[str] | None) -> float:
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = [sys.executable, __file__, *given, "--peak", name]
     result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    return float(json.loads(result.stdout))
+    return float(json.loads(result.stdout.splitlines()[-1]))
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> str:

@@ -21,7 +21,6 @@ with the conditions; the ratio is to the fastest training step in results/throug
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -38,6 +37,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from typing import Literal
+
 from benchmarks.measuring import RESULTS, spread, table, write_results
 from data_processing.rasters.reading import close_rasters
 from data_processing.sample.scene import draw_scene
@@ -47,11 +48,31 @@ from data_processing.scenes.scene import Scene
 from data_processing.scenes.spec import spec_by_name
 from utils.batches import Batches
 from utils.errors import UserError, run_program
+from utils.fields import Natural, Positive
 from utils.files import read_json
 from utils.progress import progress, say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
 __all__ = ["main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    # which layouts
+    datasets: tuple[Literal["dynamic", "spacenet7"], ...] = ("dynamic", "spacenet7")
+    scene_size: Positive = 1024  # side in pixels
+    scenes: Positive = 2  # how many
+    workers: tuple[Natural, ...] = (0, 1, 2, 4)  # reading processes
+    batch_sizes: tuple[Positive, ...] = (8, 96)  # patches at once
+    repeats: Positive = 3  # of measuring
+    output_dir: Path = RESULTS  # folder of the result file
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 PATCH = 64
 DRAWN = 256  # side of the landscape
@@ -86,7 +107,7 @@ FORMATS = [
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and write the results."""
-    flags = _flags(arguments)
+    flags = read_settings(Settings, arguments)
     if flags.scene_size < PATCH:
         raise UserError(f"--scene-size: found {flags.scene_size}, expected {PATCH} or more.")
     formats = [form for form in FORMATS if form.dataset in flags.datasets]
@@ -119,20 +140,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "training_patches_per_second": consumed,
     }
     write_results("data_loading", conditions, rows, folder=flags.output_dir)
-
-
-def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = program_parser(__doc__)
-    add = parser.add_argument
-    names = ("dynamic", "spacenet7")
-    add("--datasets", nargs="+", choices=names, default=names)
-    add("--scene-size", type=int, default=1024)
-    add("--scenes", type=int, default=2)
-    add("--workers", nargs="+", type=int, default=[0, 1, 2, 4], help="reading processes")
-    add("--batch-sizes", nargs="+", type=int, default=[8, 96])
-    add("--repeats", type=int, default=3)
-    add("--output-dir", type=Path, default=RESULTS)
-    return parser.parse_args(arguments)
 
 
 def _training_speed(form: Format) -> float | None:

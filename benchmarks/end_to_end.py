@@ -9,7 +9,6 @@ that lie in memory. Prints a table and writes benchmarks/results/end_to_end.json
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import tempfile
@@ -23,34 +22,46 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataclasses import dataclass
+from typing import Literal
+
 from benchmarks.measuring import RESULTS, run_program_measured, spread, table, write_results
 from data_processing.scenes.spec import DYNAMIC
 from models import build_network
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.device import choose_device, keep_freed_memory
 from utils.errors import run_program
+from utils.fields import Positive
 from utils.files import read_json
 from utils.progress import progress, say
-from utils.settings import REPOSITORY
+from utils.settings import REPOSITORY, read_settings
 
 __all__ = ["main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    scene_size: Positive = 1024  # side in pixels
+    num_scenes: Positive = 3  # scenes
+    batch_size: Positive = 8  # patches at once
+    rounds: Positive = 3  # of measuring, in turns
+    networks: tuple[Literal["shipped", "full"], ...] = ("shipped", "full")  # which weights
+    device: str = "auto"  # where to run
+    output_dir: Path = RESULTS  # folder of the result file
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 TILE = 256  # side of the generated scenes that the large ones are put together from
 
 
 def main() -> None:
     """Make the scenes, then measure each network in rounds."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--scene-size", type=int, default=1024)
-    parser.add_argument("--num-scenes", type=int, default=3)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--networks", nargs="+", choices=["shipped", "full"], default=["shipped", "full"]
-    )
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--output-dir", type=Path, default=RESULTS)
-    flags = parser.parse_args()
+    flags = read_settings(Settings)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         roots = _data_roots(folder, flags.scene_size, flags.num_scenes)
@@ -77,7 +88,7 @@ def main() -> None:
     )  # fmt: skip
 
 
-def _earlier_rows(flags: argparse.Namespace) -> list[dict[str, Any]]:
+def _earlier_rows(flags: Settings) -> list[dict[str, Any]]:
     """Rows of networks that the file holds and that are not measured anew."""
     path = flags.output_dir / "end_to_end.json"
     rows = read_json(path)["rows"] if path.is_file() else []
@@ -112,9 +123,7 @@ def _repeat(path: Path, size: int) -> None:
         raster.write(np.tile(values, (1, times, times))[:, :size, :size])
 
 
-def _measured(
-    name: str, folder: Path, roots: dict[int, Path], flags: argparse.Namespace
-) -> dict[str, Any]:
+def _measured(name: str, folder: Path, roots: dict[int, Path], flags: Settings) -> dict[str, Any]:
     """Times and memory of one network."""
     checkpoint = _checkpoint(name, folder)
     bare, program, peaks = [], [], []
@@ -153,7 +162,7 @@ def _checkpoint(name: str, folder: Path) -> Path:
     return folder / "full.pth"
 
 
-def _bare_seconds(checkpoint: Path, flags: argparse.Namespace) -> float:
+def _bare_seconds(checkpoint: Path, flags: Settings) -> float:
     """Seconds of the network alone on as many batches as the program needs."""
     loaded = load_checkpoint(checkpoint)
     side, device = loaded.data["patch_size"], choose_device(flags.device)

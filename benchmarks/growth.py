@@ -11,7 +11,6 @@ a product of two 2048×2048 matrices; figures are medians. Reading and writing f
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -28,6 +27,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from typing import Literal
+
 from benchmarks.measuring import (
     PRODUCT_FLOP,
     RESULTS,
@@ -40,11 +41,32 @@ from benchmarks.measuring import (
 from models import CAIMNet
 from utils.device import choose_device, describe_device, describe_processor
 from utils.errors import UserError, run_program
+from utils.fields import Positive
 from utils.files import atomic_path
 from utils.progress import progress, say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
 __all__ = ["growth_figure", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    num_dates: tuple[Positive, ...] = (2, 3, 4, 6, 9, 12)  # first panel
+    patch_sizes: tuple[Positive, ...] = (16, 32, 64, 128)  # second panel
+    scene_sizes: tuple[Positive, ...] = (128, 256, 512)  # third panel
+    patch_size: Positive = 64  # of the first and the third panel
+    batch_size: Positive = 8  # patches at once
+    width: Positive = 32  # channels of each date's features
+    rounds: Positive = 3  # of measuring, in turns
+    device: Literal["cpu", "cuda"] = "cpu"  # where to run
+    output_dir: Path = RESULTS  # folder of the result file
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 IN_CHANNELS = 4
 INK, GUIDE = "#222222", "#777777"
@@ -107,7 +129,7 @@ PANELS = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all panels, print the tables, write the results and the figure."""
-    flags = _flags(arguments)
+    flags = read_settings(Settings, arguments)
     device = choose_device(flags.device)
     fixed = {"patch_size": flags.patch_size, "num_dates": 6, "batch_size": flags.batch_size}
     if any(side % flags.patch_size for side in flags.scene_sizes):
@@ -170,21 +192,6 @@ def growth_figure(rows: Sequence[dict[str, Any]], width: int, caption: str) -> F
     )  # fmt: skip
     figure.supxlabel(caption, fontsize=10.5, color=INK)
     return figure
-
-
-def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = program_parser(__doc__)
-    add = parser.add_argument
-    add("--num-dates", nargs="+", type=int, default=[2, 3, 4, 6, 9, 12], help="first panel")
-    add("--patch-sizes", nargs="+", type=int, default=[16, 32, 64, 128], help="second panel")
-    add("--scene-sizes", nargs="+", type=int, default=[128, 256, 512], help="third panel")
-    add("--patch-size", type=int, default=64, help="of the first and the third panel")
-    add("--batch-size", type=int, default=8)
-    add("--width", type=int, default=32)
-    add("--rounds", type=int, default=3)
-    add("--device", choices=("cpu", "cuda"), default="cpu")
-    add("--output-dir", type=Path, default=RESULTS)
-    return parser.parse_args(arguments)
 
 
 def _measure(

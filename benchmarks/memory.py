@@ -10,7 +10,6 @@ per patch (2 GiB for a batch of 8), so a peak below that sum shows that it is ne
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -21,13 +20,35 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataclasses import dataclass
+
 from benchmarks.measuring import RESULTS, spread, table, training_step, write_results
 from models import build_network
 from utils.device import keep_freed_memory, peak_memory_gib
 from utils.errors import run_program
+from utils.fields import Positive
 from utils.progress import progress, say
+from utils.settings import read_settings
 
 __all__ = ["main", "measure"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    batch_size: Positive = 8  # patches at once
+    patch_size: Positive = 64  # side in pixels
+    width: Positive = 64  # channels of each date's features
+    num_dates: tuple[Positive, ...] = (6, 9)  # dates of a series
+    rounds: Positive = 3  # of measuring, in turns
+    output_dir: Path = RESULTS  # folder of the result file
+    case: str | None = None  # one case as JSON: measured here, printed as a number
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 GIB_TO_GB = (1 << 30) / 1e9
 
@@ -56,15 +77,7 @@ def measure(case: dict[str, Any]) -> float:
 
 def main() -> None:
     """Measure all cases in processes of their own."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--patch-size", type=int, default=64)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--num-dates", type=int, nargs="+", default=[6, 9])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output-dir", type=Path, default=RESULTS)
-    parser.add_argument("--case", help="one case as JSON: measured here, printed as a number")
-    flags = parser.parse_args()
+    flags = read_settings(Settings)
     if flags.case:
         print(measure(json.loads(flags.case)))
         return
@@ -93,7 +106,7 @@ def main() -> None:
 def _in_a_process(case: dict[str, Any]) -> float:
     command = [sys.executable, __file__, "--case", json.dumps(case)]
     result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    return float(result.stdout)
+    return float(result.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ Prints a table and writes benchmarks/results/metrics_cost.json with the conditio
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -28,14 +27,31 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataclasses import dataclass
+
 from benchmarks.measuring import RESULTS, in_turns, spread, table, write_results
 from utils.codes import IGNORE
 from utils.errors import run_program
+from utils.fields import Positive
 from utils.metrics import ConfusionMatrix, Matrix, area_scores, moment_scores
 from utils.progress import progress, say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
 __all__ = ["main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    pixels: Positive = 10**8  # how many
+    repeats: Positive = 5  # of measuring
+    output_dir: Path = RESULTS  # folder of the result file
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 SKLEARN_PIXELS = 10**6
 NUM_DATES = (6, 9)
@@ -46,7 +62,7 @@ PLAIN = "numpy.bincount, int64"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and write the results."""
-    flags = _flags(arguments)
+    flags = read_settings(Settings, arguments)
     rows: list[dict[str, Any]] = []
     for num_dates in progress(NUM_DATES, "measuring", unit="number of dates"):
         moment_label, predicted = _draw(num_dates, flags.pixels)
@@ -65,14 +81,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "times_faster": f"median of {PLAIN}, by median; scikit-learn's time is scaled by pixels",
     }
     write_results("metrics_cost", conditions, rows, folder=flags.output_dir)
-
-
-def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = program_parser(__doc__)
-    parser.add_argument("--pixels", type=int, default=10**8)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--output-dir", type=Path, default=RESULTS)
-    return parser.parse_args(arguments)
 
 
 def _draw(num_dates: int, pixels: int) -> tuple[Tensor, Tensor]:

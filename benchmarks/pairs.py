@@ -15,18 +15,19 @@ computes it. Peak memory is that of a process of its own and includes interprete
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dataclasses import dataclass
 
 from benchmarks.measuring import (
     PRODUCT_FLOP,
@@ -41,14 +42,38 @@ from models import CTMA
 from training.losses import ctma_loss
 from utils.device import Precision, autocast, choose_device, keep_freed_memory, peak_memory_gib
 from utils.errors import run_program
+from utils.fields import Positive
 from utils.progress import say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
 __all__ = ["flop_of_pair", "main"]
 
+Kind = Literal["forward", "training step"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    what: tuple[Kind, ...] = KINDS  # what to measure
+    side: Positive = 256  # of an image in pixels
+    batch_size: Positive = 1  # patches at once
+    rounds: Positive = 5  # of measuring, in turns
+    # of the heavy part
+    dtypes: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # where to run
+    name: str = "pairs"  # of the result file
+    output_dir: Path = RESULTS  # folder of the result file
+    peak: Kind | None = None  # one case: run here, its peak memory in GB printed
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
+
 FORWARDS_PER_STEP = 3
 GIB_TO_GB = (1 << 30) / 1e9
-KINDS = ("forward", "training step")
 
 
 def flop_of_pair(network: CTMA, side: int, released: bool = False) -> int:
@@ -88,7 +113,7 @@ def flop_of_pair(network: CTMA, side: int, released: bool = False) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all cases, print the table and write the results."""
-    flags = _flags(arguments)
+    flags = read_settings(Settings, arguments)
     device = choose_device("cuda" if torch.cuda.is_available() and flags.device != "cpu" else "cpu")
     if flags.peak:
         print(_peak(flags.peak, flags, device))
@@ -113,22 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_results(flags.name, conditions, rows, device, flags.output_dir)
 
 
-def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = program_parser(__doc__)
-    add = parser.add_argument
-    add("--what", nargs="+", choices=KINDS, default=list(KINDS))
-    add("--side", type=int, default=256)
-    add("--batch-size", type=int, default=1)
-    add("--rounds", type=int, default=5)
-    add("--dtypes", nargs="+", choices=("float32", "bfloat16"), default=["float32", "bfloat16"])
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--name", default="pairs", help="of the result file")
-    add("--output-dir", type=Path, default=RESULTS)
-    add("--peak", choices=KINDS, help="one case: run here, its peak memory in GB printed")
-    return parser.parse_args(arguments)
-
-
-def _rows(what: str, flags: argparse.Namespace, device: torch.device) -> list[dict[str, Any]]:
+def _rows(what: str, flags: Settings, device: torch.device) -> list[dict[str, Any]]:
     """A row per number format of one kind of work, all timed in turns."""
     torch.manual_seed(0)
     network = CTMA().to(device)
@@ -184,7 +194,7 @@ def _work(what: str, network: CTMA, images: Tensor, dtype: Precision) -> Callabl
     return step
 
 
-def _peak(what: str, flags: argparse.Namespace, device: torch.device) -> float:
+def _peak(what: str, flags: Settings, device: torch.device) -> float:
     """This process's peak memory in GB (10⁹ bytes) after a few rounds of one case."""
     keep_freed_memory(device)
     images = torch.rand(flags.batch_size, 2, 3, flags.side, flags.side, device=device)
@@ -194,13 +204,13 @@ def _peak(what: str, flags: argparse.Namespace, device: torch.device) -> float:
     return peak_memory_gib(device) * GIB_TO_GB
 
 
-def _peak_in_a_process(what: str, flags: argparse.Namespace, dtype: str) -> float:
+def _peak_in_a_process(what: str, flags: Settings, dtype: str) -> float:
     command = [
         sys.executable, __file__, "--peak", what, "--dtypes", dtype, "--side", str(flags.side),
         "--batch-size", str(flags.batch_size), "--device", flags.device,
     ]  # fmt: skip
     result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    return float(result.stdout)
+    return float(result.stdout.splitlines()[-1])
 
 
 def _arguments(network: CTMA) -> dict[str, Any]:

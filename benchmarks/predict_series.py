@@ -11,7 +11,6 @@ benchmarks/results/predict_series.json.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -23,6 +22,8 @@ import rasterio
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dataclasses import dataclass
 
 from benchmarks.measuring import (
     PRODUCT_FLOP,
@@ -37,12 +38,33 @@ from data_processing.scenes.spec import DYNAMIC
 from mapping.model import Model, load_model
 from utils.device import choose_device
 from utils.errors import run_program
+from utils.fields import Natural, Positive
 from utils.files import read_json
 from utils.progress import progress, say
-from utils.settings import REPOSITORY
+from utils.settings import REPOSITORY, read_settings
 from utils.tiling import TileGrid
 
 __all__ = ["main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    width: Positive = 5000  # channels of each date's features
+    heights: tuple[Positive, ...] = (7000,)  # of the raster in pixels
+    batch_size: Positive = 8  # patches at once
+    overlap: Natural | None = None  # least overlap of tiles; none = a quarter
+    memory: float = 2.0  # GB that Predict.py may take
+    # weights; none = the shipped ones
+    checkpoint: Path = REPOSITORY / "best_model" / "Pretrained_model_Dynamic.pth"
+    device: str = "auto"  # where to run
+    output_dir: Path = RESULTS  # folder of the result file
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 TILE = 500  # side of the generated scene that the raster is put together from
 BARE_BATCHES = 40
@@ -51,20 +73,7 @@ SHIPPED = REPOSITORY / "best_model" / "Pretrained_model_Dynamic.pth"
 
 def main() -> None:
     """Write the series, run the program, time the network."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--width", type=int, default=5000)
-    parser.add_argument("--heights", type=int, nargs="+", default=[7000])
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--overlap", type=int, default=None)
-    parser.add_argument("--memory", type=float, default=2.0)
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        default=REPOSITORY / "best_model" / "Pretrained_model_Dynamic.pth",
-    )
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--output-dir", type=Path, default=RESULTS)
-    flags = parser.parse_args()
+    flags = read_settings(Settings)
     model = load_model(flags.checkpoint, flags.device)
     rows = _earlier_rows(flags)
     with tempfile.TemporaryDirectory() as scratch:
@@ -87,7 +96,7 @@ def main() -> None:
     )  # fmt: skip
 
 
-def _earlier_rows(flags: argparse.Namespace) -> list[dict[str, Any]]:
+def _earlier_rows(flags: Settings) -> list[dict[str, Any]]:
     """Rows of sizes that the file holds and that are not measured anew."""
     path = flags.output_dir / "predict_series.json"
     rows = read_json(path)["rows"] if path.is_file() else []
@@ -138,7 +147,7 @@ def _write_series(folder: Path, pixels: np.ndarray[Any, Any], height: int, width
 
 
 def _measured(
-    model: Model, images: Path, maps: Path, height: int, flags: argparse.Namespace
+    model: Model, images: Path, maps: Path, height: int, flags: Settings
 ) -> dict[str, Any]:
     """Time and memory of one run, the network's own time before and after it."""
     overlap = model.tile_size // 4 if flags.overlap is None else flags.overlap
@@ -166,7 +175,7 @@ def _measured(
     }  # fmt: skip
 
 
-def _network_rate(model: Model, flags: argparse.Namespace) -> tuple[float, float]:
+def _network_rate(model: Model, flags: Settings) -> tuple[float, float]:
     """Seconds of the network alone per batch, and the machine's own rate in GFLOP/s beside it."""
     side, bands = model.tile_size, len(model.bands)
     images = torch.rand(flags.batch_size, model.num_dates, bands, side, side)

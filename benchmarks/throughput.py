@@ -19,7 +19,6 @@ alone allows it in convolutions only).
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +32,8 @@ import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from typing import Literal
 
 from benchmarks.measuring import (
     PRODUCT_FLOP,
@@ -49,10 +50,35 @@ from models import CAIMNet
 from tests.helpers.plain_network import PlainCAIMNet
 from utils.device import autocast, bfloat16_unit, choose_device, keep_freed_memory
 from utils.errors import run_program
+from utils.fields import Positive
 from utils.progress import progress, say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
 __all__ = ["attention_flop_per_patch", "flop_per_patch", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    what: tuple[Literal["forward", "training"], ...] = ("forward", "training")  # what to measure
+    num_dates: tuple[Positive, ...] = (6, 9)  # dates of a series
+    # what attention runs over
+    attention: tuple[Literal["batch", "spatial"], ...] = ("batch", "spatial")
+    batch_sizes: tuple[Positive, ...] | None = None  # none = 8, on a GPU 96
+    patch_size: Positive = 64  # side in pixels
+    width: Positive = 64  # channels of each date's features
+    rounds: Positive = 5  # of measuring, in turns
+    dtypes: tuple[Literal["float32", "bfloat16"], ...] | None = None  # none = what the device has
+    compile: bool = False  # measure torch.compile(network), too
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # where to run
+    name: str = "throughput"  # of the result file
+    output_dir: Path = RESULTS  # folder of the result file
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 IN_CHANNELS = 4
 STEM_WIDTH = 16
@@ -115,7 +141,7 @@ def attention_flop_per_patch(num_dates: int, width: int, patch_size: int) -> int
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all settings, print the table and write the results."""
-    flags = _flags(arguments)
+    flags = read_settings(Settings, arguments)
     name = flags.device
     if name == "auto" and not torch.cuda.is_available():
         name = "cpu"  # times of other devices would not be waited for
@@ -149,25 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_results(flags.name, conditions, rows, device, flags.output_dir)
 
 
-def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = program_parser(__doc__)
-    add = parser.add_argument
-    add("--what", nargs="+", choices=("forward", "training"), default=["forward", "training"])
-    add("--num-dates", nargs="+", type=int, default=[6, 9])
-    add("--attention", nargs="+", choices=("batch", "spatial"), default=["batch", "spatial"])
-    add("--batch-sizes", nargs="+", type=int, help="default: 8, on a GPU 96")
-    add("--patch-size", type=int, default=64)
-    add("--width", type=int, default=64)
-    add("--rounds", type=int, default=5)
-    add("--dtypes", nargs="+", choices=("float32", "bfloat16"), help="default: what the device has")
-    add("--compile", action="store_true", help="measure torch.compile(network), too")
-    add("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    add("--name", default="throughput", help="of the result file")
-    add("--output-dir", type=Path, default=RESULTS)
-    return parser.parse_args(arguments)
-
-
-def _modes(flags: argparse.Namespace, device: torch.device) -> list[Mode]:
+def _modes(flags: Settings, device: torch.device) -> list[Mode]:
     """Number formats, TF32 (on a GPU) and compilation, all that shall be compared."""
     dtypes = flags.dtypes or ["float32", "bfloat16"]
     if device.type == "cpu" and bfloat16_unit() is None and "bfloat16" in dtypes:

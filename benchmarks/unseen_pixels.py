@@ -23,22 +23,42 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from dataclasses import dataclass
+
 from benchmarks.measuring import RESULTS, table, write_results
 from data_processing.own_series.series import RasterSeries, Window
 from data_processing.rasters.values import fill_unseen
 from data_processing.scenes.scene import Scene
-from data_processing.scenes.spec import DATASET_NAMES, spec_by_name
+from data_processing.scenes.spec import DatasetName, Split, spec_by_name
 from data_processing.scenes.splits import find_scenes
 from mapping.model import Model, load_model
 from mapping.prediction import predict_rows
 from utils.errors import run_program
+from utils.fields import Natural
 from utils.files import read_json
 from utils.metrics import area_scores, moment_scores
 from utils.progress import say
-from utils.settings import REPOSITORY, program_parser
+from utils.settings import REPOSITORY, read_settings
 from utils.tiling import TileGrid
 
 __all__ = ["main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    data_root: Path  # folder that holds Images_<name>/
+    dataset: DatasetName  # which data set
+    split: Split = "test"  # scenes to take
+    checkpoint: Path | None = None  # none = the shipped weights
+    shares: tuple[float, ...] = (0.1, 0.3)  # of each date that is not seen
+    seeds: Natural = 2  # of repeated runs
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 RULES = ("carried", "zero", "stored")
 PLACES = ("gap", "near", "far")
@@ -65,15 +85,7 @@ class Whole(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure one data set and write its rows."""
-    parser = program_parser(__doc__)
-    parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--dataset", choices=DATASET_NAMES, required=True)
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--checkpoint", type=Path, help="default: the shipped weights")
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.1, 0.3],
-                        help="of each date that is not seen")  # fmt: skip
-    parser.add_argument("--seeds", type=int, default=2)
-    flags = parser.parse_args(arguments)
+    flags = read_settings(Settings, arguments)
     spec = spec_by_name(flags.dataset)
     shipped = REPOSITORY / f"best_model/Pretrained_model_{spec.name}.pth"
     model = load_model(flags.checkpoint or shipped, "cpu")

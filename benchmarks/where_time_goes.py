@@ -9,7 +9,6 @@ tables and writes benchmarks/results/where_time_goes.json. docs/performance.md e
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -22,6 +21,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from dataclasses import dataclass
+from typing import Literal
 
 from benchmarks.measuring import (
     PRODUCT_FLOP,
@@ -36,9 +38,29 @@ from benchmarks.measuring import (
 from models import build_network
 from utils.device import keep_freed_memory
 from utils.errors import run_program
+from utils.fields import Positive
 from utils.progress import say
+from utils.settings import read_settings
 
 __all__ = ["main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    num_dates: Positive = 6  # dates of a series
+    batch_size: Positive = 8  # patches at once
+    patch_size: Positive = 64  # side in pixels
+    width: Positive = 64  # channels of each date's features
+    attention: Literal["batch", "spatial"] = "batch"  # what attention runs over
+    rounds: Positive = 5  # of measuring, in turns
+    output_dir: Path = RESULTS  # folder of the result file
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"),
@@ -57,15 +79,7 @@ MIB_64 = 64 << 20
 
 def main() -> None:
     """Profile, measure the machine, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--num-dates", type=int, default=6)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--patch-size", type=int, default=64)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--attention", choices=["batch", "spatial"], default="batch")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output-dir", type=Path, default=RESULTS)
-    flags = parser.parse_args()
+    flags = read_settings(Settings)
     fresh = _fresh_memory_rate(flags.rounds)  # before memory is kept
     keep_freed_memory(torch.device("cpu"))
     rates = _rates(flags.rounds) | {"fresh_memory_gb_per_s": fresh}
@@ -94,7 +108,7 @@ def main() -> None:
     write_results("where_time_goes", conditions, rows, folder=flags.output_dir)
 
 
-def _actions(flags: argparse.Namespace) -> dict[str, Callable[[], None]]:
+def _actions(flags: Settings) -> dict[str, Callable[[], None]]:
     network, images, label = _inputs(flags)
 
     def forward() -> None:
@@ -105,7 +119,7 @@ def _actions(flags: argparse.Namespace) -> dict[str, Callable[[], None]]:
     return {"forward": forward, "training step": training_step(network, images, label)}
 
 
-def _inputs(flags: argparse.Namespace) -> tuple[nn.Module, Tensor, Tensor]:
+def _inputs(flags: Settings) -> tuple[nn.Module, Tensor, Tensor]:
     """The network, images and moment labels of a batch."""
     torch.manual_seed(0)
     T, B, P = flags.num_dates, flags.batch_size, flags.patch_size
@@ -158,7 +172,7 @@ def _traffic(action: Callable[[], None]) -> int:
     return traffic.bytes
 
 
-def _least_traffic(flags: argparse.Namespace) -> float:
+def _least_traffic(flags: Settings) -> float:
     """Bytes per patch that any program moves: images in, weights once a batch, maps out."""
     network, images, _ = _inputs(flags)
     with torch.inference_mode():

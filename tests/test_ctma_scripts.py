@@ -129,14 +129,16 @@ def test_wrong_weights_and_missing_ones_are_told(inside: Any, tmp_path: Path) ->
     arguments = {"in_channels": 4, "num_dates": 6, "width": 8}
     other = Checkpoint("caim_net", arguments, CAIMNet(**arguments).state_dict())
     save_checkpoint(tmp_path / "caim.pth", other)
-    code, _, errors = inside("Test_CTMA", "--checkpoint", "caim.pth")
+    write_pair(tmp_path / "d/test", "a.png", (32, 32))
+    (tmp_path / "d/Images_Dynamic").mkdir()
+    code, _, errors = inside("Test_CTMA", "--checkpoint", "caim.pth", "--data-root", "d")
     assert code == 2
     assert "weights of caim_net" in errors
-    code, _, errors = inside("Test_CTMA")
+    code, _, errors = inside("Test_CTMA", "--data-root", "d")
     assert code == 2
     assert "--checkpoint: found none" in errors
     released_file(tmp_path / "ctma.pth")
-    code, _, errors = inside("Test_Dynamic", "--checkpoint", "ctma.pth")
+    code, _, errors = inside("Test_Dynamic", "--checkpoint", "ctma.pth", "--data-root", "d")
     assert code == 2
     assert "score them by Test_CTMA.py" in errors
 

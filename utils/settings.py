@@ -9,7 +9,6 @@ text in ``--help``. Fields hold ``int``, ``float``, ``str``, ``bool``, ``Path``,
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import difflib
 import io
@@ -49,7 +48,6 @@ __all__ = [
     "OF_ONE_START",
     "REPOSITORY",
     "from_dict",
-    "program_parser",
     "read_settings",
     "run_settings",
     "to_dict",
@@ -115,21 +113,6 @@ def read_settings(
     if changes and not quiet:
         say("changed: " + ", ".join(changes))
     return block(**values)
-
-
-def program_parser(text: str | None, **options: Any) -> argparse.ArgumentParser:
-    """A parser for a program without a settings block, whose help is its docstring as written.
-
-    Args:
-        text: The program's ``__doc__``.
-        **options: Further arguments of ``argparse.ArgumentParser``.
-    """
-    return argparse.ArgumentParser(
-        description=text,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        **options,
-    )
 
 
 def run_settings(
