@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     require_room(str(series.files[0]), series.grid)
     gaps = [Gap(settings.name, gap, "see dataset.json") for gap in series.gaps]
     labels = _labels(kind, rules, series, settings)
-    gaps += [Gap(settings.name, found, done) for found, done in labels.gaps]
+    gaps += [Gap(settings.name, remark, done) for remark, done in labels.gaps]
     for line in [*labels.remarks, *balance(labels.moment, spec.num_classes)]:
         say(f"{settings.split}/{settings.name}: {line}")
     facts = {"dates": [str(date) for date in series.dates], "labels": kind, **rules}
@@ -159,19 +159,19 @@ def _images(scene: str, series: RasterSeries, valid: NDArray[np.bool_]) -> Itera
     alpha = series.spec.alpha_band
     for place, (date, path) in enumerate(zip(series.dates, series.files, strict=True)):
         try:
-            bands, seen = series.read_stored(place)
+            bands, observed = series.read_stored(place)
         except DataError as error:
             faults += [f"{path.name}: {fault}" for fault in error.faults]
             continue
-        valid &= seen
+        valid &= observed
         nodata = series.nodata(place)
         if nodata is None and bands.dtype.kind == "f":
             nodata = math.nan
         name = series.spec.image_file(date, series.name)
         if alpha is None:
-            yield SceneImage(name, bands, nodata, seen)
+            yield SceneImage(name, bands, nodata, observed)
         else:
-            bands[alpha] = np.where(seen, bands[alpha], 0)
+            bands[alpha] = np.where(observed, bands[alpha], 0)
             yield SceneImage(name, bands, nodata)
     series.close()
     if faults:
@@ -197,8 +197,8 @@ def _label_settings(settings: Settings) -> tuple[str, dict[str, Any]]:
             "kinds may contradict each other: give the one that counts."
         )
     kind = given[0]
-    known = dict.fromkeys(name for rules in KINDS.values() for name in rules)
-    foreign = [n for n in known if n not in KINDS[kind] and getattr(settings, n) not in UNSAID]
+    rule_names = dict.fromkeys(name for rules in KINDS.values() for name in rules)
+    foreign = [n for n in rule_names if n not in KINDS[kind] and getattr(settings, n) not in UNSAID]
     if foreign:
         raise UserError(
             f"found {', '.join(map(_flag, foreign))} together with {_flag(kind)}, where it has no "
@@ -225,11 +225,11 @@ def _check_name(settings: Settings, spec: DatasetSpec) -> None:
             f"--name: found {error}, expected the name of a folder, such as {spec.scene_example}."
         ) from error
     folder = settings.data_root / spec.images_root
-    there = [s for s in SPLITS if s != settings.split and (folder / s / name).is_dir()]
-    if there:
+    other_splits = [s for s in SPLITS if s != settings.split and (folder / s / name).is_dir()]
+    if other_splits:
         raise UserError(
-            f"--name: {folder / there[0] / name} is there already, expected a scene in one split "
-            f"only. Give another --name than {name!r}, or remove that folder."
+            f"--name: {folder / other_splits[0] / name} is there already, expected a scene in one "
+            f"split only. Give another --name than {name!r}, or remove that folder."
         )
 
 

@@ -147,19 +147,19 @@ def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
         )
     else:
         built = [month.footprints.built for month in months]
-    seen = np.stack([month.seen for month in months])
+    valid = np.stack([month.seen for month in months])
     moment = change_moment(
-        np.stack(built).astype(np.uint8), seen, rules["event"], rules["transitions"]
+        np.stack(built).astype(np.uint8), valid, rules["event"], rules["transitions"]
     )
     images = [(name, month.image) for name, month in zip(names, months, strict=True)]
     facts = write_scene(
-        folder, SPACENET7, images, months[0].grid, moment, np.asarray(seen.all(axis=0))
+        folder, SPACENET7, images, months[0].grid, moment, np.asarray(valid.all(axis=0))
     )
     return {**facts, "built_share": [round(float(b.mean()), 5) for b in built], "gaps": gaps}
 
 
 def _source(path: Path) -> dict[str, Any]:
-    """What the data are made from; a tarball's checksum would take minutes and is not taken."""
+    """The source as dataset.json names it; a tarball has no checksum, which would take minutes."""
     if not path.exists():
         raise UserError(f"--source: there is nothing at {path}, expected the SpaceNet7 download.")
     status = path.stat()
@@ -168,7 +168,7 @@ def _source(path: Path) -> dict[str, Any]:
 
 
 def _unpacked(settings: Settings) -> Path:
-    """What is needed of a tarball, unpacked beside the result."""
+    """The files needed of a tarball, unpacked beside the result."""
     folder: Path = settings.data_root / f".unpacked-{settings.source.name}"
     needed = settings.source.stat().st_size
     place = next(path for path in (folder, *folder.parents) if path.exists())
@@ -229,15 +229,15 @@ def _usable_months(area: Area, rules: dict[str, Any], gaps: list[Gap]) -> list[d
         needed = {"image": month.image, labels: month.labels.get(labels)}
         missing = [what for what, file in needed.items() if file is None]
         if missing:
-            found = f"{date:%Y-%m} has no {' and no '.join(missing)}"
-            gaps.append(Gap(area.name, found, "the month is left out"))
+            remark = f"{date:%Y-%m} has no {' and no '.join(missing)}"
+            gaps.append(Gap(area.name, remark, "the month is left out"))
         elif month.udm is not None and not rules["masked_months"]:
             masked.append(f"{date:%Y-%m}")
         else:
             usable.append(date)
     if masked:
-        found = f"{len(masked)} months with unusable data ({', '.join(masked)})"
-        gaps.append(Gap(area.name, found, "they are left out (--allow-masked takes them)"))
+        remark = f"{len(masked)} months with unusable data ({', '.join(masked)})"
+        gaps.append(Gap(area.name, remark, "they are left out (--allow-masked takes them)"))
     return usable
 
 

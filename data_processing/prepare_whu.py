@@ -97,8 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if settings.split == "columns":
             _write_right_part(scene, files, folder)
             say("note: overlapping tiles share pixels between training and validation")
-        told = ", ".join(f"{split} {count}" for split, count in counts.items())
-        say(f"tiles: {told}")
+        listed = ", ".join(f"{split} {count}" for split, count in counts.items())
+        say(f"tiles: {listed}")
 
 
 def random_tiles(height: int, width: int, seed: int = SEED) -> list[Tile]:

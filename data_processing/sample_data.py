@@ -95,7 +95,7 @@ def write_drawn(task: SceneTask, folder: Path) -> dict[str, Any]:
 
 
 def _plan(spec: DatasetSpec, settings: Settings) -> Plan:
-    """What to draw of a data set."""
+    """The scenes to draw of a data set."""
     from data_processing.sample.scene import require_drawable, scene_name  # brings scipy
 
     require_drawable(spec)

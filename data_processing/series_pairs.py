@@ -64,29 +64,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     facts = {
         "made_by": "series_pairs.py", "data_set": spec.title, "dates": "first and last",
         "bands": ["red", "green", "blue"],
-        "scenes": {split: len(found) for split, found in folders.items()},
+        "scenes": {split: len(scenes) for split, scenes in folders.items()},
     }  # fmt: skip
     with new_folder(settings.output_dir, facts) as output:
-        for split, found in folders.items():
-            require_sound(settings.data_root, spec, found)
-            for folder in progress(found, split, unit="scene"):
+        for split, scenes in folders.items():
+            require_sound(settings.data_root, spec, scenes)
+            for folder in progress(scenes, split, unit="scene"):
                 write_scene_pair(Scene(folder, spec), output / split)
-            say(f"{split}: {len(found)} pairs")
+            say(f"{split}: {len(scenes)} pairs")
 
 
 def write_scene_pair(scene: Scene, folder: Path) -> None:
     """Write A, B and label of one scene."""
     height, width = scene.height, scene.width
     for part, path in ((FIRST, scene.image_paths[0]), (LAST, scene.image_paths[-1])):
-        stored, there = read_window(path, 0, 0, height, width)
+        stored, valid = read_window(path, 0, 0, height, width)
         alpha = scene.spec.alpha_band
         if alpha is not None:
-            there &= stored[alpha] > 0
-        bands = np.where(there, stored[list(scene.spec.visible_bands)], 0).astype(stored.dtype)
+            valid &= stored[alpha] > 0
+        bands = np.where(valid, stored[list(scene.spec.visible_bands)], 0).astype(stored.dtype)
         write_image(folder / part / f"{scene.name}.tif", bands, scene.info, nodata=0)
     label = scene.read(0, 0, height, width)["area_label"]
-    known = np.where(label < 0, NO_DATA, label).astype(np.uint8)
-    write_map(folder / "label" / f"{scene.name}.tif", known, scene.info, NO_DATA)
+    stored_label = np.where(label < 0, NO_DATA, label).astype(np.uint8)
+    write_map(folder / "label" / f"{scene.name}.tif", stored_label, scene.info, NO_DATA)
 
 
 if __name__ == "__main__":

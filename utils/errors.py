@@ -106,7 +106,7 @@ def visible(text: str) -> str:
 
 
 def file_fault(error: OSError) -> CaimError | None:
-    """What the system says of a file, in a sentence; None where it may be a fault of ours.
+    """The system's complaint about a file, in a sentence; None where it may be a fault of ours.
 
     A full or failing disk is a :class:`CaimError` (exit code 1); a path that cannot be used as
     given is a :class:`UserError` (2).

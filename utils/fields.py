@@ -82,7 +82,7 @@ LARGEST_NUMBER = 1e15  # no setting is near it, and it can be computed with
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """What a number must be; written beside its type as ``Annotated[int, Bounds(minimum=1)]``."""
+    """Bounds of a number; written beside its type as ``Annotated[int, Bounds(minimum=1)]``."""
 
     minimum: float | None = None
     below: float | None = None
@@ -179,7 +179,7 @@ class Field:
 
     @property
     def expected(self) -> str:
-        """What may be written, for messages."""
+        """The values that may be written, for messages."""
         words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
         if self.choices:
             text = "one of " + ", ".join(self.choices)
@@ -247,8 +247,8 @@ def texts_of(field: Field, value: Any) -> list[str]:
     """
     values = value if field.is_list and isinstance(value, list | tuple) else [value]
     if any(isinstance(item, list | tuple | dict) for item in values):
-        found = "a table" if isinstance(value, dict) else "a list"
-        raise UserError(f"{field.flag}: found {found}, expected {field.expected}")
+        kind = "a table" if isinstance(value, dict) else "a list"
+        raise UserError(f"{field.flag}: found {kind}, expected {field.expected}")
     texts = ["none" if item is None else str(item) for item in values]
     if field.is_path and value is not None:
         texts = [str(REPOSITORY / text) if text[:1] not in ("", "~") else text for text in texts]
@@ -283,8 +283,8 @@ def _value(field: Field, texts: list[str]) -> Any:
     if not field.is_path:
         texts = [part.strip() for text in texts for part in text.removesuffix(",").split(",")]
     if not texts or (field.count is not None and len(texts) != field.count):
-        found = f"{len(texts)} values" if texts else "no value"
-        raise UserError(f"{field.flag}: found {found}, expected {field.expected}")
+        kind = f"{len(texts)} values" if texts else "no value"
+        raise UserError(f"{field.flag}: found {kind}, expected {field.expected}")
     return tuple(_item(field, text) for text in texts)
 
 

@@ -96,7 +96,7 @@ def read_json(path: Path) -> Any:
 
 
 def parse_json(content: bytes) -> Any:
-    """What a JSON text says; a byte-order mark is passed over.
+    """The content of a JSON text; a byte-order mark is passed over.
 
     Raises:
         ValueError: It is no UTF-8 JSON, nested deeper than any of ours, or holds numbers that are

@@ -76,7 +76,7 @@ class ConfusionMatrix:
 
     @property
     def counts(self) -> Tensor:
-        """What was counted so far, as one int64 tensor on the device; sums of these are counts.
+        """All counts so far, as one int64 tensor on the device; sums of these are counts.
 
         To be assigned when counts of other processes, or of an earlier part of a run, come in.
         """

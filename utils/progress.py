@@ -1,7 +1,6 @@
-"""What a program shows while it runs: a bar on a terminal, and lines that do not break it.
+"""Progress of a program: a bar on a terminal, and lines that do not break it.
 
-Of several processes that torchrun or accelerate have started, the first one speaks. Not in the
-paper.
+Of several processes that torchrun or accelerate have started, the first one speaks.
 """
 
 from __future__ import annotations

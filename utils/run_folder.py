@@ -63,7 +63,7 @@ FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
 class StartSettings(SettingsBlock, Protocol):
-    """What a script's settings say about where results go."""
+    """The part of a script's settings that says where results go."""
 
     @property
     def output_dir(self) -> Path | None:

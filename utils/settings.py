@@ -118,7 +118,7 @@ def read_settings(
 def run_settings(
     block: type[Block], released: Mapping[str, Any] | None = None, argv: Sequence[str] | None = None
 ) -> Block:
-    """What a training program is to do.
+    """Settings of a training program, those of the run it goes on with among them.
 
     With ``--resume`` the settings are those that the run in ``--output-dir`` began with; a flag
     given beside it wins, and is said aloud.
@@ -192,7 +192,7 @@ def _stored(block: type[SettingsBlock], folder: Path) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class _Texts:
-    """What the command line gives for a field; it becomes a value where the field is known."""
+    """Words of the command line for a field; they become a value where the field is known."""
 
     texts: list[str]
 

@@ -72,7 +72,7 @@ def authors_form(
             f"found the word {rest[0]!r}, expected {word!r} or none; for {rest[0]} run "
             f"{PROGRAMS[rest[0]]}."
         )
-    known = {field.name: field.is_path for field in fields_of(block)}
+    fields = {field.name: field.is_path for field in fields_of(block)}
     file: Path | None = None
     inherits = True
     arguments: list[str] = []
@@ -85,17 +85,17 @@ def authors_form(
             inherits = False
         elif name == "resume" and values and values[0] not in TRUE_WORDS + FALSE_WORDS:
             arguments += _resumed(Path(_only(head, values)), word)
-        elif _has_no_effect(name, values, known, OF_ONE_PROGRAM if theirs else ()):
+        elif _has_no_effect(name, values, fields, OF_ONE_PROGRAM if theirs else ()):
             ignored.append(head)
         else:
             ours, texts = _ours(name, values)
-            flag = "--" + ours.replace("_", "-") if ours in known else head
+            flag = "--" + ours.replace("_", "-") if ours in fields else head
             arguments += [flag, *map(str, texts)]
     if ignored:
         say(f"without effect here: {', '.join(ignored)}")
     given = {argument.partition("=")[0] for argument in arguments if argument.startswith("--")}
     given |= {"--" + flag[len("--no-") :] for flag in given if flag.startswith("--no-")}
-    return [*(_of_file(file, known, given, inherits) if file else ()), *arguments]
+    return [*(_of_file(file, fields, given, inherits) if file else ()), *arguments]
 
 
 def _groups(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
@@ -113,13 +113,13 @@ def _groups(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 
 def _only(flag: str, values: Sequence[str]) -> str:
     if len(values) != 1:
-        found = f"{len(values)} values" if values else "no value"
-        raise UserError(f"{flag}: found {found}, expected one file")
+        listed = f"{len(values)} values" if values else "no value"
+        raise UserError(f"{flag}: found {listed}, expected one file")
     return values[0]
 
 
 def _has_no_effect(
-    name: str, values: Sequence[Any], known: Collection[str], of_one_program: Collection[str]
+    name: str, values: Sequence[Any], fields: Collection[str], of_one_program: Collection[str]
 ) -> bool:
     """Whether a setting of theirs means nothing here.
 
@@ -128,11 +128,11 @@ def _has_no_effect(
     """
     if name in FIXED:
         if [str(value) for value in values] != [FIXED[name]]:
-            found = " ".join(map(str, values)) or "no value"
-            raise UserError(f"{name}: found {found}, expected {FIXED[name]}, which is fixed here")
+            listed = " ".join(map(str, values)) or "no value"
+            raise UserError(f"{name}: found {listed}, expected {FIXED[name]}, which is fixed here")
         return True
     ours = ALIASES.get(name, name)
-    return ours not in known and (name in WITHOUT_EFFECT or ours in of_one_program)
+    return ours not in fields and (name in WITHOUT_EFFECT or ours in of_one_program)
 
 
 def _ours(name: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
@@ -170,7 +170,7 @@ def _resumed(path: Path, word: Word) -> list[str]:
 
 
 def _of_file(
-    path: Path, known: Mapping[str, bool], given: Collection[str], inherits: bool
+    path: Path, fields: Mapping[str, bool], given: Collection[str], inherits: bool
 ) -> list[str]:
     """The values of a YAML file, those it inherits among them, as flags; given ones left out."""
     flags: dict[str, list[str]] = {}
@@ -178,18 +178,18 @@ def _of_file(
     unknown: list[str] = []
     for name, value in _inherited(path, inherits).items():
         values = value if isinstance(value, list) else [value]
-        if _has_no_effect(name, values, known, OF_ONE_PROGRAM):
+        if _has_no_effect(name, values, fields, OF_ONE_PROGRAM):
             ignored.append(name)
             continue
         ours, values = _ours(name, values)
-        if ours in known:
-            flags[ours] = _flag(ours, values, known[ours])
+        if ours in fields:
+            flags[ours] = _flag(ours, values, fields[ours])
         else:
             unknown.append(name)
     if unknown:
         raise UserError(
             f"{path}: found settings that are not known: {', '.join(sorted(unknown))}; expected "
-            f"among: {', '.join(sorted(known))}."
+            f"among: {', '.join(sorted(fields))}."
         )
     if ignored:
         say(f"{path.name}: without effect here: {', '.join(sorted(ignored))}")
