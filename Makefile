@@ -15,11 +15,11 @@ help:  ## show this list
 
 venv: $(STAMP)  ## make .venv and install everything into it (quick when done already)
 
-$(STAMP): requirements.txt requirements-onnx.txt requirements-dev.txt
+$(STAMP): requirements.txt requirements-onnx.txt requirements-dev.txt constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
 	sys.exit(sys.version_info < (3, 11) and f"found Python {v}, expected 3.11 or newer; give another one: make venv PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet $(PIP_FLAGS) -r requirements-dev.txt
+	$(RUN) -m pip install --quiet $(PIP_FLAGS) -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
 # Generated scenes, a short training, and the shipped weights on test scenes: no GPU, no downloads.

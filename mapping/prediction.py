@@ -24,7 +24,7 @@ from mapping.pipeline import read_ahead
 from models import ChangeMaps
 from utils.codes import NO_DATA
 from utils.device import Precision, autocast
-from utils.errors import CaimError
+from utils.errors import CaimError, DataError
 from utils.progress import progress, say
 from utils.tiling import TileGrid
 
@@ -143,13 +143,14 @@ def require_numbers(prob: Tensor, where: str) -> None:
         where: What they belong to, for the message.
 
     Raises:
-        CaimError: Some are NaN or infinite.
+        DataError: Some are NaN or infinite.
     """
     if not prob.isfinite().all():
-        raise CaimError(
-            f"{where}: found NaN or infinite probabilities from the network, expected numbers; "
-            "pixel values there may be no measurements (set the nodata tag, or see --pixel-scale), "
-            "or --precision float32 is needed."
+        raise DataError(
+            where,
+            ["found NaN or infinite probabilities from the network, expected numbers"],
+            "Pixel values there may be no measurements (set the nodata tag, or see --pixel-scale), "
+            "the weights may be damaged, or --precision float32 is needed.",
         )
 
 

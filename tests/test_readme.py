@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib.metadata
 import importlib.util
 import re
 import shlex
@@ -17,12 +18,21 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from data_processing.pairs.authors_commands import ALIASES, FIXED, WITHOUT_EFFECT
 from utils.settings import REPOSITORY, read_settings
 
 README = REPOSITORY / "README.md"
-PAGES = sorted([README, *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("best_model/*.md")])
+PAGES = sorted(
+    [
+        README,
+        REPOSITORY / "SECURITY.md",
+        *REPOSITORY.glob("docs/*.md"),
+        *REPOSITORY.glob("best_model/*.md"),
+    ]
+)
 PACKAGES = ("data_processing", "models", "training", "mapping", "utils")
 CODE = sorted(
     [
@@ -286,6 +296,30 @@ def test_every_requirement_has_a_reason() -> None:
         assert packages
         for line in packages:
             assert re.fullmatch(r"[\w-]+(==|>=)[\d.]+  # \S.*", line), line
+
+
+def test_the_tested_releases_are_named_of_every_package_and_meet_the_bounds() -> None:
+    lines = _text(REPOSITORY / "constraints.txt").splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    release = {pin.name: str(pin.specifier).removeprefix("==") for pin in pins}
+    assert len(release) == len(pins)
+    waiting = [
+        Requirement(line.partition("#")[0])
+        for name in ("requirements.txt", "requirements-onnx.txt", "requirements-dev.txt")
+        for line in _text(REPOSITORY / name).splitlines()
+        if line[:1] not in "#-"
+    ]
+    looked_at: set[str] = set()
+    while waiting:
+        wish = waiting.pop()
+        name = canonicalize_name(wish.name)
+        assert wish.specifier.contains(release[name], prereleases=True), wish
+        if name in looked_at:
+            continue
+        looked_at.add(name)
+        needed = map(Requirement, importlib.metadata.requires(name) or [])
+        waiting += [one for one in needed if one.marker is None]  # others: of some systems, extras
+    assert "-c constraints.txt" in _text(REPOSITORY / "Makefile")
 
 
 def test_every_package_that_the_programs_import_is_required() -> None:

@@ -11,7 +11,7 @@ import functools
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio._err import CPLE_BaseError
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.env import ensure_env, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
@@ -64,6 +64,7 @@ COPIES = 3  # of a whole raster: as stored, as converted, and masks
 COLORS = ("red", "green", "blue", "nir", "alpha")
 FARTHEST = 1e12  # of coordinates in any unit; the Earth's are below 1e11 in millimetres
 DECODED_MIB = 64  # of blocks that GDAL keeps decoded where rasters are read from end to end
+ORIENTATIONS = tuple("12345678")  # as EXIF numbers them
 BLOCK_VALUES = 1 << 22  # values read at a time when a whole raster is gone through
 
 
@@ -360,11 +361,11 @@ def _header(raster: Any, where: str) -> RasterInfo:
     structure = raster.tags(ns="IMAGE_STRUCTURE")
     orientation = raster.tags().get("EXIF_Orientation", "1").strip()
     scales = set(zip(raster.scales, raster.offsets, strict=True)) - {(1.0, 0.0)}
-    unrectified = None
-    if raster.transform.is_identity:
-        unrectified = "ground control points" if raster.gcps[0] else None
-        unrectified = "rational polynomials (RPC)" if raster.rpcs else unrectified
-    palette = raster.colorinterp and raster.colorinterp[0].name == "palette"
+    points = "ground control points" if raster.gcps[0] else None
+    unrectified = "rational polynomials (RPC)" if raster.tags(ns="RPC") else points
+    palette: dict[int, tuple[int, int, int, int]] = {}
+    with suppress(ValueError):  # a band that is marked as one and has none
+        palette = raster.colormap(1) if raster.colorinterp[:1] == (ColorInterp.palette,) else {}
     return RasterInfo(
         width=raster.width,
         height=raster.height,
@@ -379,11 +380,11 @@ def _header(raster: Any, where: str) -> RasterInfo:
         alpha=colors.index("alpha") if "alpha" in colors else None,
         masked=_masked(raster),
         colors=colors,
-        palette=raster.colormap(1) if palette else {},
+        palette=palette,
         white_is_zero=structure.get("MINISWHITE") == "YES",
-        orientation=int(orientation) if orientation.isdecimal() else 1,
+        orientation=int(orientation) if orientation in ORIENTATIONS else 1,
         scaling=", ".join(f"{scale:g} and {offset:g}" for scale, offset in sorted(scales)) or None,
-        unrectified=unrectified,
+        unrectified=unrectified if raster.transform.is_identity else None,
     )
 
 
@@ -409,7 +410,7 @@ def reading(where: str) -> Iterator[None]:
     except UnicodeEncodeError as error:
         found = "found a path that is no UTF-8 text, expected one that GDAL can open"
         raise DataError(where, [found], "Rename the file or its folder.") from error
-    except (RasterioError, CPLE_BaseError, OSError) as error:
+    except (RasterioError, CPLE_BaseError, OSError, UnicodeDecodeError) as error:
         cause = error.__cause__ or error
         raise DataError(
             where,
@@ -420,8 +421,7 @@ def reading(where: str) -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     """The first line of an error's text, or its class where it has none."""
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def header_of(path: Path, drivers: Sequence[str] = PLAIN) -> RasterInfo:

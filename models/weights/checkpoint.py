@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import build_network
+from models import NETWORKS, build_network
 from models.weights.reading import is_plain, read_state_file, tensors_of
 from models.weights.released_caim import arguments_of, from_released, is_released
 from models.weights.released_ctma import from_released_ctma, is_released_ctma
@@ -99,7 +99,11 @@ class Checkpoint:
                 "fit:\n  - " + "\n  - ".join(faults) + "\nLikely cause: the file was edited, or "
                 "written by another version of this program. Use the file as it was written."
             )
-        bad = [key for key, value in self.state_dict.items() if not value.isfinite().all()]
+        bad = [  # as the network stores them: numbers of 64 bits may be too large for 32
+            key
+            for key, value in self.state_dict.items()
+            if not value.to(expected[key].dtype).isfinite().all()
+        ]
         if bad:
             raise CheckpointError(
                 f"checkpoint: {len(bad)} tensors hold NaN or infinite values ({', '.join(bad[:3])}"
@@ -284,6 +288,8 @@ def _value_faults(content: Mapping[str, Any]) -> list[str]:
         for key in ("arguments", "data", "training", "decision")
         if not is_plain(content.get(key, {}))
     ]
+    if content["network"] not in NETWORKS:
+        faults.append(f"network is {content['network'][:100]!r}, expected {' or '.join(NETWORKS)}")
     if not all(isinstance(value, Tensor) for value in content["state_dict"].values()):
         faults.append("state_dict holds other things, expected tensors only")
     return faults or [
@@ -337,5 +343,10 @@ def _differences(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) ->
         f"{k}: found {tuple(given[k].shape)}, expected {tuple(expected[k].shape)}"
         for k in expected.keys() & given.keys()
         if given[k].shape != expected[k].shape
+    ]
+    faults += [
+        f"{k}: found {given[k].dtype}, expected {expected[k].dtype}"
+        for k in expected.keys() & given.keys()
+        if expected[k].is_floating_point() and not given[k].is_floating_point()
     ]
     return sorted(faults)

@@ -13,7 +13,7 @@ from torch import Tensor
 from mapping.decision import PROB_UNIT
 from mapping.prediction import Predicts, TilePlan, TileRunner, predict_rows
 from models import CAIMNet, ChangeMaps, area_prob_bounds
-from utils.errors import CaimError
+from utils.errors import CaimError, DataError
 from utils.tiling import TileGrid
 
 CPU = torch.device("cpu")
@@ -182,7 +182,9 @@ def test_probabilities_that_are_no_numbers_are_no_map() -> None:
             assert maps.moment_prob is not None
             return ChangeMaps(maps.area_prob, maps.moment_prob * float("nan"))
 
-    with pytest.raises(CaimError, match=r"tiles at row 0, .*found NaN or infinite probabilities"):
+    with pytest.raises(
+        DataError, match=r"(?s)tiles at row 0, .*found NaN or infinite probabilities"
+    ):
         mapped(Sick(100), Noise(20, 20), plan(TileGrid(20, 20, 16, 4)))
 
 
