@@ -13,6 +13,7 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +23,14 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataclasses import dataclass
-
-from benchmarks.measuring import RESULTS, in_turns, spread, table, write_results
+from benchmarks.measuring import Measurement, in_turns, report, spread
 from models.block_attention import block_attention
 from utils.errors import run_program
 from utils.fields import Positive
-from utils.progress import progress, say
+from utils.progress import progress
 from utils.settings import read_settings
 
-__all__ = ["main"]
-
-# ──────────────────────────────────────── settings ────────────────────────────────────────
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """One value a line; each is also a flag."""
-
-    repeats: Positive = 7  # of measuring
-    threads: Positive | None = None  # none = as many as PyTorch takes
-    output_dir: Path = RESULTS  # folder of the result file
-
-
-# ─────────────────────────────── nothing below needs editing ───────────────────────────────
+__all__ = ["Settings", "main"]
 
 HEADS = 4
 CASES = ((256, 40), (512, 40), (1024, 40), (1024, 80), (4096, 40), (4096, 80), (4096, 128))
@@ -57,18 +42,24 @@ WAYS: dict[str, tuple[Callable[..., Tensor], torch.dtype]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings(Measurement):
+    """One value a line; each is also a flag."""
+
+    rounds: Positive = 7
+    threads: Positive | None = None  # none: as many as PyTorch takes
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and write the results."""
-    flags = read_settings(Settings, arguments)
-    torch.set_num_threads(flags.threads or torch.get_num_threads())
+    settings = read_settings(Settings, arguments)
+    torch.set_num_threads(settings.threads or torch.get_num_threads())
     rows: list[dict[str, Any]] = []
     for tokens, channels in progress(CASES, "measuring", unit="size"):
         for backward in (False, True):
-            rows += _rows(tokens, channels, backward, flags.repeats)
-    head = ("tokens", "channels", "what", "how", "ms", "× kernel, bfloat16", "relative error")
-    say(table(head, [_cells(row) for row in rows]))
+            rows += _rows(tokens, channels, backward, settings.rounds)
     conditions = {"series": 1, "heads": HEADS, "times_kernel": "ratio of medians"}
-    write_results("attention", conditions, rows, folder=flags.output_dir)
+    report("attention", conditions, rows, folder=settings.output_dir)
 
 
 def _rows(tokens: int, channels: int, backward: bool, repeats: int) -> list[dict[str, Any]]:
@@ -115,14 +106,6 @@ def _action(
         return leaves[0].grad
 
     return run
-
-
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    return (
-        str(row["tokens"]), str(row["channels"]), row["what"], row["how"],
-        f"{row['seconds']['median'] * 1e3:.1f}", f"{row['times_kernel']:.2f}",
-        f"{row['relative_error']:.1e}",
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -19,14 +19,14 @@ many times as long; the files say which instructions there were.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -36,10 +36,10 @@ from matplotlib.ticker import MaxNLocator
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.measuring import RESULTS, table, write_results
+from benchmarks.measuring import Measurement, report, timed_device
 from data_processing.scenes.dataset import SeriesDataset, cover_split, open_splits
 from data_processing.scenes.scene import Scene
-from data_processing.scenes.spec import SPLITS, DatasetSpec, spec_by_name
+from data_processing.scenes.spec import DatasetName, DatasetSpec, Split, spec_by_name
 from mapping.scores import SceneResult
 from mapping.scoring import ScoringProtocol, score_scenes
 from models import build_network
@@ -52,14 +52,16 @@ from training.run import Run
 from training.tasks import CaimTask
 from utils.batches import Batches
 from utils.codes import NO_DATA
-from utils.device import Precision, bfloat16_unit, choose_device, seed_everything
+from utils.device import Precision, bfloat16_unit, seed_everything
 from utils.errors import UserError, run_program
 from utils.execution import ready_to_run
-from utils.files import atomic_path, read_csv_rows, read_json, sha256
+from utils.fields import LearningRate, Loose, PatchSide, Positive, Seed, WeightsFile, Width
+from utils.files import atomic_path, read_csv_rows, sha256
 from utils.metrics import area_scores, moment_scores
 from utils.progress import progress, say
+from utils.settings import read_settings
 
-__all__ = ["agreement", "main", "training", "training_figure"]
+__all__ = ["Settings", "agreement", "main", "training", "training_figure"]
 
 SAME_DATA = ("data", "dataset", "split", "checkpoint_sha256")
 ALL = "all"  # stands for all scenes or epochs in a row
@@ -95,47 +97,41 @@ WAYS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class Settings(Measurement):
+    """One value a line; each is also a flag."""
+
+    what: Loose[Literal["agreement", "training"]]
+    data_root: Path  # folder that holds Images_<name>/
+    dataset: DatasetName
+    title: str | None = None  # what the data are, for table and file; none: the data set's name
+    batch_size: Positive = 8
+    # agreement
+    checkpoint: WeightsFile | None = None
+    split: Split = "test"
+    # training
+    seeds: tuple[Seed, ...] = (1, 2, 3)
+    epochs: Positive = 6
+    width: Width = 16
+    patch_size: PatchSide = 32
+    stride: Positive = 32  # of the patch index
+    lr: LearningRate = 2e-3
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what the command line names."""
-    flags = _flags(arguments)
-    {"agreement": agreement, "training": training}[flags.what](flags)
-
-
-def _flags(arguments: Sequence[str] | None) -> argparse.Namespace:
-    form: dict[str, Any] = {
-        "allow_abbrev": False,
-        "formatter_class": argparse.RawDescriptionHelpFormatter,
-    }
-    parser = argparse.ArgumentParser(description=__doc__, **form)
-    parts = parser.add_subparsers(dest="what", required=True)
-    maps = parts.add_parser("agreement", help="maps and scores of given weights", **form)
-    course = parts.add_parser("training", help="course of a training over seeds", **form)
-    for part in (maps, course):
-        part.add_argument("--data-root", type=Path, required=True)
-        part.add_argument("--dataset", choices=("dynamic", "spacenet7"), required=True)
-        part.add_argument("--batch-size", type=int, default=8)
-        part.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-        part.add_argument("--output-dir", type=Path, default=RESULTS)
-    maps.add_argument("--checkpoint", type=Path, required=True)
-    maps.add_argument("--title", required=True, help="what the data are, for table and file")
-    maps.add_argument("--split", choices=SPLITS, default="test")
-    # what Test_*.py have as defaults
-    course.add_argument("--title", help="what the data are; default: the data set's name")
-    course.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    course.add_argument("--epochs", type=int, default=6)
-    course.add_argument("--width", type=int, default=16)
-    course.add_argument("--patch-size", type=int, default=32)
-    course.add_argument("--stride", type=int, default=32, help="of the patch index")
-    course.add_argument("--lr", type=float, default=2e-3)
-    return parser.parse_args(arguments)
+    settings = read_settings(Settings, arguments)
+    {"agreement": agreement, "training": training}[settings.what](settings)
 
 
 # ───────────────────────────────────────── agreement ─────────────────────────────────────────
 
 
-def agreement(flags: argparse.Namespace) -> None:
+def agreement(flags: Settings) -> None:
     """Score a split in both formats, print how they agree and add it to the results."""
-    device, spec = choose_device(flags.device), spec_by_name(flags.dataset)
+    if flags.checkpoint is None:
+        raise UserError("--checkpoint: found none, expected the weights to compare with themselves")
+    device, spec = timed_device(flags.device), spec_by_name(flags.dataset)
     weights = load_for_scoring(
         flags.checkpoint, spec.facts(spec.patch_size, spec.released_scale), protocol="full",
         patch_size=None, batch_size=flags.batch_size, pixel_scale="checkpoint", share_cam=False,
@@ -147,7 +143,7 @@ def agreement(flags: argparse.Namespace) -> None:
     exact = _scored(weights, patches, flags.batch_size, device, "float32")
     rounded = _scored(weights, patches, flags.batch_size, device, "bfloat16")
     about = {
-        "data": flags.title,
+        "data": flags.title or spec.title,
         "dataset": spec.name,
         "split": flags.split,
         "checkpoint": flags.checkpoint.name,
@@ -157,15 +153,11 @@ def agreement(flags: argparse.Namespace) -> None:
     }
     pairs = [([a], [b]) for a, b in zip(exact, rounded, strict=True)]
     rows = [{**about, **_compared(*pair)} for pair in [*pairs, (exact, rounded)]]
-    say(_agreement_table(rows))
-    earlier = _earlier_rows(flags.output_dir / "bfloat16_agreement.json", about)
     conditions = {
         "protocol": "full, overlap 0; pixels without data at some date left out",
         "differences": "absolute, of scores as fractions; area: those of the change class",
     }
-    write_results(
-        "bfloat16_agreement", conditions, [*earlier, *rows], device, flags.output_dir
-    )  # fmt: skip
+    report("bfloat16_agreement", conditions, rows, SAME_DATA, device, flags.output_dir)
 
 
 def _scored(
@@ -235,36 +227,14 @@ def _both(float32: float | None, bfloat16: float | None) -> dict[str, float | No
     }
 
 
-def _earlier_rows(path: Path, about: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows of other data and weights that the file holds already."""
-    rows = read_json(path)["rows"] if path.is_file() else []
-    return [row for row in rows if any(row[key] != about[key] for key in SAME_DATA)]
-
-
-def _agreement_table(rows: Sequence[dict[str, Any]]) -> str:
-    def apart(part: Mapping[str, Any]) -> str:
-        return f"{part['largest']:.5f} ({part['largest_in']}) / {part['mean']:.5f}"
-
-    head = ("scene", "pixels", "equal moment", "area scores, largest / mean", "moment scores")
-    lines = [
-        (
-            row["scene"], f"{row['pixels']:,}",
-            "–" if row["equal_moment"] is None else f"{row['equal_moment']:.3%}",
-            apart(row["area"]), apart(row["moment"]),
-        )
-        for row in rows
-    ]  # fmt: skip
-    return table(head, lines)
-
-
 # ───────────────────────────────────────── training ─────────────────────────────────────────
 
 
-def training(flags: argparse.Namespace) -> None:
+def training(flags: Settings) -> None:
     """Train with all seeds in all ways, print, write and draw how the curves compare."""
     if len(set(flags.seeds)) < 2:
         raise UserError(f"--seeds: found {flags.seeds}, expected at least two for a spread.")
-    device, spec = choose_device(flags.device), spec_by_name(flags.dataset)
+    device, spec = timed_device(flags.device), spec_by_name(flags.dataset)
     train, val = open_splits(
         flags.data_root, spec, {"train": None, "val": None},
         flags.patch_size, flags.stride, cache=True,
@@ -276,7 +246,6 @@ def training(flags: argparse.Namespace) -> None:
         curves[way.key].append(_curve(flags, spec, train, val, device, seed, way))
     rows = [_row(curves, epoch, key) for key in SCORES for epoch in range(flags.epochs)]
     rows += [_over_epochs([row for row in rows if row["score"] == key]) for key in SCORES]
-    say(_training_table(rows))
     title = flags.title or spec.title
     conditions = {
         "data": title,
@@ -293,7 +262,7 @@ def training(flags: argparse.Namespace) -> None:
         "within": "|mean over seeds of bfloat16 − float32| ≤ standard deviation of float32 "
         "over seeds (n − 1)",
     }
-    write_results("bfloat16_training", conditions, rows, device, flags.output_dir)
+    report("bfloat16_training", conditions, rows, (), device, flags.output_dir)
     caption = (
         f"{title}; {len(train)} training and {len(val)} validation patches of "
         f"{flags.patch_size}×{flags.patch_size} pixels, width {flags.width}, {len(flags.seeds)} "
@@ -309,16 +278,16 @@ def _unit(device: torch.device) -> str:
     return bfloat16_unit() or "emulation" if device.type == "cpu" else device.type
 
 
-def _network_arguments(flags: argparse.Namespace, spec: DatasetSpec) -> dict[str, Any]:
+def _network_arguments(flags: Settings, spec: DatasetSpec) -> dict[str, Any]:
     return {"in_channels": len(spec.bands), "num_dates": spec.num_dates, "width": flags.width}
 
 
-def _plan(flags: argparse.Namespace, seed: int, precision: Precision) -> TrainingPlan:
+def _plan(flags: Settings, seed: int, precision: Precision) -> TrainingPlan:
     return TrainingPlan(flags.epochs, flags.lr, "cosine", precision=precision, seed=seed)
 
 
 def _curve(
-    flags: argparse.Namespace,
+    flags: Settings,
     spec: DatasetSpec,
     train: SeriesDataset,
     val: SeriesDataset,
@@ -383,28 +352,6 @@ def _over_epochs(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             f"mean_{k}": round(statistics.mean(row[k] for row in rows), DIGITS) for k in differences
         },
     }
-
-
-def _training_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The means of each epoch, and the differences beside the spread."""
-    head = ("score", "epoch", *(way.key for way in WAYS), "difference", "… rounded start", "sd")
-    lines = [
-        (
-            row["score"], str(row["epoch"]),
-            *(f"{statistics.mean(row[way.key]):.4f}" for way in WAYS),
-            f"{row['difference']:+.4f}", f"{row['difference_of_rounded_start']:+.4f}",
-            f"{row['float32_sd']:.4f}{'' if row['within'] else '  exceeded'}",
-        )
-        for row in rows if row["epoch"] != ALL
-    ]  # fmt: skip
-    said = [
-        f"{SCORES[row['score']]}: {row['epochs_within']} of {row['epochs']} epochs within the "
-        f"standard deviation of float32; mean difference {row['mean_difference']:+.5f}, from a "
-        f"rounded start {row['mean_difference_of_rounded_start']:+.5f}"
-        for row in rows
-        if row["epoch"] == ALL
-    ]
-    return "\n".join([table(head, lines), *said])
 
 
 def training_figure(rows: Sequence[Mapping[str, Any]], caption: str) -> Figure:

@@ -14,10 +14,9 @@ which does two of them, with interpreter and PyTorch.
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,52 +26,38 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataclasses import dataclass
-from typing import Literal
-
-from benchmarks.measuring import RESULTS, in_turns, spread, table, write_results
+from benchmarks.measuring import Measurement, in_turns, peak_gb, report, spread, timed_device
 from benchmarks.pairs import flop_of_pair
 from benchmarks.throughput import attention_flop_per_patch, flop_per_patch
 from data_processing.scenes.dataset import cover_split
-from data_processing.scenes.spec import DatasetSpec, spec_by_name
+from data_processing.scenes.spec import DatasetName, DatasetSpec, Split, spec_by_name
 from mapping.scoring import ScoringProtocol, score_scenes
 from models import CTMA, CAIMNet, ChangeMaps, gives_moments
 from models.weights.checkpoint import Checkpoint, load_checkpoint
 from utils.batches import Batches
-from utils.device import keep_freed_memory, peak_memory_gib
 from utils.errors import UserError, run_program
 from utils.fields import Positive
 from utils.files import sha256
 from utils.metrics import area_scores
-from utils.progress import say
 from utils.settings import read_settings
 
-__all__ = ["FirstAndLast", "main"]
-
-# ──────────────────────────────────────── settings ────────────────────────────────────────
+__all__ = ["FirstAndLast", "Settings", "main"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Measurement):
     """One value a line; each is also a flag."""
 
-    dataset: Literal["dynamic", "spacenet7"] = "dynamic"  # which data set
+    dataset: DatasetName = "dynamic"  # which data set
     data_root: Path  # folder that holds Images_<name>/
     caim: Path  # weights of CAIM-Net
     ctma: Path  # weights of CTMA
-    split: Literal["train", "val", "test"] = "test"  # scenes to take
+    split: Split = "test"  # scenes to take
     patch_size: Positive = 64  # a multiple of 8
     batch_size: Positive = 8  # patches at once
-    rounds: Positive = 5  # of measuring, in turns
-    output_dir: Path = RESULTS  # folder of the result file
-    peak: Literal["caim", "ctma"] | None = None  # run here, its peak memory printed
 
 
-# ─────────────────────────────── nothing below needs editing ───────────────────────────────
-
-GIB_TO_GB = (1 << 30) / 1e9
 NAMES = ("caim", "ctma")
-SHOWN = ("precision", "recall", "f1", "iou")
 SCORES = ("precision", "recall", "f1", "oa", "iou", "kappa")
 
 
@@ -104,13 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Score and measure both networks."""
     flags = read_settings(Settings, arguments)
     spec = spec_by_name(flags.dataset)
-    device = torch.device("cpu")
-    keep_freed_memory(device)
-    if flags.peak:
-        print(_peak(_network(flags, spec, flags.peak)[0], flags, spec))
-        return
-    shape = (flags.batch_size, spec.num_dates, len(spec.bands), flags.patch_size, flags.patch_size)
-    images = torch.rand(shape)
+    device = timed_device("cpu")
+    images = _images(flags, spec)
     networks = {name: _network(flags, spec, name) for name in NAMES}
     seconds = in_turns(
         {name: _forward(network, images) for name, (network, _) in networks.items()}, flags.rounds
@@ -127,16 +107,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "parameters": sum(p.numel() for p in network.parameters()),
             "gflop_per_patch": round(_flop(network, flags.patch_size) / 1e9, 3),
             "seconds_per_patch": spread([s / flags.batch_size for s in seconds[name]]),
-            "peak_gb": round(_peak_in_a_process(name, arguments), 3),
+            "peak_gb": peak_gb(2, "cpu", work_of_case, flags, name),
             **{f"area_{key}": area[key] for key in SCORES},
         })  # fmt: skip
-    say(_table(rows))
     conditions = {
         "dataset": spec.title, "split": flags.split, "patch_size": flags.patch_size,
         "batch_size": flags.batch_size, "rounds": flags.rounds, "dtype": "float32",
         "data": spec.provenance(flags.data_root),
     }  # fmt: skip
-    write_results("compare_networks", conditions, rows, device, flags.output_dir)
+    report("compare_networks", conditions, rows, ("network",), device, flags.output_dir)
 
 
 def _network(flags: Settings, spec: DatasetSpec, name: str) -> tuple[nn.Module, Checkpoint]:
@@ -184,7 +163,7 @@ def _flop(network: nn.Module, side: int) -> int:
     return flop_per_patch(T, width, side, C) + attention_flop_per_patch(T, width, side)
 
 
-def _forward(network: nn.Module, images: Tensor) -> Any:
+def _forward(network: nn.Module, images: Tensor) -> Callable[[], None]:
     def run() -> None:
         with torch.inference_mode():
             network.eval()(images)
@@ -192,36 +171,15 @@ def _forward(network: nn.Module, images: Tensor) -> Any:
     return run
 
 
-def _peak(network: nn.Module, flags: Settings, spec: DatasetSpec) -> float:
-    shape = (flags.batch_size, spec.num_dates, len(spec.bands), flags.patch_size, flags.patch_size)
-    run = _forward(network, torch.rand(shape))
-    for _ in range(2):
-        run()
-    return peak_memory_gib(torch.device("cpu")) * GIB_TO_GB
+def _images(flags: Settings, spec: DatasetSpec) -> Tensor:
+    side = flags.patch_size
+    return torch.rand(flags.batch_size, spec.num_dates, len(spec.bands), side, side)
 
 
-def _peak_in_a_process(name: str, arguments: Sequence[str] | None) -> float:
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    command = [sys.executable, __file__, *given, "--peak", name]
-    result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    return float(json.loads(result.stdout.splitlines()[-1]))
-
-
-def _table(rows: Sequence[dict[str, Any]]) -> str:
-    head = ["network", "sees", "parameters", "GFLOP/patch", "s/patch", "peak GB", "precision",
-            "recall", "F1", "IoU"]  # fmt: skip
-    return table(
-        head,
-        [
-            [
-                row["network"], row["sees"], f"{row['parameters']:,}",
-                f"{row['gflop_per_patch']:.2f}", f"{row['seconds_per_patch']['median']:.4f}",
-                f"{row['peak_gb']:.2f}",
-                *(f"{100 * row[f'area_{key}']:.2f}" for key in SHOWN),
-            ]
-            for row in rows
-        ],
-    )  # fmt: skip
+def work_of_case(flags: Settings, name: str) -> Callable[[], None]:
+    """The forward pass whose memory is measured."""
+    spec = spec_by_name(flags.dataset)
+    return _forward(_network(flags, spec, name)[0], _images(flags, spec))
 
 
 if __name__ == "__main__":

@@ -37,42 +37,35 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from typing import Literal
-
-from benchmarks.measuring import RESULTS, spread, table, write_results
+from benchmarks.measuring import RESULTS, Measurement, report, spread
 from data_processing.rasters.reading import close_rasters
 from data_processing.sample.scene import draw_scene
 from data_processing.scenes.dataset import SeriesDataset
 from data_processing.scenes.patch_index import PatchOrigin
 from data_processing.scenes.scene import Scene
-from data_processing.scenes.spec import spec_by_name
+from data_processing.scenes.spec import DatasetName, spec_by_name
 from utils.batches import Batches
 from utils.errors import UserError, run_program
 from utils.fields import Natural, Positive
 from utils.files import read_json
-from utils.progress import progress, say
+from utils.progress import progress
 from utils.settings import read_settings
 
-__all__ = ["main"]
-
-# ──────────────────────────────────────── settings ────────────────────────────────────────
+__all__ = ["Settings", "main"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Measurement):
     """One value a line; each is also a flag."""
 
     # which layouts
-    datasets: tuple[Literal["dynamic", "spacenet7"], ...] = ("dynamic", "spacenet7")
+    datasets: tuple[DatasetName, ...] = ("dynamic", "spacenet7")
     scene_size: Positive = 1024  # side in pixels
     scenes: Positive = 2  # how many
     workers: tuple[Natural, ...] = (0, 1, 2, 4)  # reading processes
     batch_sizes: tuple[Positive, ...] = (8, 96)  # patches at once
-    repeats: Positive = 3  # of measuring
-    output_dir: Path = RESULTS  # folder of the result file
+    rounds: Positive = 3
 
-
-# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 PATCH = 64
 DRAWN = 256  # side of the landscape
@@ -120,15 +113,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _write_scenes(scenes, form, flags.scenes, flags.scene_size)
             disk, memory = (_dataset(scenes, form, cache) for cache in (False, True))
             for workers, batch_size in progress(cases, f"measuring {form.name}", unit="case"):
-                passes = _measure(disk, memory, workers, batch_size, flags.repeats)
+                passes = _measure(disk, memory, workers, batch_size, flags.rounds)
                 rows += [
                     _row(form, state, workers, batch_size, taken, consumed[form.dataset])
                     for state, taken in passes.items()
                 ]
             close_rasters()
-    head = ("images", "from", "processes", "batch", "patches/s (range)", "per process",
-            "first batch, s", "× training")  # fmt: skip
-    say(table(head, [_cells(row) for row in rows]))
     conditions = {
         "scenes": flags.scenes,
         "scene_size": flags.scene_size,
@@ -139,7 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "gdal": rasterio.__gdal_version__,
         "training_patches_per_second": consumed,
     }
-    write_results("data_loading", conditions, rows, folder=flags.output_dir)
+    key = ("images", "from", "workers", "batch_size")
+    report("data_loading", conditions, rows, key, folder=flags.output_dir)
 
 
 def _training_speed(form: Format) -> float | None:
@@ -270,21 +261,6 @@ def _dataset(folder: Path, form: Format, cache: bool = False) -> SeriesDataset:
         for col in range(0, scene.width - PATCH + 1, PATCH)
     ]
     return SeriesDataset(scenes, origins, PATCH, cache=cache)
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    """A line of the table."""
-    rate, times = row["patches_per_second"], row["times_training"]
-    return [
-        row["images"],
-        row["from"],
-        str(row["workers"]),
-        str(row["batch_size"]),
-        f"{rate['median']:.0f} ({rate['min']:.0f} … {rate['max']:.0f})",
-        f"{row['patches_per_second_and_process']:.0f}",
-        f"{row['first_batch_seconds']['median']:.3f}",
-        "not measured" if times is None else f"{times:.0f}",
-    ]
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import rasterio
@@ -22,39 +23,28 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataclasses import dataclass
-from typing import Literal
-
-from benchmarks.measuring import RESULTS, run_program_measured, spread, table, write_results
+from benchmarks.measuring import Measurement, report, run_program_measured, spread, timed_device
 from data_processing.scenes.spec import DYNAMIC
 from models import build_network
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from utils.device import choose_device, keep_freed_memory
 from utils.errors import run_program
 from utils.fields import Positive
-from utils.files import read_json
-from utils.progress import progress, say
+from utils.progress import progress
 from utils.settings import REPOSITORY, read_settings
 
-__all__ = ["main"]
-
-# ──────────────────────────────────────── settings ────────────────────────────────────────
+__all__ = ["Settings", "main"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Measurement):
     """One value a line; each is also a flag."""
 
     scene_size: Positive = 1024  # side in pixels
     num_scenes: Positive = 3  # scenes
     batch_size: Positive = 8  # patches at once
-    rounds: Positive = 3  # of measuring, in turns
+    rounds: Positive = 3
     networks: tuple[Literal["shipped", "full"], ...] = ("shipped", "full")  # which weights
-    device: str = "auto"  # where to run
-    output_dir: Path = RESULTS  # folder of the result file
 
-
-# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 TILE = 256  # side of the generated scenes that the large ones are put together from
 
@@ -65,34 +55,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         roots = _data_roots(folder, flags.scene_size, flags.num_scenes)
-        rows = _earlier_rows(flags) + [_measured(n, folder, roots, flags) for n in flags.networks]
-    head = ["network", "bare forwards, s", "Test_Dynamic.py, s", "ratio", "start, s",
-            "memory, 1 scene", f"{flags.num_scenes} scenes"]  # fmt: skip
-    lines = [
-        [
-            row["network"], f"{row['bare_seconds']['median']:.1f}",
-            f"{row['program_seconds']['median']:.1f}", f"{row['ratio']:.3f}",
-            f"{row['start_seconds']:.1f}",
-            f"{row['peak_gb_one_scene']:.2f} GB", f"{row['peak_gb']:.2f} GB",
-        ]
-        for row in rows
-    ]  # fmt: skip
-    say(table(head, lines))
-    write_results(
-        "end_to_end",
-        {
-            "scenes": f"{flags.num_scenes} of {flags.scene_size}×{flags.scene_size}, 6 dates, "
-            "generated", "batch_size": flags.batch_size, "num_workers": "as the program chooses",
-        },
-        rows, choose_device(flags.device), flags.output_dir,
-    )  # fmt: skip
-
-
-def _earlier_rows(flags: Settings) -> list[dict[str, Any]]:
-    """Rows of networks that the file holds and that are not measured anew."""
-    path = flags.output_dir / "end_to_end.json"
-    rows = read_json(path)["rows"] if path.is_file() else []
-    return [row for row in rows if row["network"] not in flags.networks]
+        rows = [_measured(n, folder, roots, flags) for n in flags.networks]
+    conditions = {
+        "scenes": f"{flags.num_scenes} generated ones, 6 dates",
+        "scene_size": flags.scene_size,
+        "batch_size": flags.batch_size,
+        "num_workers": "as the program chooses",
+    }
+    device = timed_device(flags.device)
+    report("end_to_end", conditions, rows, ("network",), device, flags.output_dir)
 
 
 def _data_roots(folder: Path, size: int, number: int) -> dict[int, Path]:
@@ -165,8 +136,7 @@ def _checkpoint(name: str, folder: Path) -> Path:
 def _bare_seconds(checkpoint: Path, flags: Settings) -> float:
     """Seconds of the network alone on as many batches as the program needs."""
     loaded = load_checkpoint(checkpoint)
-    side, device = loaded.data["patch_size"], choose_device(flags.device)
-    keep_freed_memory(device)
+    side, device = loaded.data["patch_size"], timed_device(flags.device)
     network = loaded.build().to(device)
     per_scene = (-(-flags.scene_size // side)) ** 2
     batches = -(-flags.num_scenes * per_scene // flags.batch_size)

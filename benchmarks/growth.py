@@ -27,46 +27,24 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from typing import Literal
-
 from benchmarks.measuring import (
     PRODUCT_FLOP,
-    RESULTS,
+    Measurement,
     in_turns,
     matrix_product,
+    report,
     spread,
-    table,
-    write_results,
+    timed_device,
 )
 from models import CAIMNet
-from utils.device import choose_device, describe_device, describe_processor
+from utils.device import describe_device, describe_processor
 from utils.errors import UserError, run_program
-from utils.fields import Positive
+from utils.fields import PatchSide, Positive, Width
 from utils.files import atomic_path
 from utils.progress import progress, say
 from utils.settings import read_settings
 
-__all__ = ["growth_figure", "main"]
-
-# ──────────────────────────────────────── settings ────────────────────────────────────────
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """One value a line; each is also a flag."""
-
-    num_dates: tuple[Positive, ...] = (2, 3, 4, 6, 9, 12)  # first panel
-    patch_sizes: tuple[Positive, ...] = (16, 32, 64, 128)  # second panel
-    scene_sizes: tuple[Positive, ...] = (128, 256, 512)  # third panel
-    patch_size: Positive = 64  # of the first and the third panel
-    batch_size: Positive = 8  # patches at once
-    width: Positive = 32  # channels of each date's features
-    rounds: Positive = 3  # of measuring, in turns
-    device: Literal["cpu", "cuda"] = "cpu"  # where to run
-    output_dir: Path = RESULTS  # folder of the result file
-
-
-# ─────────────────────────────── nothing below needs editing ───────────────────────────────
+__all__ = ["Settings", "growth_figure", "main"]
 
 IN_CHANNELS = 4
 INK, GUIDE = "#222222", "#777777"
@@ -74,6 +52,19 @@ CURVES = (  # attention, text, colour, marker
     ("spatial", "attention over a patch's pixels (“spatial”)", "#0072B2", "o"),
     ("batch", "attention over the batch (“batch”)", "#D55E00", "s"),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Measurement):
+    """One value a line; each is also a flag."""
+
+    rounds: Positive = 3
+    num_dates: tuple[Positive, ...] = (2, 3, 4, 6, 9, 12)  # first panel
+    patch_sizes: tuple[PatchSide, ...] = (16, 32, 64, 128)  # second panel
+    scene_sizes: tuple[Positive, ...] = (128, 256, 512)  # third panel
+    patch_size: PatchSide = 64  # of the first and the third panel
+    batch_size: Positive = 8
+    width: Width = 32
 
 
 @dataclass(frozen=True)
@@ -129,15 +120,15 @@ PANELS = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all panels, print the tables, write the results and the figure."""
-    flags = read_settings(Settings, arguments)
-    device = choose_device(flags.device)
-    fixed = {"patch_size": flags.patch_size, "num_dates": 6, "batch_size": flags.batch_size}
-    if any(side % flags.patch_size for side in flags.scene_sizes):
+    settings = read_settings(Settings, arguments)
+    device = timed_device(settings.device)
+    fixed = {"patch_size": settings.patch_size, "num_dates": 6, "batch_size": settings.batch_size}
+    if any(side % settings.patch_size for side in settings.scene_sizes):
         raise UserError(
-            f"--scene-sizes: found {flags.scene_sizes}, expected multiples of the patch size "
-            f"{flags.patch_size}."
+            f"--scene-sizes: found {settings.scene_sizes}, expected multiples of the patch size "
+            f"{settings.patch_size}."
         )
-    sizes = (flags.num_dates, flags.patch_sizes, flags.scene_sizes)
+    sizes = (settings.num_dates, settings.patch_sizes, settings.scene_sizes)
     rows: list[dict[str, Any]] = []
     panels = list(zip(PANELS, sizes, strict=True))
     for panel, values in progress(panels, "measuring", unit="panel"):
@@ -146,27 +137,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for attention, *_ in CURVES
             for value in sorted(set(values))
         ]
-        rows += _measure(cases, flags.width, device, flags.rounds)
-        say(_table(panel, rows))
+        rows += _measure(cases, settings.width, device, settings.rounds)
     conditions = {
-        "what": "forward",
-        "dtype": "float32",
-        "width": flags.width,
-        "cam": "shared",
-        "warm_up_rounds": 1,
-        **fixed,
-    }
-    write_results("growth", conditions, rows, device, flags.output_dir)
+        "what": "forward", "dtype": "float32", "width": settings.width, "cam": "shared",
+        "warm_up_rounds": 1, **fixed,
+    }  # fmt: skip
+    report("growth", conditions, rows, (), device, settings.output_dir)
     caption = (
-        f"Forward pass in evaluation, width {flags.width}, {IN_CHANNELS} bands, float32, at most "
-        f"{flags.batch_size} patches at once. {describe_processor()['name']}: "
+        f"Forward pass in evaluation, width {settings.width}, {IN_CHANNELS} bands, float32, at "
+        f"most {settings.batch_size} patches at once. {describe_processor()['name']}: "
         f"{describe_device(device)}; PyTorch {torch.__version__}.\nPoints: medians of "
-        f"{flags.rounds} rounds; bars: shortest to longest. Grey lines: slopes of the arithmetic "
-        "for large sizes, laid through the last point."
+        f"{settings.rounds} rounds; bars: shortest to longest. Grey lines: slopes of the "
+        "arithmetic for large sizes, laid through the last point."
     )
-    with atomic_path(flags.output_dir / "growth.png") as partial:
-        growth_figure(rows, flags.width, caption).savefig(partial, format="png", dpi=140)
-    say(f"written: {flags.output_dir / 'growth.png'}")
+    with atomic_path(settings.output_dir / "growth.png") as partial:
+        growth_figure(rows, settings.width, caption).savefig(partial, format="png", dpi=140)
+    say(f"written: {settings.output_dir / 'growth.png'}")
 
 
 def growth_figure(rows: Sequence[dict[str, Any]], width: int, caption: str) -> Figure:
@@ -240,20 +226,6 @@ def _slope(before: dict[str, Any], row: dict[str, Any]) -> float:
     time_ratio = row["seconds"]["median"] / before["seconds"]["median"]
     size_ratio = row[row["grows"]] / before[row["grows"]]
     return round(math.log(time_ratio) / math.log(size_ratio), 2)
-
-
-def _table(panel: Panel, rows: Sequence[dict[str, Any]]) -> str:
-    lines = [
-        [
-            row["attention"],
-            str(row[panel.grows]),
-            f"{row['seconds']['median']:.4g}",
-            "" if row["slope_from_previous"] is None else f"{row['slope_from_previous']:.2f}",
-        ]
-        for row in rows
-        if row["grows"] == panel.grows
-    ]
-    return table(("attention", panel.x_label, panel.y_label, "slope"), lines)
 
 
 def _draw(plot: Any, panel: Panel, rows: Sequence[dict[str, Any]]) -> list[Any]:

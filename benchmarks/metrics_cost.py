@@ -17,6 +17,7 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +28,23 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataclasses import dataclass
-
-from benchmarks.measuring import RESULTS, in_turns, spread, table, write_results
+from benchmarks.measuring import Measurement, in_turns, report, spread
 from utils.codes import IGNORE
 from utils.errors import run_program
 from utils.fields import Positive
 from utils.metrics import ConfusionMatrix, Matrix, area_scores, moment_scores
-from utils.progress import progress, say
+from utils.progress import progress
 from utils.settings import read_settings
 
-__all__ = ["main"]
-
-# ──────────────────────────────────────── settings ────────────────────────────────────────
+__all__ = ["Settings", "main"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Measurement):
     """One value a line; each is also a flag."""
 
     pixels: Positive = 10**8  # how many
-    repeats: Positive = 5  # of measuring
-    output_dir: Path = RESULTS  # folder of the result file
 
-
-# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 SKLEARN_PIXELS = 10**6
 NUM_DATES = (6, 9)
@@ -66,21 +59,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows: list[dict[str, Any]] = []
     for num_dates in progress(NUM_DATES, "measuring", unit="number of dates"):
         moment_label, predicted = _draw(num_dates, flags.pixels)
-        rows += _matrix_rows("change moment", num_dates, moment_label, predicted, flags.repeats)
+        rows += _matrix_rows("change moment", num_dates, moment_label, predicted, flags.rounds)
         area_label, changed = (moment_label.clamp(max=1), (predicted > 0).long())
         if num_dates == NUM_DATES[0]:
-            rows += _matrix_rows("change area", 2, area_label, changed, flags.repeats)
+            rows += _matrix_rows("change area", 2, area_label, changed, flags.rounds)
         del changed
-        rows.append(_scoring_row(num_dates, area_label, moment_label, predicted, flags.repeats))
-    head = ("what", "classes", "how", "pixels", "seconds (range)", "s per 10⁸ pixels", "× faster")
-    say(table(head, [_cells(row) for row in rows]))
+        rows.append(_scoring_row(num_dates, area_label, moment_label, predicted, flags.rounds))
     conditions = {
         "pixels": flags.pixels,
         "sklearn_pixels": min(SKLEARN_PIXELS, flags.pixels),
         "shares_of_pixels": {"unchanged": UNCHANGED, "not counted": NOT_COUNTED},
         "times_faster": f"median of {PLAIN}, by median; scikit-learn's time is scaled by pixels",
     }
-    write_results("metrics_cost", conditions, rows, folder=flags.output_dir)
+    key = ("what", "num_classes", "how")
+    report("metrics_cost", conditions, rows, key, folder=flags.output_dir)
 
 
 def _draw(num_dates: int, pixels: int) -> tuple[Tensor, Tensor]:
@@ -184,20 +176,6 @@ def _row(
         "seconds": spread(seconds),
         "seconds_per_1e8_pixels": round(statistics.median(seconds) * 1e8 / pixels, 5),
     }
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    """A line of the table."""
-    taken = row["seconds"]
-    return [
-        row["what"],
-        str(row["num_classes"]),
-        row["how"],
-        f"{row['pixels']:.0e}",
-        f"{taken['median']:.3f} ({taken['min']:.3f} … {taken['max']:.3f})",
-        f"{row['seconds_per_1e8_pixels']:.3f}",
-        f"{row['times_faster']:.2f}" if "times_faster" in row else "–",
-    ]
 
 
 if __name__ == "__main__":

@@ -16,64 +16,49 @@ computes it. Peak memory is that of a process of its own and includes interprete
 from __future__ import annotations
 
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataclasses import dataclass
-
 from benchmarks.measuring import (
+    FORWARDS_PER_STEP,
     PRODUCT_FLOP,
-    RESULTS,
+    Measurement,
+    Work,
     in_turns,
     matrix_product,
+    peak_gb,
+    report,
     spread,
-    table,
-    write_results,
+    timed_device,
+    work_on,
 )
 from models import CTMA
+from models.weights.released_ctma import from_released_ctma
 from training.losses import ctma_loss
-from utils.device import Precision, autocast, choose_device, keep_freed_memory, peak_memory_gib
+from utils.device import Precision
 from utils.errors import run_program
-from utils.fields import Positive
-from utils.progress import say
+from utils.fields import PairSide, Positive
 from utils.settings import read_settings
 
-__all__ = ["flop_of_pair", "main"]
-
-Kind = Literal["forward", "training step"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
-# ──────────────────────────────────────── settings ────────────────────────────────────────
+__all__ = ["Settings", "flop_of_pair", "main"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Measurement):
     """One value a line; each is also a flag."""
 
-    what: tuple[Kind, ...] = KINDS  # what to measure
-    side: Positive = 256  # of an image in pixels
-    batch_size: Positive = 1  # patches at once
-    rounds: Positive = 5  # of measuring, in turns
-    # of the heavy part
-    dtypes: tuple[Literal["float32", "bfloat16"], ...] = ("float32", "bfloat16")
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # where to run
-    name: str = "pairs"  # of the result file
-    output_dir: Path = RESULTS  # folder of the result file
-    peak: Kind | None = None  # one case: run here, its peak memory in GB printed
-
-
-# ─────────────────────────────── nothing below needs editing ───────────────────────────────
-
-FORWARDS_PER_STEP = 3
-GIB_TO_GB = (1 << 30) / 1e9
+    what: tuple[Work, ...] = ("forward", "training step")
+    dtypes: tuple[Precision, ...] = ("float32", "bfloat16")
+    side: PairSide = 256  # of a pair, pixels
+    batch_size: Positive = 1
 
 
 def flop_of_pair(network: CTMA, side: int, released: bool = False) -> int:
@@ -113,110 +98,62 @@ def flop_of_pair(network: CTMA, side: int, released: bool = False) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure all cases, print the table and write the results."""
-    flags = read_settings(Settings, arguments)
-    device = choose_device("cuda" if torch.cuda.is_available() and flags.device != "cpu" else "cpu")
-    if flags.peak:
-        print(_peak(flags.peak, flags, device))
-        return
-    keep_freed_memory(device)  # as the programs do
-    rows = [row for what in flags.what for row in _rows(what, flags, device)]
-    lines = [
-        [
-            row["what"], row["dtype"], f"{row['seconds']['median']:.3f}",
-            f"{row['gflop']:.1f}", f"{row['gflops']:.0f}", f"{row['share_of_matrix_product']:.0%}",
-            f"{row['times_float32']:.2f}", f"{row['peak_gb']:.2f}",
-        ]
-        for row in rows
-    ]  # fmt: skip
-    head = ["what", "dtype", "seconds", "GFLOP", "GFLOP/s", "share of matrix product",
-            "times float32", "peak GB"]  # fmt: skip
-    say(table(head, lines))
+    settings = read_settings(Settings, arguments)
+    device = timed_device(settings.device)
+    rows = [row for what in settings.what for row in _rows(what, settings, device)]
     conditions = {
-        "side": flags.side, "batch_size": flags.batch_size, "warm_up_rounds": 1,
+        "warm_up_rounds": 1,
         "flop_counted": "2 × multiply-adds of convolutions, training step × 3",
-    }  # fmt: skip
-    write_results(flags.name, conditions, rows, device, flags.output_dir)
+    }
+    report("pairs", conditions, rows, ("what", "dtype"), device, settings.output_dir)
 
 
-def _rows(what: str, flags: Settings, device: torch.device) -> list[dict[str, Any]]:
+def _rows(what: Work, settings: Settings, device: torch.device) -> list[dict[str, Any]]:
     """A row per number format of one kind of work, all timed in turns."""
     torch.manual_seed(0)
+    side, B = settings.side, settings.batch_size
     network = CTMA().to(device)
-    images = torch.rand(flags.batch_size, 2, 3, flags.side, flags.side, device=device)
+    images = torch.rand(B, 2, 3, side, side, device=device)
     actions: dict[Any, Callable[[], Any]] = {}
-    for dtype in flags.dtypes:
+    for dtype in settings.dtypes:
         actions["ours", dtype] = _work(what, network, images, dtype)
         actions["product", dtype] = matrix_product(device, getattr(torch, dtype))
-    seconds = in_turns(actions, flags.rounds)
+    seconds = in_turns(actions, settings.rounds)
     forwards = 1 if what == "forward" else FORWARDS_PER_STEP
-    done, nominal = (
-        forwards * flags.batch_size * flop_of_pair(network, flags.side, released)
-        for released in (False, True)
-    )
+    done, nominal = (forwards * B * flop_of_pair(network, side, long) for long in (False, True))
     rows = []
-    for dtype in flags.dtypes:
+    for dtype in settings.dtypes:
         own, product = (statistics.median(seconds[name, dtype]) for name in ("ours", "product"))
-        first = statistics.median(seconds["ours", flags.dtypes[0]])
+        first = statistics.median(seconds["ours", settings.dtypes[0]])
+        case = (what, device.type, side, B, dtype)
         rows.append({
-            "what": what, "dtype": dtype, "side": flags.side, "batch_size": flags.batch_size,
+            "what": what, "dtype": dtype, "side": side, "batch_size": B,
             "gflop": round(done / 1e9, 3), "released_gflop": round(nominal / 1e9, 3),
             "seconds": spread(seconds["ours", dtype]),
             "matrix_product_gflops": round(PRODUCT_FLOP / product / 1e9, 2),
             "gflops": round(done / own / 1e9, 2),
             "share_of_matrix_product": round(done / own / (PRODUCT_FLOP / product), 4),
             "times_float32": round(first / own, 3),
-            "peak_gb": round(_peak_in_a_process(what, flags, dtype), 3),
+            "peak_gb": peak_gb(2 if what == "forward" else 4, device.type, work_of_case, *case),
         })  # fmt: skip
     return rows
 
 
-def _work(what: str, network: CTMA, images: Tensor, dtype: Precision) -> Callable[[], None]:
-    """A forward pass or a training step, ready to be timed."""
+def work_of_case(
+    what: Work, device: str, side: int, batch_size: int, dtype: Precision
+) -> Callable[[], None]:
+    """The work whose memory is measured."""
+    images = torch.rand(batch_size, 2, 3, side, side, device=device)
+    return _work(what, CTMA().to(device), images, dtype)
 
-    def forward() -> None:
-        network.eval()
-        with torch.inference_mode(), autocast(images.device, dtype):
-            network(images)
 
-    if what == "forward":
-        return forward
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
+def _work(what: Work, network: CTMA, images: Tensor, dtype: Precision) -> Callable[[], None]:
     label = (torch.rand(len(images), *images.shape[-2:], device=images.device) > 0.9).long()
-
-    def step() -> None:
-        network.train()
-        optimizer.zero_grad(set_to_none=True)
-        with autocast(images.device, dtype):
-            output = network(images)
-        ctma_loss(output, label).total.backward()
-        optimizer.step()
-
-    return step
-
-
-def _peak(what: str, flags: Settings, device: torch.device) -> float:
-    """This process's peak memory in GB (10⁹ bytes) after a few rounds of one case."""
-    keep_freed_memory(device)
-    images = torch.rand(flags.batch_size, 2, 3, flags.side, flags.side, device=device)
-    work = _work(what, CTMA().to(device), images, flags.dtypes[0])
-    for _ in range(2 if what == "forward" else 4):
-        work()
-    return peak_memory_gib(device) * GIB_TO_GB
-
-
-def _peak_in_a_process(what: str, flags: Settings, dtype: str) -> float:
-    command = [
-        sys.executable, __file__, "--peak", what, "--dtypes", dtype, "--side", str(flags.side),
-        "--batch-size", str(flags.batch_size), "--device", flags.device,
-    ]  # fmt: skip
-    result = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    return float(result.stdout.splitlines()[-1])
+    return work_on(what, network, images, lambda output: ctma_loss(output, label).total, dtype)
 
 
 def _arguments(network: CTMA) -> dict[str, Any]:
     """Constructor arguments that give a network of the same shapes."""
-    from models.weights.released_ctma import from_released_ctma
-
     return {**from_released_ctma(network.state_dict()).arguments, "video_len": network.video_len}
 
 

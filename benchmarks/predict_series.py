@@ -14,6 +14,7 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,93 +24,61 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataclasses import dataclass
-
 from benchmarks.measuring import (
     PRODUCT_FLOP,
-    RESULTS,
+    Measurement,
     in_turns,
     matrix_product,
+    report,
     run_program_measured,
-    table,
-    write_results,
+    timed_device,
 )
 from data_processing.scenes.spec import DYNAMIC
 from mapping.model import Model, load_model
-from utils.device import choose_device
 from utils.errors import run_program
 from utils.fields import Natural, Positive
 from utils.files import read_json
-from utils.progress import progress, say
+from utils.progress import progress
 from utils.settings import REPOSITORY, read_settings
 from utils.tiling import TileGrid
 
-__all__ = ["main"]
-
-# ──────────────────────────────────────── settings ────────────────────────────────────────
+__all__ = ["Settings", "main"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Measurement):
     """One value a line; each is also a flag."""
 
-    width: Positive = 5000  # channels of each date's features
+    rounds: Positive = 40  # of the network alone, before and after the run
+    width: Positive = 5000  # of the raster in pixels
     heights: tuple[Positive, ...] = (7000,)  # of the raster in pixels
     batch_size: Positive = 8  # patches at once
     overlap: Natural | None = None  # least overlap of tiles; none = a quarter
     memory: float = 2.0  # GB that Predict.py may take
-    # weights; none = the shipped ones
     checkpoint: Path = REPOSITORY / "best_model" / "Pretrained_model_Dynamic.pth"
-    device: str = "auto"  # where to run
-    output_dir: Path = RESULTS  # folder of the result file
 
-
-# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 TILE = 500  # side of the generated scene that the raster is put together from
-BARE_BATCHES = 40
-SHIPPED = REPOSITORY / "best_model" / "Pretrained_model_Dynamic.pth"
 
 
 def main() -> None:
     """Write the series, run the program, time the network."""
     flags = read_settings(Settings)
     model = load_model(flags.checkpoint, flags.device)
-    rows = _earlier_rows(flags)
+    rows = []
     with tempfile.TemporaryDirectory() as scratch:
         pixels = _landscape(Path(scratch))
         for height in flags.heights:
             images = Path(scratch) / f"series_{height}"
             _write_series(images, pixels, height, flags.width)
             rows.append(_measured(model, images, Path(scratch) / f"maps_{height}", height, flags))
-    rows.sort(key=lambda row: (row["width"], row["height"]))
-    head = ["pixels", "tiles", "program, s", "network alone, s", "ratio", "Mpx/s", "memory, GB"]
-    say(table(head, [_line(row) for row in rows]))
-    write_results(
-        "predict_series",
-        {
-            "series": "6 dates, 4 bands, uint16, deflate, tiles of 256; generated, repeated",
-            "checkpoint": flags.checkpoint.name, "tile_size": model.tile_size,
-            "batch_size": flags.batch_size, "memory_gb": flags.memory,
-        },
-        rows, choose_device(flags.device), flags.output_dir,
-    )  # fmt: skip
-
-
-def _earlier_rows(flags: Settings) -> list[dict[str, Any]]:
-    """Rows of sizes that the file holds and that are not measured anew."""
-    path = flags.output_dir / "predict_series.json"
-    rows = read_json(path)["rows"] if path.is_file() else []
-    anew = {(flags.width, height) for height in flags.heights}
-    return [row for row in rows if (row["width"], row["height"]) not in anew]
-
-
-def _line(row: dict[str, Any]) -> list[str]:
-    return [
-        f"{row['width']}×{row['height']}", f"{row['tiles']:,}", f"{row['program_seconds']:.0f}",
-        f"{row['network_seconds']:.0f}", f"{row['ratio']:.3f}",
-        f"{row['megapixels_per_second']:.4f}", f"{row['peak_gb']:.2f}",
-    ]  # fmt: skip
+    conditions = {
+        "series": "6 dates, 4 bands, uint16, deflate, tiles of 256; generated, repeated",
+        "checkpoint": flags.checkpoint.name, "tile_size": model.tile_size,
+        "batch_size": flags.batch_size, "memory_gb": flags.memory,
+    }  # fmt: skip
+    device, key = timed_device(flags.device), ("width", "height")
+    report("predict_series", conditions, rows, key, device, flags.output_dir)
 
 
 def _landscape(folder: Path) -> np.ndarray[Any, Any]:
@@ -185,7 +154,7 @@ def _network_rate(model: Model, flags: Settings) -> tuple[float, float]:
         runner.wait(runner.start(images)[1])
 
     product = matrix_product(model.device)
-    seconds = in_turns({"network": run, "product": product}, BARE_BATCHES, warm_up=3)
+    seconds = in_turns({"network": run, "product": product}, flags.rounds, warm_up=3)
     seconds_of = {name: statistics.median(values) for name, values in seconds.items()}
     return seconds_of["network"], PRODUCT_FLOP / seconds_of["product"] / 1e9
 

@@ -40,6 +40,8 @@ class Settings:
 PAGE = REPOSITORY / "docs" / "performance.md"
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.S)
 
+NOT_RECORDED = "not recorded"  # stands for the conditions of rows where they were lost
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -67,18 +69,60 @@ def filled(text: str, tables: Mapping[str, Callable[[], str]] | None = None) -> 
 
 
 def _machine() -> str:
-    """One sentence per machine that result files name, and which files."""
-    files: dict[str, list[str]] = {}
+    """One line per machine that result files name, and which files."""
+    files: dict[str, dict[str, None]] = {}
     for path in sorted(RESULTS.glob("*.json")):
-        about = read_json(path)["conditions"]
-        processor = about["processor"]
-        text = (
-            f"{processor['name']}, {processor['threads']} threads, {processor['vectors']}, "
-            f"bfloat16: {processor['bfloat16']}; Python {about['python']}, "
-            f"PyTorch {about['packages']['torch']}"
-        )
-        files.setdefault(text, []).append(path.stem)
+        for run in read_json(path)["runs"]:
+            files.setdefault(_place(run), {})[path.stem] = None
     return "\n".join(f"- {text} ({', '.join(names)})" for text, names in files.items())
+
+
+def _place(run: Mapping[str, Any]) -> str:
+    if NOT_RECORDED in run:
+        return "not recorded, for a part of the rows"
+    processor = run["processor"]
+    return (
+        f"{processor['name']}, {processor['threads']} threads, {processor['vectors']}, "
+        f"bfloat16: {processor['bfloat16']}; Python {run['python']}, "
+        f"PyTorch {run['packages']['torch']}"
+    )
+
+
+def _runs() -> str:
+    """Of files that hold rows of several runs: when, at which commit and how each was made."""
+    lines: list[tuple[str, ...]] = []
+    for path in sorted(RESULTS.glob("*.json")):
+        file = read_json(path)
+        numbers = [row["run"] for row in file["rows"]]
+        for number, run in enumerate(file["runs"] if len(file["runs"]) > 1 else ()):
+            about = f"[{path.stem}](../benchmarks/results/{path.name})"
+            rows = str(numbers.count(number))
+            if NOT_RECORDED in run:
+                lines.append((about, rows, "not recorded", "not recorded", "not recorded"))
+                continue
+            commit = run["git_commit"][:7] + (", with changes" if run["git_changed"] else "")
+            flags = run["command"].partition(".py ")[2] or "none"
+            lines.append((about, rows, run["time"][:16], commit, flags))
+    return markdown(("File", "Rows", "When, UTC", "Commit", "Flags"), lines)
+
+
+def _attention() -> str:
+    lines: dict[tuple[Any, ...], dict[str, Mapping[str, Any]]] = {}
+    for row in _rows("attention"):
+        key = (row["tokens"], row["channels"], row["what"])
+        lines.setdefault(key, {})[row["how"]] = row
+    ways = list(next(iter(lines.values())))
+    return markdown(
+        ("Tokens", "Channels", "Work", *(f"{way}, ms" for way in ways),
+         "Blocks, times kernel in bfloat16"),
+        [
+            (
+                *key, *(f"{1000 * row['seconds']['median']:.1f}" for row in rows.values()),
+                f"{rows['blocks, bfloat16']['times_kernel']:.2f}",
+            )
+            for key, rows in lines.items()
+        ],
+    )  # fmt: skip
 
 
 def _throughput() -> str:
@@ -194,7 +238,7 @@ def _loading() -> str:
 
 
 def _floors() -> str:
-    file = read_json(RESULTS / "where_time_goes.json")["conditions"]
+    (file,) = read_json(RESULTS / "where_time_goes.json")["runs"]
     forward = next(
         row for row in _rows("throughput")
         if (row["what"], row["num_dates"], row["attention"], row["dtype"])
@@ -320,6 +364,7 @@ def _compared() -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {
     "machine": _machine,
+    "runs": _runs,
     "throughput": _throughput,
     "bfloat16": _bfloat16,
     "bfloat16_maps": _bfloat16_maps,

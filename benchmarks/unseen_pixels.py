@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -23,9 +24,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataclasses import dataclass
-
-from benchmarks.measuring import RESULTS, table, write_results
+from benchmarks.measuring import Measurement, report
 from data_processing.own_series.series import RasterSeries, Window
 from data_processing.rasters.values import fill_unseen
 from data_processing.scenes.scene import Scene
@@ -35,19 +34,15 @@ from mapping.model import Model, load_model
 from mapping.prediction import predict_rows
 from utils.errors import run_program
 from utils.fields import Natural
-from utils.files import read_json
 from utils.metrics import area_scores, moment_scores
-from utils.progress import say
 from utils.settings import REPOSITORY, read_settings
 from utils.tiling import TileGrid
 
-__all__ = ["main"]
-
-# ──────────────────────────────────────── settings ────────────────────────────────────────
+__all__ = ["Settings", "main"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Measurement):
     """One value a line; each is also a flag."""
 
     data_root: Path  # folder that holds Images_<name>/
@@ -58,15 +53,11 @@ class Settings:
     seeds: Natural = 2  # of repeated runs
 
 
-# ─────────────────────────────── nothing below needs editing ───────────────────────────────
-
 RULES = ("carried", "zero", "stored")
 PLACES = ("gap", "near", "far")
 NEAR = 8  # pixels from a gap
 CLOUD_SIZE = 6.0  # pixels, of the filter that draws clouds
 CLOUD_BRIGHTNESS = 0.8
-NAME = "unseen_pixels"
-TARGET = RESULTS / f"{NAME}.json"
 
 
 class Whole(NamedTuple):
@@ -102,8 +93,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for rule in RULES
             for place in PLACES
         ]
-    columns = list(rows[-1])
-    say(table(columns, [[f"{row.get(column, 'all')}" for column in columns] for row in rows]))
     conditions = {
         "dataset": spec.name,
         "weights": model.path.name,
@@ -112,9 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "seeds": flags.seeds,
         "near_pixels": NEAR,
     }
-    earlier = read_json(TARGET)["rows"] if TARGET.is_file() else []
-    kept = [row for row in earlier if row["dataset"] != spec.name]
-    write_results(NAME, {}, [*kept, *({**conditions, **row} for row in rows)])
+    measured = [{**conditions, **row} for row in rows]
+    report("unseen_pixels", {}, measured, ("dataset",), folder=flags.output_dir)
 
 
 def _size(folder: Path, spec: Any) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,45 +23,36 @@ from torch.utils._pytree import tree_leaves
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from dataclasses import dataclass
-from typing import Literal
-
 from benchmarks.measuring import (
     PRODUCT_FLOP,
-    RESULTS,
+    Attention,
+    Measurement,
+    caim_work,
     in_turns,
     matrix_product,
+    report,
     spread,
-    table,
-    training_step,
-    write_results,
+    timed_device,
 )
 from models import build_network
-from utils.device import keep_freed_memory
 from utils.errors import run_program
 from utils.fields import Positive
 from utils.progress import say
 from utils.settings import read_settings
 
-__all__ = ["main"]
-
-# ──────────────────────────────────────── settings ────────────────────────────────────────
+__all__ = ["Settings", "main"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Measurement):
     """One value a line; each is also a flag."""
 
     num_dates: Positive = 6  # dates of a series
     batch_size: Positive = 8  # patches at once
     patch_size: Positive = 64  # side in pixels
     width: Positive = 64  # channels of each date's features
-    attention: Literal["batch", "spatial"] = "batch"  # what attention runs over
-    rounds: Positive = 5  # of measuring, in turns
-    output_dir: Path = RESULTS  # folder of the result file
+    attention: Attention = "batch"  # what attention runs over
 
-
-# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"),
@@ -81,17 +73,15 @@ def main() -> None:
     """Profile, measure the machine, print, write."""
     flags = read_settings(Settings)
     fresh = _fresh_memory_rate(flags.rounds)  # before memory is kept
-    keep_freed_memory(torch.device("cpu"))
+    timed_device("cpu")
     rates = _rates(flags.rounds) | {"fresh_memory_gb_per_s": fresh}
     rows = [
         {"what": what, **row} for what, action in _actions(flags).items() for row in _kinds(action)
     ]
-    lines = [[row["what"], row["kind"], f"{100 * row['share']:.1f} %", str(row["calls"])]
-             for row in rows]  # fmt: skip
-    say(table(["what", "kind", "share of time", "calls"], lines))
     for name, rate in rates.items():
         say(f"{name}: {rate['median']:.1f}")
-    settings = {k: v for k, v in vars(flags).items() if k not in ("output_dir", "rounds")}
+    about = ("output_dir", "rounds", "device")
+    settings = {k: v for k, v in asdict(flags).items() if k not in about}
     traffic = {
         what: round(_traffic(action) / flags.batch_size / 1e6, 1)
         for what, action in _actions(flags).items()
@@ -105,18 +95,12 @@ def main() -> None:
         "traffic_mb_per_patch": traffic,
         "least_mb_per_patch": round(_least_traffic(flags) / 1e6, 3),
     }
-    write_results("where_time_goes", conditions, rows, folder=flags.output_dir)
+    report("where_time_goes", conditions, rows, folder=flags.output_dir)
 
 
 def _actions(flags: Settings) -> dict[str, Callable[[], None]]:
-    network, images, label = _inputs(flags)
-
-    def forward() -> None:
-        network.eval()
-        with torch.inference_mode():
-            network(images)
-
-    return {"forward": forward, "training step": training_step(network, images, label)}
+    inputs = _inputs(flags)
+    return {what: caim_work(what, *inputs) for what in ("forward", "training step")}
 
 
 def _inputs(flags: Settings) -> tuple[nn.Module, Tensor, Tensor]:

@@ -63,7 +63,7 @@ def test_rows_of_other_data_stay_and_those_of_the_same_are_replaced(
     agreement(root, weights, tmp_path, "one")
     agreement(root, weights, tmp_path, "other")
     rows = agreement(root, weights, tmp_path, "one")
-    assert [row["data"] for row in rows] == ["other"] * 3 + ["one"] * 3
+    assert [row["data"] for row in rows] == ["one"] * 3 + ["other"] * 3
 
 
 def test_training_is_compared_over_seeds(root: Path, tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks import data_loading, metrics_cost
-from benchmarks.memory import measure
+from benchmarks.measuring import peak_gb
+from benchmarks.memory import work_of_case
 from utils.errors import UserError
 from utils.files import read_json
 
@@ -19,7 +21,7 @@ STATES = ["disk, first pass", "disk, later passes", "disk, not kept", "memory"]
 def loading(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The result file of a tiny run."""
     folder = tmp_path_factory.mktemp("loading")
-    sizes = ("--scene-size", "128", "--scenes", "1", "--batch-sizes", "2", "--repeats", "2")
+    sizes = ("--scene-size", "128", "--scenes", "1", "--batch-sizes", "2", "--rounds", "2")
     data_loading.main([*sizes, "--workers", "0", "1", "--output-dir", str(folder)])
     return read_json(folder / "data_loading.json")
 
@@ -43,7 +45,7 @@ def test_scenes_smaller_than_a_patch_are_refused(tmp_path: Path) -> None:
 
 
 def test_counting_is_measured_and_every_way_counts_the_same(tmp_path: Path) -> None:
-    metrics_cost.main(["--pixels", "20000", "--repeats", "2", "--output-dir", str(tmp_path)])
+    metrics_cost.main(["--pixels", "20000", "--rounds", "2", "--output-dir", str(tmp_path)])
     rows = read_json(tmp_path / "metrics_cost.json")["rows"]
     assert {(row["what"], row["num_classes"]) for row in rows} == {
         ("change moment", 6), ("change moment", 9), ("change area", 2),
@@ -60,13 +62,11 @@ def test_a_wrong_count_does_not_pass_the_benchmark(
     right = metrics_cost._plain
     monkeypatch.setattr(metrics_cost, "_plain", lambda *given: right(*given) + 1)
     with pytest.raises(AssertionError):
-        metrics_cost.main(["--pixels", "1000", "--repeats", "1", "--output-dir", str(tmp_path)])
+        metrics_cost.main(["--pixels", "1000", "--rounds", "1", "--output-dir", str(tmp_path)])
 
 
-@pytest.mark.parametrize("what", ["forward", "training step"])
-def test_memory_of_this_process_is_told_in_gb(what: str) -> None:
-    case = {
-        "what": what, "recompute": what != "forward", "attention": "batch", "num_dates": 2,
-        "batch_size": 1, "patch_size": 8, "width": 8,
-    }  # fmt: skip
-    assert 0.05 < measure(case) < 50
+@pytest.mark.slow
+def test_memory_of_a_case_is_that_of_a_process_of_its_own() -> None:
+    ballast = torch.ones(1 << 28)  # 1 GiB here, none of it there
+    peak = peak_gb(2, "cpu", work_of_case, "training step", True, "batch", 2, 1, 8, 8)
+    assert 0.05 < peak < ballast.nbytes / 1e9

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from benchmarks.tables import PAGE, TABLES, filled
+from benchmarks.tables import NOT_RECORDED, PAGE, TABLES, filled
 from utils.files import read_json
 from utils.settings import REPOSITORY
 
@@ -32,8 +32,11 @@ def test_every_result_file_is_named_on_the_page() -> None:
 @pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
 def test_every_result_file_says_where_it_was_measured(path: object) -> None:
     file = read_json(path)  # type: ignore[arg-type]
-    assert {"processor", "device", "packages", "python", "platform"} <= file["conditions"].keys()
     assert file["rows"]
+    assert {row["run"] for row in file["rows"]} == set(range(len(file["runs"])))
+    for run in file["runs"]:
+        where = {"processor", "device", "packages", "python", "platform", "git_commit", "command"}
+        assert where <= run.keys() or run.keys() == {NOT_RECORDED}
 
 
 def test_a_number_that_no_file_holds_is_noticed() -> None:

@@ -18,7 +18,8 @@ from utils.files import read_json
 TINY = ("--width", "8", "--patch-size", "8", "--device", "cpu")
 ROW_KEYS = {
     "what", "num_dates", "attention", "dtype", "tf32", "compile", "batch_size", "patch_size",
-    "gflop_per_patch", "seconds_per_patch", "patches_per_second", "plain_seconds_per_patch",
+    "width", "gflop_per_patch", "seconds_per_patch", "patches_per_second",
+    "plain_seconds_per_patch",
     "speedup_over_plain", "matrix_product_gflops", "share_of_matrix_product",
 }  # fmt: skip
 SPREAD_KEYS = {"median", "min", "max", "repeats"}
@@ -90,9 +91,8 @@ def test_speed_is_written_for_each_kind_of_work_and_attention(speed: Any) -> Non
             assert row[key].keys() == SPREAD_KEYS
             assert 0 < row[key]["min"] <= row[key]["median"] <= row[key]["max"]
             assert row[key]["repeats"] == 3
-    assert {"processor", "device", "packages", "width", "warm_up_rounds"} <= speed[
-        "conditions"
-    ].keys()
+    (run,) = speed["runs"]
+    assert {"processor", "device", "packages", "warm_up_rounds"} <= run.keys()
 
 
 def test_ratios_follow_from_the_times(speed: Any) -> None:
