@@ -365,6 +365,7 @@ def _compared() -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "machine": _machine,
     "runs": _runs,
+    "attention": _attention,
     "throughput": _throughput,
     "bfloat16": _bfloat16,
     "bfloat16_maps": _bfloat16_maps,

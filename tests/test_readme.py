@@ -40,6 +40,7 @@ CODE = sorted(
         *(p for name in PACKAGES for p in REPOSITORY.glob(f"{name}/**/*.py")),
     ]
 )
+OTHER_PROGRAMS = {"gdal_edit.py"}  # of GDAL
 OTHER_PROGRAMS_FLAGS = {"--help", "--extra-index-url", "--index-url"}  # of every program, of pip
 PACKAGE_OF_MODULE = {
     "sklearn": "scikit-learn",
@@ -151,6 +152,47 @@ def _target(page: Path, link: str) -> tuple[Path, str]:
 
 def test_readme_is_short_enough_to_be_read() -> None:
     assert len(_text(README).splitlines()) <= 220
+
+
+def _folder_lines(block: str) -> list[str]:
+    return re.findall(r"^(\w+)/ {2,}\S", block, re.MULTILINE)
+
+
+def _reading_path() -> list[Path]:
+    """The files that the README says to read, in order; ``models/{a,b}.py`` names two."""
+    (section,) = re.findall(r"^## Where is what\n(.*?)^## ", _text(README), re.M | re.S)
+    names = []
+    for code in _inline_code(section):
+        head, _, rest = code.partition("{")
+        parts, _, end = rest.partition("}")
+        names += [head + part + end for part in parts.split(",")]
+    return [REPOSITORY / name for name in names]
+
+
+def test_readme_says_what_each_folder_of_the_code_holds() -> None:
+    assert list(PACKAGES) in [_folder_lines(block) for _, block in _code_blocks(_text(README))]
+
+
+def test_the_code_can_be_read_in_an_afternoon() -> None:
+    path = _reading_path()
+    assert path[0] == README
+    assert len(path) == len(set(path)) == 21
+    assert sum(len(_text(file).splitlines()) for file in path) <= 4500
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_python_files_named_on_pages_exist(page: Path) -> None:
+    files = {_name(path) for path in REPOSITORY.glob("*/**/*.py") if ".venv" not in path.parts}
+    files |= {path.name for path in REPOSITORY.glob("*.py")} | {Path(name).name for name in files}
+    prose = re.sub(r"\]\([^)\s]*\)", "]", _prose(_text(page)))
+    named = set(re.findall(r"(?<![\w*<{}])[\w/]+\.py\b", prose))
+    assert named <= files | OTHER_PROGRAMS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_links_to_python_files_are_called_as_these_files(page: Path) -> None:
+    links = re.findall(r"\[([\w/]+\.py)\]\(([^)\s#]+\.py)", _prose(_text(page)))
+    assert [(text, link) for text, link in links if Path(text).name != Path(link).name] == []
 
 
 def test_there_are_commands_to_check() -> None:
