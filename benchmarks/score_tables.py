@@ -55,9 +55,9 @@ ROWS: Mapping[str, tuple[str, Mapping[str, str]]] = {
         "real series, test split, protocol full",
         {
             "real_spacenet7_ours": "no factor, lr 2e-3 cosine, width 32, 32×32 patches, "
-            "augmentation; epoch 11 of 20, 42 min on one thread",
+            "augmentation",
             "real_spacenet7_recipe": "recipe (factor 5.5, lr 1e-4, width 64, 64×64 patches) at "
-            "batch 8; epoch 4 of 6 done, 48 min on one thread",
+            "batch 8, stopped early",
         },
     ),
     "sentinel": ("protocol full", {"real_dynamic": "both scenes, one matrix"}),
@@ -65,8 +65,8 @@ ROWS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 """Tables of docs/results.md: heading of the first column, and a row's words by result file."""
 
 PAIR_ROWS: Mapping[str, str] = {
-    "ctma_levir_overfit": "the 3 LEVIR-CD pairs it was trained on; epoch 100 of 100",
-    "ctma_flood_best": "22 floods, Albania; best of 24 epochs by these very pairs",
+    "ctma_levir_overfit": "the 3 LEVIR-CD pairs it was trained on, last epoch",
+    "ctma_flood_best": "22 floods, Albania; best epoch by these very pairs",
     "ctma_flood_last": "22 floods, Albania; last epoch",
 }
 """The same of CTMA's table."""
@@ -96,7 +96,7 @@ def _scores(name: str) -> Callable[[], str]:
             )  # fmt: skip
             error = f"{moment['mae_steps']:.2f} / {moment['mae_days']:.0f}"
             cells = [f"{100 * share:.2f}" for share in shares]
-            lines.append((words, *cells, error, f"[file](results/{file}.json)"))
+            lines.append((words, *cells, error, _record(file)))
         return markdown((heading, *SCORES), lines)
 
     return make
@@ -110,7 +110,7 @@ def _pairs() -> str:
         [
             (
                 words, *(f"{100 * _result(file)['area'][key]:.2f}" for key in scores),
-                f"[file](results/{file}.json)",
+                _record(file),
             )
             for file, words in PAIR_ROWS.items()
         ],
@@ -154,6 +154,20 @@ def _pair(file: str) -> str:
     """Area F1 and moment F1 of a result."""
     result = _result(file)
     return f"{100 * result['area']['f1']:.1f} / {100 * result['moment']['f1_macro_all']:.1f}"
+
+
+def _record(file: str) -> str:
+    """Links to a result and to its training's settings and epochs, as far as they were kept."""
+    endings = {"file": ".json", "settings": ".settings.json", "epochs": ".metrics.csv"}
+    sheet = _result(file)["protocol"]["checkpoint"]["file"].removesuffix(".pth") + ".json"
+    links = [
+        f"[{text}](results/{file}{ending})"
+        for text, ending in endings.items()
+        if (RESULTS / f"{file}{ending}").is_file()
+    ]
+    if len(links) == 1 and (REPOSITORY / "best_model" / sheet).is_file():
+        links.append(f"[sheet](../best_model/{sheet})")
+    return ", ".join(links if len(links) > 1 else [*links, "training's record not kept"])
 
 
 def _result(file: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.score_tables import PAGES, TABLES
+from benchmarks.score_tables import PAGES, PAIR_ROWS, TABLES
+from benchmarks.score_tables import ROWS as NAMED_ROWS
 from benchmarks.tables import filled
 from models.weights.checkpoint import load_checkpoint
 from utils.files import sha256
@@ -18,7 +19,7 @@ from utils.settings import REPOSITORY
 
 WEIGHTS = REPOSITORY / "best_model"
 RESULTS = REPOSITORY / "docs" / "results.md"
-QUOTED = r"^\|(.+)\| \[file\]\((results/\w+\.json)\) \|$"
+QUOTED = r"^\|(.+)\| \[file\]\((results/\w+\.json)\), .+ \|$"
 ROWS = re.findall(QUOTED, RESULTS.read_text("utf-8"), re.M)
 
 
@@ -65,6 +66,17 @@ def test_every_table_is_shown_once() -> None:
 
 
 def test_every_file_of_results_is_quoted() -> None:
-    files = {f"results/{path.name}" for path in (RESULTS.parent / "results").glob("*.json")}
+    files = {
+        f"results/{path.name}"
+        for path in (RESULTS.parent / "results").glob("*.json")
+        if not path.name.endswith(".settings.json")
+    }
     assert {file for _, file in ROWS} == files
     assert files
+
+
+def test_no_row_has_epochs_or_minutes_typed_into_its_words() -> None:
+    rows = [PAIR_ROWS, *(named for _, named in NAMED_ROWS.values())]
+    words = [text for named in rows for text in named.values()]
+    assert words
+    assert [text for text in words if re.search(r"epoch \d|\d+ epochs|\d+ min|\d+ h\b", text)] == []
