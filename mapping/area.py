@@ -29,6 +29,7 @@ from mapping.products.files import MAPS, MAPS_WITHOUT_MOMENT, PICTURES, POLYGONS
 from mapping.products.ground_area import PixelAreas
 from mapping.products.polygons import BYTES_PER_PIXEL, write_polygons
 from mapping.products.rasters import BLOCK, write_change_rasters
+from mapping.products.styles import map_styles, write_styles
 from mapping.products.summary import AreaSums, grid_facts, result_line, score_tags
 from mapping.report.draw import draw_area
 from mapping.unfinished import RowStore, begin, finished, job_of
@@ -155,7 +156,7 @@ def map_area(
     results = unfinished / "results"
     results.mkdir(exist_ok=True)
     summary = _write_results(series, model, plan.grid, areas, options, results, store, seconds)
-    for name in (*summary["outputs"], *PICTURES):  # all get their names, or none does
+    for name in (*summary["outputs"], *summary["styles"], *PICTURES):  # all, or none
         os.replace(results / name, folder / name)
     write_json(folder / SUMMARY, {**summary, "asked": asked, "job": job})
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -267,23 +268,21 @@ def _write_results(
         )  # fmt: skip
         summary["polygons"] = counts._asdict()
         names.append(POLYGONS)
-    summary["outputs"] = {
-        name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size}
-        for name in names
-    }
+    summary["outputs"] = {name: _checksum(folder / name) for name in names}
+    summary["styles"] = write_styles(folder, map_styles(series.dates))
     draw_area(folder, series, summary, names[0])
     return summary
+
+
+def _checksum(path: Path) -> dict[str, Any]:
+    """The facts of a file, for the summary."""
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 
 def _files(series: RasterSeries) -> list[dict[str, Any]]:
     """The images of a series, for its summary."""
     return [
-        {
-            "date": date.isoformat(),
-            "name": path.name,
-            "bytes": path.stat().st_size,
-            "sha256": sha256(path),
-        }
+        {"date": date.isoformat(), "name": path.name, **_checksum(path)}
         for date, paths in zip(series.dates, series.sources, strict=True)
         for path in paths
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 __all__ = [
     "AREA",
     "DATE",
@@ -15,6 +17,7 @@ __all__ = [
     "QUICKLOOK",
     "REPORT",
     "SCORE",
+    "STYLES",
     "SUMMARY",
 ]
 
@@ -26,4 +29,8 @@ POLYGONS = "changes.geojson"
 QUICKLOOK, FILM, REPORT = "quicklook.png", "series.gif", "report.html"
 PICTURES = (REPORT, QUICKLOOK, FILM)
 SUMMARY = "summary.json"
-PRODUCTS = (SUMMARY, *PICTURES, *MAPS, POLYGONS)
+STYLES = (  # that users may edit: no checksum is kept of them
+    *(Path(name).with_suffix(".qml").name for name in MAPS),
+    *(f"{name}.aux.xml" for name in MAPS),
+)
+PRODUCTS = (SUMMARY, *PICTURES, *MAPS, *STYLES, POLYGONS)

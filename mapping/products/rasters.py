@@ -23,7 +23,7 @@ from data_processing.rasters.reading import RasterInfo, quiet
 from data_processing.rasters.writing import create_raster, tiled_profile, written_whole
 from mapping.products.files import AREA, DATE, MAPS_WITHOUT_MOMENT, MOMENT, SCORE
 from utils.codes import NO_DATA
-from utils.pictures.colors import moment_colors
+from utils.pictures.colors import NO_DATA_COLOR, moment_colors
 
 __all__ = [
     "BLOCK",
@@ -76,12 +76,15 @@ def moment_tags(dates: Sequence[datetime.date]) -> dict[str, str]:
 
 
 def value_colors(num_classes: int) -> dict[int, RGBA]:
-    """Colours of a map's values for programs that show rasters."""
+    """Colours of all values of a byte for programs that show rasters.
+
+    Values that do not occur and no data are white: what a colour table leaves out is black.
+    """
     colors = moment_colors(num_classes)
-    return {
-        value: (int(red), int(green), int(blue), 255)
-        for value, (red, green, blue) in enumerate(colors)
-    }
+    table = {value: (*NO_DATA_COLOR, 255) for value in range(num_classes, TABLE)}
+    for value, (red, green, blue) in enumerate(colors):
+        table[value] = (int(red), int(green), int(blue), 255)
+    return table
 
 
 def write_change_rasters(

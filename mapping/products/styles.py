@@ -54,7 +54,7 @@ def map_styles(dates: Sequence[datetime.date]) -> dict[str, MapStyle]:
         dates: T dates of the series.
     """
     T = len(dates)
-    colors = [(int(red), int(green), int(blue)) for red, green, blue in moment_colors(T)]
+    colors, (_, area_color) = _colors(T), _colors(2)
     unchanged = ValueStyle(0, "unchanged", UNCHANGED_COLOR, opacity=0)
     spans = [f"{dates[k - 1]} – {dates[k]}" for k in range(1, T)]
     moments = [ValueStyle(k, spans[k - 1], colors[k]) for k in range(1, T)]
@@ -62,8 +62,7 @@ def map_styles(dates: Sequence[datetime.date]) -> dict[str, MapStyle]:
         ValueStyle(date_number(dates[k]), f"by {dates[k]} (after {dates[k - 1]})", colors[k])
         for k in range(1, T)
     ]
-    area_color = tuple(int(part) for part in moment_colors(2)[1])
-    area = ValueStyle(1, f"{CHANGED} {dates[0]} – {dates[-1]}", area_color)  # type: ignore[arg-type]
+    area = ValueStyle(1, f"{CHANGED} {dates[0]} – {dates[-1]}", area_color)
     return {
         "change_area": MapStyle([unchanged, area]),
         "change_moment": MapStyle([unchanged, *moments]),
@@ -72,7 +71,7 @@ def map_styles(dates: Sequence[datetime.date]) -> dict[str, MapStyle]:
     }
 
 
-def write_styles(folder: Path, styles: Mapping[str, MapStyle]) -> list[Path]:
+def write_styles(folder: Path, styles: Mapping[str, MapStyle]) -> list[str]:
     """Write <name>.qml, and <name>.tif.aux.xml for maps of classes.
 
     Args:
@@ -80,7 +79,7 @@ def write_styles(folder: Path, styles: Mapping[str, MapStyle]) -> list[Path]:
         styles: By name of the map; those whose map is not there are left out.
 
     Returns:
-        The files written.
+        Names of the files written.
     """
     written = []
     for name, style in styles.items():
@@ -92,7 +91,7 @@ def write_styles(folder: Path, styles: Mapping[str, MapStyle]) -> list[Path]:
         for path, text in texts.items():
             with atomic_path(path) as partial:
                 partial.write_text(text, encoding="utf-8")
-            written.append(path)
+            written.append(path.name)
     return written
 
 
@@ -161,6 +160,10 @@ def aux_text(values: Sequence[ValueStyle]) -> str:
             SubElement(row, "F").text = str(cell)
     indent(root)
     return tostring(root, encoding="unicode") + "\n"
+
+
+def _colors(num_classes: int) -> list[tuple[int, int, int]]:
+    return [(int(red), int(green), int(blue)) for red, green, blue in moment_colors(num_classes)]
 
 
 def _hex(color: tuple[int, int, int]) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import imageio.v3 as iio
 import numpy as np
@@ -28,8 +29,11 @@ from utils.run_folder import hold_folder
 from utils.settings import REPOSITORY
 
 MAPS = ("change_area.tif", "change_moment.tif", "change_date.tif", "change_score.tif")
+STYLES = {
+    *(name.replace(".tif", ".qml") for name in MAPS), *(f"{name}.aux.xml" for name in MAPS[:3]),
+}  # fmt: skip
 FILES = {
-    *MAPS, "quicklook.png", "series.gif", "report.html", "summary.json", "settings.json",
+    *MAPS, *STYLES, "quicklook.png", "series.gif", "report.html", "summary.json", "settings.json",
     "environment.json",
 }  # fmt: skip
 QUICK = {**os.environ, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
@@ -96,6 +100,30 @@ def test_maps_lie_where_the_images_lie_and_say_what_they_mean(
                 assert tags["SCORE_FORMULA"].startswith("round(100 * (p - 0.45186")
             if name == "change_date.tif":
                 assert tags["CHANGE_DATE_20180915"] == "changed 2018-05-15 - 2018-09-15"
+
+
+def test_programs_find_names_and_colours_of_the_values_beside_the_maps(
+    mapped: tuple[Path, str],
+) -> None:
+    folder, _ = mapped
+    numbers = {day.replace("-", "") for day in DATES[1:]}
+    entries = [
+        entry.attrib["value"]
+        for entry in ElementTree.parse(folder / "change_date.qml").iter("paletteEntry")
+    ]
+    assert entries == ["0", *sorted(numbers)]
+    with rasterio.open(folder / "change_date.tif") as raster:
+        assert any(Path(path).name == "change_date.tif.aux.xml" for path in raster.files)
+
+
+def test_a_user_s_own_style_is_no_reason_to_map_an_area_again(
+    city: Path, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
+    assert predict(*flags)[0] == 0
+    (tmp_path / "out/change_moment.qml").write_text("mine")
+    assert "complete already" in predict(*flags, "--resume")[1]
+    assert (tmp_path / "out/change_moment.qml").read_text() == "mine"
 
 
 def test_area_date_and_score_follow_from_the_moment(mapped: tuple[Path, str]) -> None:
@@ -279,7 +307,8 @@ def test_a_pair_without_dates_gives_area_and_score_in_the_order_given(
     assert code == 0, errors
     assert "before.tif is taken as the image before, after.tif as the one after" in said
     maps = {"change_area.tif", "change_score.tif", "changes.geojson"}
-    rest = FILES - set(MAPS)
+    rest = FILES - set(MAPS) - STYLES
+    rest |= {"change_area.qml", "change_area.tif.aux.xml", "change_score.qml"}
     assert {path.name for path in (tmp_path / "pair").iterdir()} == maps | rest
     area, score = (values(tmp_path / "pair" / name) for name in sorted(maps)[:2])
     assert set(np.unique(area)) <= {0, 1}
@@ -351,6 +380,7 @@ def test_results_of_an_earlier_run_do_not_stay_beside_new_ones(
     flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
     assert predict(*flags, "--polygons")[0] == 0
     (tmp_path / "out/notes.txt").write_text("mine")
+    (tmp_path / "out/change_score.tif.aux.xml").write_text("statistics of the earlier map")
     assert predict(*flags, "--overwrite")[0] == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES | {"notes.txt"}
 

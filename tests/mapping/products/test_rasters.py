@@ -80,7 +80,10 @@ def test_the_grid_is_that_of_the_images_and_overviews_are_there(tmp_path: Path) 
             assert raster.compression.value == "DEFLATE"
             assert raster.tags()["SOURCE"] == "w.pth"
     with rasterio.open(tmp_path / "change_moment.tif") as raster:
-        assert raster.colormap(1)[0] == (225, 225, 225, 255)
+        colors = raster.colormap(1)
+        assert colors[0] == (225, 225, 225, 255)
+        assert len({colors[value] for value in range(3)}) == 3
+        assert {colors[value][:3] for value in range(3, 256)} == {(255, 255, 255)}
 
 
 def test_the_same_maps_give_the_same_bytes(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_gdal_reads_values_and_names_beside_the_raster(tmp_path: Path) -> None:
         ) as raster:  # fmt: skip
             raster.write(np.zeros((1, 2, 2), np.int32))
     written = write_styles(tmp_path, map_styles(DATES))
-    assert sorted(path.name for path in written) == [
+    assert sorted(written) == [
         "change_date.qml", "change_date.tif.aux.xml", "change_moment.qml",
         "change_moment.tif.aux.xml",
     ]  # fmt: skip
