@@ -67,6 +67,10 @@ class SeriesDataset(Dataset[Sample]):
         in_order: Patches will be asked for scene by scene and row by row: whole rows are read and
             those of one scene kept.
 
+    Attributes:
+        random_crops: Serve a window anywhere in the scene instead of the one at the origin, another
+            one each time (training only); False at first. It follows from torch's generator.
+
     Raises:
         DataError: When a scene cannot be read into the cache.
     """
@@ -88,6 +92,7 @@ class SeriesDataset(Dataset[Sample]):
         self.transform = transform
         self.pixel_scale: PixelScale = pixel_scale
         self.ignore_invalid = ignore_invalid
+        self.random_crops = False
         self._shared: SharedPixels | None = None
         self._last: Scene | None = None
         for scene in self.scenes if in_order else ():
@@ -122,6 +127,8 @@ class SeriesDataset(Dataset[Sample]):
         if self._last is not None and self._last is not scene:
             self._last.forget_strip()
         self._last = scene
+        if self.random_crops:
+            row, col = (_anywhere(side, self.patch_size) for side in (scene.height, scene.width))
         arrays = scene.read(
             row, col, self.patch_size, self.patch_size, self.pixel_scale, self.ignore_invalid
         )
@@ -143,6 +150,11 @@ class SeriesDataset(Dataset[Sample]):
         self.__dict__.update(state)
         if self._shared is not None:
             self._shared.hand_to(self.scenes)
+
+
+def _anywhere(side: int, patch_size: int) -> int:
+    """Where a patch begins along a side of a scene, drawn evenly."""
+    return int(torch.randint(max(1, side - patch_size + 1), (1,)))
 
 
 def open_split(
