@@ -71,7 +71,7 @@ class Settings:
     memory: Gigabytes = 2.0  # GB that a process may take, GPU memory aside
     # pixels; none = as trained (released weights: 64, of CTMA 256)
     tile_size: PatchSide | None = None
-    overlap: Natural | None = None  # least overlap of tiles; none = a quarter
+    overlap: Natural | None = None  # least overlap of tiles; none = half a tile
     share_cam: bool = False  # average per-window CAM weights, for any batch and size
     precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16 = autocast
     backend: Literal["torch", "onnx"] = "torch"  # onnx = run by onnxruntime

@@ -37,7 +37,8 @@ class Settings(SeriesScoring):
     protocol: Literal["full", "released"] = "full"
     patch_size: PatchSide | None = None  # pixels; none = as trained (64 for released weights)
     stride: Positive = 64  # step between the index's patches (protocol released)
-    overlap: Natural = 0  # least overlap of patches in pixels (protocol full)
+    # least overlap of patches in pixels (protocol full); none = half a patch
+    overlap: Natural | None = None
     # auto = 8-bit / 255, 16-bit / 10000; stored = as they are
     pixel_scale: Literal["checkpoint", "auto", "stored"] = "checkpoint"
     ignore_invalid: bool = True  # leave pixels without data out (released: no)

@@ -54,7 +54,7 @@ class MapOptions:
     """How areas are mapped; the fields are the flags of Predict.py of the same names.
 
     Attributes:
-        overlap: Least overlap of tiles in pixels; None = a quarter of a tile.
+        overlap: Least overlap of tiles in pixels; None = half a tile.
         batch_size: Tiles at a time; None = as usual for the network.
         memory: Most that a process shall hold, in GB.
         polygons: Whether changed regions are written as GeoJSON.
@@ -79,7 +79,7 @@ def tile_grid(series: RasterSeries, model: Model, overlap: int | None) -> TileGr
         UserError: The overlap is not smaller than a tile.
     """
     side = model.tile_size
-    chosen = side // 4 if overlap is None else overlap
+    chosen = side // 2 if overlap is None else overlap
     if not 0 <= chosen < side:
         raise UserError(f"--overlap: found {chosen}, expected 0 … {side - 1}, less than a tile.")
     trained = model.weights.data.get("patch_size", side)

@@ -78,7 +78,7 @@ def predict_series(
     Args:
         images: A folder, a pattern, or files with dates in their names.
         model: From ``load_model``.
-        overlap: Least overlap of tiles in pixels; None = a quarter of a tile.
+        overlap: Least overlap of tiles in pixels; None = half a tile.
         batch_size: Tiles at a time; None = as usual for the network.
         **options: Fields of ``data_processing.own_series.series.SeriesOptions``: dates,
             choose_dates, bands, align, clouds, min_valid_dates.

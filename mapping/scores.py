@@ -26,6 +26,7 @@ from utils.metrics import Matrix, area_scores, moment_errors, moment_scores
 __all__ = [
     "Place",
     "SceneResult",
+    "overlap_of",
     "pair_protocol",
     "pair_report",
     "pair_table",
@@ -158,6 +159,7 @@ def series_protocol(
         provenance: How the data were made, as far as they say; empty if they do not.
     """
     full = settings.protocol == "full"
+    overlap = overlap_of(settings.overlap, weights)
     return {
         "name": settings.protocol,
         "pixels": "every pixel once" if full else "patches of the index as they are served",
@@ -166,7 +168,7 @@ def series_protocol(
         else "counted as often as served",
         "split": settings.split,
         "patch_size": weights.data["patch_size"],
-        **({"overlap": settings.overlap} if full else {"stride": settings.stride}),
+        **({"overlap": overlap} if full else {"stride": settings.stride}),
         "decision": decision.facts(),
         "invalid_pixels": "left out" if full and settings.ignore_invalid else "counted",
         "pixel_scale": weights.data["pixel_scale"],
@@ -179,6 +181,11 @@ def series_protocol(
         "data_root": str(settings.data_root),
         "dataset": dict(provenance),
     }
+
+
+def overlap_of(given: int | None, weights: Checkpoint) -> int:
+    """Least overlap of patches in pixels: half a patch, as in maps, unless given."""
+    return int(weights.data["patch_size"]) // 2 if given is None else given
 
 
 def pair_protocol(

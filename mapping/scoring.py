@@ -28,6 +28,7 @@ from mapping.scored_maps import write_pair_maps, write_scene_maps
 from mapping.scores import (
     Place,
     SceneResult,
+    overlap_of,
     pair_protocol,
     pair_report,
     pair_table,
@@ -112,7 +113,7 @@ def score_series(dataset: DatasetSpec, settings: SeriesScoring) -> None:
         protocol=ScoringProtocol(
             counted_once=full,
             blank_unseen=patches.ignore_invalid,
-            overlap=settings.overlap,
+            overlap=overlap_of(settings.overlap, weights),
             decision=decision,
         ),
         precision=settings.precision,
@@ -324,7 +325,7 @@ def _open_scenes(
             pixel_scale=scale, ignore_invalid=False,
         )  # fmt: skip
     return cover_split(
-        settings.data_root, dataset, settings.split, side, settings.overlap,
+        settings.data_root, dataset, settings.split, side, overlap_of(settings.overlap, weights),
         pixel_scale=scale, ignore_invalid=settings.ignore_invalid,
     )  # fmt: skip
 

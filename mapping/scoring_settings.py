@@ -25,7 +25,7 @@ class SeriesScoring:
     protocol: Literal["full", "released"]
     patch_size: int | None
     stride: int
-    overlap: int
+    overlap: int | None
     pixel_scale: Literal["checkpoint", "auto", "stored"]
     ignore_invalid: bool
     share_cam: bool
