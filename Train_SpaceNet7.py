@@ -51,6 +51,8 @@ class Settings(CaimSettings):
     patch_size: PatchSide = 64  # side of a patch in pixels
     stride: Positive = 63  # step between patches in pixels
     augment: bool = False  # flip and turn patches at random (released: no)
+    random_crops: bool = False  # windows anywhere in a scene, others every epoch (released: no)
+    insert_changes: Fraction = 0.0  # share of patches with changes of other scenes (released: 0)
     shuffle: bool = True  # new order of patches every epoch (released: no)
     drop_last: bool = False  # leave a short last batch out (released: yes)
     ignore_invalid: bool = True  # leave pixels without data out of loss and scores
@@ -63,6 +65,8 @@ class Settings(CaimSettings):
     cam: Literal["shared", "per_window"] = "shared"  # per_window = as released
     width: Width = 64  # channels of each date's features, D
     dropout: Fraction = 0.1  # of the transformer layer
+    # weights of the temporal CAM at first: mean = those of a mean, released = around zero
+    cam_start: Literal["released", "mean"] = "released"
     # optimisation
     epochs: Positive = 100  # passes over the training patches
     batch_size: Positive = 64  # patches per step, over all processes
@@ -76,12 +80,16 @@ class Settings(CaimSettings):
     area_factors: tuple[NonNegative, ...] | None = (5.5, 1.0)  # loss factors: unchanged, changed
     # loss factors of the 9 moments
     moment_factors: tuple[NonNegative, ...] | None = (5.5, *[1.0] * 8)
+    # share that averaged weights keep at a step, which are then validated and kept; none = last
+    average: Fraction | None = None
     precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16 = autocast
     # such as 8G: batches are computed in parts that fit; none = what the GPU has
     max_memory: str | None = None
     recompute: bool = False  # activation checkpointing: half the memory, more time
     compile: bool = False  # torch.compile: pays on some GPUs, not on CPUs seen so far
     protocol: Literal["ours", "released"] = "ours"  # released = all of RELEASED below
+    # improved = IMPROVED below in place of these defaults; flags win
+    recipe: Literal["released", "improved"] = "released"
     # output
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
     seed: Seed = 1  # of weights, order, dropout and augmentation
@@ -95,12 +103,18 @@ RELEASED = {
     "cam": "per_window", "rebuild_optimizer": True,
 }  # fmt: skip
 
+IMPROVED = {
+    "random_crops": True, "insert_changes": 0.6, "augment": True, "lr": 2e-3,
+    "schedule": "cosine", "average": 0.998, "cam_start": "mean", "dropout": 0.0,
+    "area_factors": None, "moment_factors": None,
+}  # fmt: skip
+
 # ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 
 def main() -> None:
     """Read the settings, train."""
-    settings = run_settings(Settings, RELEASED)
+    settings = run_settings(Settings, RELEASED, improved=IMPROVED)
     require_images(settings.data_root, DATASET)
     from training.program import caim_experiment, train  # takes seconds; the flags are right by now
 

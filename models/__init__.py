@@ -16,6 +16,7 @@ from models.change_maps import ChangeMaps, area_prob_from_moment, moment_label_f
 from models.ctma import CTMA, CTMAOutput
 from models.input_checks import check_pair, check_series
 from models.resnet34 import load_backbone
+from models.temporal_cam import start_cams
 
 __all__ = [
     "CTMA",
@@ -32,6 +33,7 @@ __all__ = [
     "gives_moments",
     "load_backbone",
     "moment_label_from_prob",
+    "start_cams",
 ]
 
 NETWORKS: Mapping[str, type[nn.Module]] = {"caim_net": CAIMNet, "ctma": CTMA}

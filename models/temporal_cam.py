@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from einops import einsum, rearrange
 from torch import Tensor, nn
 
-__all__ = ["TemporalCAM"]
+__all__ = ["TemporalCAM", "start_cams"]
 
 
 class TemporalCAM(nn.Module):
@@ -79,3 +79,14 @@ class TemporalCAM(nn.Module):
         all_slots = rearrange(self.weight, "(b h w) j -> b h w j", b=slots, h=H // k, w=W // k)
         own = all_slots[self.first_slot : last]
         return einsum(windows, own, "b h w t j, b h w j -> b t h w")
+
+
+def start_cams(network: nn.Module) -> None:
+    """Set the CAM weights of a new network to +1/k²: each branch's evidence counts for it.
+
+    As released they begin symmetric around zero, so that half of the branches begin with the sign
+    against their own evidence.
+    """
+    for module in network.modules():
+        if isinstance(module, TemporalCAM):
+            nn.init.constant_(module.weight, 1 / module.window**2)

@@ -46,6 +46,8 @@ class TrainingState:
         epochs_unchanged: Epochs in a row without a changed pixel predicted.
         matrices: Confusion matrices of the last validation.
         maps: Validation maps for the picture.
+        steps: Of the optimiser.
+        learning: Weights of the last step, where those of the file are averaged; else empty.
     """
 
     epochs_done: int
@@ -58,6 +60,8 @@ class TrainingState:
     epochs_unchanged: int
     matrices: dict[str, Tensor]
     maps: dict[str, Any]
+    steps: int
+    learning: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,10 @@ class CheckpointManager:
         self._check_batch(run, state.batch)
         try:
             _check_numbers(last.weights.state_dict)
-            run.network.load_state_dict(last.weights.state_dict)
+            run.scored.load_state_dict(last.weights.state_dict)
+            if run.averaged is not None:
+                _check_numbers(state.learning)
+                run.network.load_state_dict(state.learning)
             _load_moments(run.optimizer, state.optimizer)
             run.maps.restore(state.maps)
         except (RuntimeError, KeyError, IndexError, ValueError, TypeError) as error:
@@ -161,6 +168,7 @@ class CheckpointManager:
                 f"settings of {self.folder / 'settings.json'}."
             ) from error
         run.epochs_done, run.epochs_unchanged = state.epochs_done, state.epochs_unchanged
+        run.steps = state.steps
         run.rows, run.timing = list(state.rows), list(state.timing)
         run.matrices = {name: counts.numpy() for name, counts in state.matrices.items()}
         same = state.batch == _batch_facts(run)
@@ -215,6 +223,8 @@ def _state_of(run: Run) -> TrainingState:
         epochs_unchanged=run.epochs_unchanged,
         matrices={name: torch.from_numpy(counts) for name, counts in run.matrices.items()},
         maps=run.maps.state(),
+        steps=run.steps,
+        learning={} if run.averaged is None else run.network.state_dict(),
     )
 
 
@@ -342,4 +352,8 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "epochs_unchanged": _is_count,
     "matrices": _are_matrices,
     "maps": _is_mapping,
+    "steps": _is_count,
+    "learning": lambda value: (
+        _is_mapping(value) and all(isinstance(each, Tensor) for each in value.values())
+    ),
 }

@@ -103,7 +103,7 @@ def _train(run: Run, epoch: int, records: Records, stop: StopRequest) -> tuple[E
 @torch.inference_mode()
 def _validate(run: Run, epoch: int, stop: StopRequest) -> EpochMetrics:
     """One pass over the validation patches, every one of them."""
-    run.network.eval()
+    run.scored.eval()
     metrics = EpochMetrics(run.task, run.ranks)
     for step, batch, share in _batches(run, "val", epoch, stop):
         with clear_memory_errors(share.total, run.micro_batch):

@@ -32,6 +32,7 @@ class PairTask:
     selection = "val_area_f1"
     term_names: tuple[str, ...] = ("loss", "loss_area", "loss_aux")
     label_keys: tuple[str, ...] = ("area_label",)
+    decides_moments = False
     num_classes = 2
     shown: tuple[tuple[str, str], ...] = (
         ("val_area_f1", "val area F1"),

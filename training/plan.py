@@ -41,6 +41,8 @@ class TrainingPlan:
         max_memory: Memory that a training step may take ("8G"); batches are then computed in
             micro-batches that fit. None: what a GPU has; no limit elsewhere.
         log_with: Run trackers that get each epoch's numbers, too.
+        average: Weights averaged over the steps are validated and kept, of which this share stays
+            at each step; None keeps the last step's.
     """
 
     epochs: int
@@ -55,6 +57,7 @@ class TrainingPlan:
     seed: int = 1
     max_memory: str | None = None
     log_with: tuple[str, ...] = ()
+    average: float | None = None
 
     @classmethod
     def from_settings(cls, settings: TrainingSettings) -> TrainingPlan:
@@ -82,6 +85,7 @@ class TrainingPlan:
             seed=settings.seed,
             max_memory=settings.max_memory,
             log_with=settings.log_with or (),
+            average=settings.average,
         )
 
 

@@ -13,11 +13,13 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from data_processing.scenes.augmentation import FlipRotate
-from data_processing.scenes.dataset import open_splits
+from data_processing.scenes.dataset import SeriesDataset, open_splits
 from data_processing.scenes.spec import DatasetSpec
+from data_processing.scenes.varied_patches import vary_patches
+from models import start_cams
 from models.weights.checkpoint import Checkpoint
 from models.weights.choosing import network_to_train
+from training.calibration import store_decision
 from training.checkpoints import CheckpointManager, LastCheckpoint
 from training.loop import fit
 from training.plan import TrainingPlan
@@ -87,15 +89,25 @@ def caim_experiment(name: str, spec: DatasetSpec, settings: CaimSettings) -> Exp
         "caim_net",
         arguments,
         CaimTask(spec.num_classes, settings.area_factors, settings.moment_factors),
-        lambda: open_splits(
-            settings.data_root, spec,
-            {"train": FlipRotate() if settings.augment else None, "val": None},
-            settings.patch_size, settings.stride, cache=settings.cache,
-            pixel_scale=settings.pixel_scale, ignore_invalid=settings.ignore_invalid,
-        ),
+        lambda: _open_scenes(spec, settings),
         spec.facts(settings.patch_size, settings.pixel_scale),
         spec.visible_bands,
+        start_cams if settings.cam_start == "mean" else None,
+    )
+
+
+def _open_scenes(spec: DatasetSpec, settings: CaimSettings) -> list[SeriesDataset]:
+    """Training patches, varied as the settings say, and validation patches as they are."""
+    train_set, val_set = open_splits(
+        settings.data_root, spec, {"train": None, "val": None},
+        settings.patch_size, settings.stride, cache=settings.cache,
+        pixel_scale=settings.pixel_scale, ignore_invalid=settings.ignore_invalid,
     )  # fmt: skip
+    vary_patches(
+        train_set, random_crops=settings.random_crops, insert_changes=settings.insert_changes,
+        augment=settings.augment,
+    )  # fmt: skip
+    return [train_set, val_set]
 
 
 def train(experiment: Experiment, settings: TrainingSettings) -> None:
@@ -150,6 +162,8 @@ def train(experiment: Experiment, settings: TrainingSettings) -> None:
     if settings.resume and last is None:
         say(f"{folder} holds no checkpoint yet: beginning with the first step")
     best = fit(run, last)
+    if run.task.decides_moments:
+        store_decision(run)
     say(f"best epoch {best['epoch']}; weights, scores and pictures: {folder}")
     ranks.leave()
 

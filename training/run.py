@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from models.weights.checkpoint import Checkpoint
+from training.averaging import averaged_copy, follow
 from training.epoch_maps import EpochMaps
 from training.plan import TrainingPlan, adam
 from training.ranks import Ranks
@@ -45,6 +46,8 @@ class Run:
         timing: timing.csv likewise.
         matrices: Confusion matrices of the last validation, by name.
         epochs_unchanged: Epochs in a row, up to now, without a changed pixel predicted.
+        steps: Of the optimiser so far.
+        averaged: The network with weights averaged over the steps, None without averaging.
         wrapped: The network as the processes train it together; itself where there is one.
         optimizer: Of the network's parameters.
         maps: Predictions for some validation patches through the epochs.
@@ -65,13 +68,26 @@ class Run:
     timing: list[Row] = field(default_factory=list)
     matrices: dict[str, Matrix] = field(default_factory=dict)
     epochs_unchanged: int = 0
+    steps: int = 0
 
     def __post_init__(self) -> None:
+        self.averaged = None if self.plan.average is None else averaged_copy(self.network)
         self.wrapped = self.ranks.prepare(self.network)
         self.optimizer = adam(self.network, self.plan)
         self.maps = EpochMaps(
             self.val.dataset, self.task.label_keys[-1], self.task.num_classes, self.visible_bands
         )
+
+    @property
+    def scored(self) -> nn.Module:
+        """The network whose weights are validated and kept."""
+        return self.network if self.averaged is None else self.averaged
+
+    def count_step(self) -> None:
+        """The optimiser has made a step; averaged weights follow it."""
+        self.steps += 1
+        if self.averaged is not None and self.plan.average is not None:
+            follow(self.averaged, self.network, self.plan.average, self.steps)
 
     @property
     def mixes_batch(self) -> bool:
@@ -93,7 +109,7 @@ class Run:
         last = {"epoch": self.rows[-1]["epoch"], "scores": dict(self.rows[-1])} if self.rows else {}
         return replace(
             self.about,
-            state_dict=self.network.state_dict(),
+            state_dict=self.scored.state_dict(),
             training={**self.about.training, "epoch": 0, **last},
         )
 

@@ -45,6 +45,8 @@ class TrainingSettings:
     deterministic: bool
     log_with: tuple[str, ...] | None
 
+    average: float | None = None
+
 
 class CaimSettings(TrainingSettings):
     """Settings that the training programs of CAIM-Net have beside the common ones."""
@@ -56,9 +58,12 @@ class CaimSettings(TrainingSettings):
     ignore_invalid: bool
     pixel_scale: Literal["auto", "stored"]
     cache: bool
+    random_crops: bool
+    insert_changes: float
     attention: Literal["spatial", "batch"]
     cam: Literal["shared", "per_window"]
     width: int
     dropout: float
+    cam_start: Literal["released", "mean"]
     area_factors: tuple[float, ...] | None
     moment_factors: tuple[float, ...] | None

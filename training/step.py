@@ -61,6 +61,7 @@ def train_step(
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     run.optimizer.step()
+    run.count_step()
     assert total is not None
     return total, norm.detach()
 
@@ -71,8 +72,8 @@ def score_step(run: Run, batch: Batch, share: Share, matrices: Matrices) -> Tens
     total = None
     for part in _parts(run, share):
         piece = _on_device(run, batch, part)
-        _place(run.network, _first(share) + part.start)
-        output = run.network(piece["images"])
+        _place(run.scored, _first(share) + part.start)
+        output = run.scored(piece["images"])
         total = _added(total, run.task.terms(output, piece, counts))
         run.task.update(output, piece, matrices)
     assert total is not None
@@ -81,11 +82,11 @@ def score_step(run: Run, batch: Batch, share: Share, matrices: Matrices) -> Tens
 
 def predict_maps(run: Run, images: Tensor) -> Tensor:
     """Maps (N, H, W) of images on the CPU, each by itself and by this process alone."""
-    run.network.eval()
-    _place(run.network, 0)
+    network = run.scored.eval()
+    _place(network, 0)
     with torch.inference_mode():
         return torch.cat(
-            [run.task.maps(run.network(image[None].to(run.ranks.device))) for image in images]
+            [run.task.maps(network(image[None].to(run.ranks.device))) for image in images]
         )
 
 

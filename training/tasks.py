@@ -43,6 +43,7 @@ class Task(Protocol):
             labels. The last is the truth of ``maps``.
         num_classes: Classes of ``maps``: T moments, or 2 for an area alone.
         shown: (column, caption) of the scores in the line that each epoch prints.
+        decides_moments: Whether the network gives moments, whose decision has an offset.
     """
 
     selection: str
@@ -50,6 +51,7 @@ class Task(Protocol):
     label_keys: tuple[str, ...]
     num_classes: int
     shown: tuple[tuple[str, str], ...]
+    decides_moments: bool
 
     def counts(self, batch: Batch) -> Tensor:
         """Class counts that the loss needs of the whole batch: int64, added up over its parts.
@@ -103,6 +105,7 @@ class CaimTask:
     selection = "val_moment_f1_macro_all"
     term_names: tuple[str, ...] = ("loss", "loss_area", "loss_moment", "loss_fine")
     label_keys: tuple[str, ...] = ("area_label", "moment_label")
+    decides_moments = True
     shown: tuple[tuple[str, str], ...] = (
         ("val_area_f1", "val area F1"),
         ("val_area_kappa", "kappa"),

@@ -116,7 +116,10 @@ def read_settings(
 
 
 def run_settings(
-    block: type[Block], released: Mapping[str, Any] | None = None, argv: Sequence[str] | None = None
+    block: type[Block],
+    released: Mapping[str, Any] | None = None,
+    argv: Sequence[str] | None = None,
+    improved: Mapping[str, Any] | None = None,
 ) -> Block:
     """Settings of a training program, those of the run it goes on with among them.
 
@@ -127,14 +130,18 @@ def run_settings(
         block: The script's; its fields must include resume and output_dir.
         released: Values that ``protocol="released"`` sets.
         argv: Arguments without the program's name; those of the process if left out.
+        improved: Values that stand for the defaults with ``recipe="improved"``; flags win.
 
     Raises:
         UserError: As ``read_settings``; or there is no run to go on with.
     """
     asked: Any = read_settings(block, argv, quiet=True, must_exist=False)
     resumes = asked.resume and asked.output_dir is not None
-    base = _stored(block, asked.output_dir) if resumes else {}
+    base = dict(improved or {}) if improved and asked.recipe == "improved" else {}
+    base |= _stored(block, asked.output_dir) if resumes else {}
     chosen: Any = read_settings(block, argv, base=base)
+    if improved and chosen.recipe == "improved":
+        say(f"recipe improved, unless flags say otherwise: {dict(improved)}")
     if released is not None and chosen.protocol == "released":
         chosen = dataclasses.replace(chosen, **released)
         say(f"protocol released: {dict(released)}")
