@@ -1,0 +1,182 @@
+"""Areas held in memory for studies: unlabelled series of any length, and labelled scenes.
+
+SpaceNet7 months and scenes, scenes of four bands, a Landsat series with cloud masks of which a
+year can be kept back, and generated scenes drawn without touching the disk.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from data_processing.rasters.dates import dates_of
+from data_processing.sample.scene import draw_scene
+from data_processing.scenes.spec import DYNAMIC, DatasetSpec, Split
+from utils.errors import DataError
+
+__all__ = [
+    "Area",
+    "filled",
+    "generated_scenes",
+    "landsat_series",
+    "picked",
+    "quiet_series",
+    "read_scenes",
+    "spacenet7_series",
+    "split_years",
+]
+
+SCALES = {"uint8": 255.0, "uint16": 10000.0, "int16": 10000.0, "float32": 1.0}
+LAND, WATER, SNOW = 0, 1, 3  # of Landsat's mask; shadow, cloud and fill are missing
+BRIGHTEST = 16000  # stored reflectance; what is above is saturated
+
+Pixels = NDArray[np.generic]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Area:
+    """One place.
+
+    Attributes:
+        name: Areas of one name are the same place.
+        images: (N, C, H, W) as stored.
+        days: N ordinals of dates, ascending.
+        label: (H, W) change moment, −1 unknown; None for an unlabelled series.
+        missing: (N, H, W), pixels without data at a date; None where all have data.
+    """
+
+    name: str
+    images: Pixels
+    days: NDArray[np.int64]
+    label: NDArray[np.int64] | None = None
+    missing: Mask | None = None
+
+    def values(self, dates: object = slice(None), there: tuple[slice, ...] = ()) -> Pixels:
+        """Scaled values (n, C, h, w) float32 of some dates and a window; 0 where missing."""
+        images = self.images[(dates, slice(None), *there)].astype(np.float32)
+        images /= np.float32(SCALES[self.images.dtype.name])
+        if self.missing is not None:
+            images[np.broadcast_to(self.missing[(dates, *there)][:, None], images.shape)] = 0
+        return images
+
+
+def _read(path: Path) -> Pixels:
+    with rasterio.open(path) as source:
+        pixels: Pixels = source.read()
+    return pixels
+
+
+def _dated(folder: Path) -> tuple[NDArray[np.int64], list[Path]]:
+    """Days and files of the images in a folder, in order of time."""
+    faults: list[str] = []
+    dated = dates_of(sorted(folder.glob("*.tif")), None, faults, [], tags=False)
+    if faults:
+        raise DataError(str(folder), faults, "A date in every name is needed.")
+    return np.array([date.toordinal() for date in dated]), list(dated.values())
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in Path(folder).iterdir() if path.is_dir())
+
+
+def spacenet7_series(folder: Path) -> list[Area]:
+    """All months of every area (a folder each), RGB with an alpha of 255; black is missing."""
+    areas = []
+    for place in _folders(folder):
+        days, paths = _dated(place)
+        images = np.stack([_read(path)[:3] for path in paths])
+        missing = (images == 0).all(axis=1)
+        images = np.concatenate((images, np.full_like(images[:, :1], 255)), axis=1)
+        gaps = missing if missing.any() else None
+        areas.append(Area(place.name, images, days, missing=gaps))
+    return areas
+
+
+def read_scenes(folder: Path, spec: DatasetSpec) -> list[Area]:
+    """Labelled scenes of one split's folder."""
+    scenes = []
+    for place in _folders(folder):
+        days, paths = _dated(place / spec.image_folder)
+        images = np.stack([_read(path) for path in paths])
+        label = _read(place / spec.moment_file)[0].astype(np.int64)
+        label[label == 255] = -1
+        if spec.alpha_band is not None:
+            label[(images[:, spec.alpha_band] == 0).any(axis=0)] = -1
+        scenes.append(Area(place.name, images, days, label))
+    return scenes
+
+
+def generated_scenes(
+    seeds: Sequence[int], split: Split, number: int, size: int = 128
+) -> list[Area]:
+    """Four-band scenes of data_processing/sample_data.py, as reflectance · 10000."""
+    areas = []
+    for seed in seeds:
+        for index in range(number):
+            scene = draw_scene(seed, DYNAMIC, split, index, size)
+            images = np.rint(scene.images * 10000).astype(np.uint16)
+            days = np.array([date.toordinal() for date in scene.dates])
+            label = scene.moment.astype(np.int64)
+            areas.append(Area(f"{seed} {scene.name}", images, days, label))
+    return areas
+
+
+def landsat_series(folder: Path, clear_share: float) -> Area:
+    """All days of which more than a share is seen; clouds, shadows, fill, saturation missing.
+
+    Args:
+        folder: Holds images/ and, under the same names, cfmask/.
+        clear_share: Of the pixels of a day that is taken.
+    """
+    images, missing, seen = [], [], []
+    days, paths = _dated(Path(folder) / "images")
+    for day, path in zip(days, paths, strict=True):
+        pixels, mask = _read(path), _read(Path(folder) / "cfmask" / path.name)[0]
+        unseen = ~np.isin(mask, (LAND, WATER, SNOW))
+        unseen |= (pixels <= -9999).any(axis=0) | (pixels > BRIGHTEST).any(axis=0)
+        if 1 - unseen.mean() > clear_share:
+            images.append(np.clip(pixels, 0, None))
+            missing.append(unseen)
+            seen.append(int(day))
+    return Area("landsat", np.stack(images), np.array(seen), missing=np.stack(missing))
+
+
+def picked(area: Area, dates: NDArray[np.int64]) -> Area:
+    """Some dates of an unlabelled area."""
+    missing = None if area.missing is None else area.missing[dates]
+    return Area(area.name, area.images[dates], area.days[dates], missing=missing)
+
+
+def split_years(area: Area, year: int) -> tuple[Area, Area]:
+    """An unlabelled area without a year, and that year alone."""
+    years = np.array([datetime.date.fromordinal(int(day)).year for day in area.days])
+    others, kept = np.flatnonzero(years != year), np.flatnonzero(years == year)
+    return picked(area, others), picked(area, kept)
+
+
+def quiet_series(area: Area, number: int, num_dates: int) -> list[Area]:
+    """Series of T dates in which nothing is taken to change, with disjoint dates."""
+    series = []
+    for first in range(number):
+        dates = np.arange(first, len(area.days), number)
+        dates = dates[np.rint(np.linspace(0, len(dates) - 1, num_dates)).astype(np.int64)]
+        part = picked(area, dates)
+        gaps = np.zeros(part.images.shape[2:], np.bool_)
+        gaps = gaps if part.missing is None else part.missing.any(axis=0)
+        label = np.where(gaps, -1, 0)
+        series.append(Area(part.name, part.images, part.days, label, part.missing))
+    return series
+
+
+def filled(images: NDArray[np.float32], missing: Mask) -> NDArray[np.float32]:
+    """Where a pixel is missing at a date, the mean of its other dates (T, C, H, W)."""
+    seen = ~missing[:, None]
+    mean = (images * seen).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    return np.where(seen, images, mean.astype(np.float32))

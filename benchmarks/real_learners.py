@@ -1,0 +1,149 @@
+"""What ``train_on_real`` trains: a network behind its loss, and the weights to keep of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models import CTMA, CAIMNet, CAIMNetOutput, area_prob_from_moment, start_cams
+from training.losses import caim_loss, ctma_loss
+
+__all__ = ["CaimLearner", "Learner", "PairLearner", "Standardised"]
+
+State = dict[str, Tensor]
+
+
+class Learner(Protocol):
+    """A network, its loss, and how its weights are written.
+
+    Attributes:
+        name: For ``models.build_network``.
+        arguments: Its constructor arguments.
+        module: What is trained.
+    """
+
+    name: str
+    arguments: dict[str, Any]
+    module: nn.Module
+
+    def loss(self, images: Tensor, label: Tensor) -> Tensor:
+        """Scalar, of images (B, T, C, H, W) and change moments (B, H, W), −1 unknown."""
+        ...
+
+    def weights(self, state: State) -> State:
+        """Weights of the network from those of the module."""
+        ...
+
+
+class Standardised(nn.Module):
+    """A network behind a fixed scaling of its inputs that can be folded into its weights.
+
+    The alpha band is 1 where there is data and 0 in the padding, so that the mean can be written
+    into its weights exactly; without one only the spread is taken out.
+
+    Args:
+        network: Its last band is alpha if ``mean`` has one number less than it has bands.
+        mean, spread: Of each colour.
+    """
+
+    def __init__(self, network: CAIMNet, mean: Sequence[float], spread: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.mean: Tensor
+        self.spread: Tensor
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None])
+        self.register_buffer("spread", torch.tensor(spread)[:, None, None])
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Both coarse logits (B, T, H, W), float32, of images (B, T, C, H, W)."""
+        colours = len(self.mean)
+        alpha = images[:, :, colours:]
+        shift = self.mean * alpha if alpha.shape[2] else torch.zeros(1)
+        scaled = (images[:, :, :colours] - shift) / self.spread
+        states = self.network.change_features(torch.cat((scaled, alpha), dim=2))
+        coarse1 = self.network.coarse_moment1(states)
+        return coarse1.float(), self.network.coarse_moment2(states).float()
+
+    def folded(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of the network alone, for images as they are, from those of this module."""
+        alone = {
+            key.removeprefix("network."): value.clone()
+            for key, value in state.items()
+            if key.startswith("network.")
+        }
+        colours = len(self.mean)
+        for branch in ("context", "residual"):
+            weight = alone[f"encoder.{branch}.0.0.weight"]
+            weight[:, :colours] /= self.spread
+            if weight.shape[1] > colours:
+                weight[:, colours] -= (weight[:, :colours] * self.mean).sum(dim=1)
+        return alone
+
+
+class CaimLearner:
+    """CAIM-Net: the paper's loss without class factors, and cross-entropy on the coarse logits.
+
+    Args:
+        arguments: Of ``CAIMNet``.
+        mean, spread: See :class:`Standardised`.
+        coarse_weight: Of the cross-entropy.
+    """
+
+    name = "caim_net"
+
+    def __init__(
+        self,
+        arguments: dict[str, Any],
+        mean: Sequence[float],
+        spread: Sequence[float],
+        coarse_weight: float,
+    ) -> None:
+        network = CAIMNet(**arguments)
+        start_cams(network)
+        self.arguments, self.coarse_weight = arguments, coarse_weight
+        self.module = Standardised(network, mean, spread)
+
+    def loss(self, images: Tensor, label: Tensor) -> Tensor:
+        """The total."""
+        with torch.autocast("cpu", torch.bfloat16):
+            coarse = self.module(images)
+        fine = self.module.network.fine_moments(*coarse)
+        moment = fine.sum(dim=1).softmax(dim=1)
+        output = CAIMNetOutput(area_prob_from_moment(moment), moment, fine)
+        area = torch.where(label < 0, label, (label > 0).long())
+        total = caim_loss(output, area, label).total
+        for logits in coarse:
+            total = total + self.coarse_weight * F.cross_entropy(logits, label, ignore_index=-1)
+        return total
+
+    def weights(self, state: State) -> State:
+        """Those for images as they are."""
+        return self.module.folded(state)
+
+
+class PairLearner:
+    """CTMA on image pairs: its own loss.
+
+    Args:
+        arguments: Of ``CTMA``.
+    """
+
+    name = "ctma"
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self.arguments = arguments
+        self.module = CTMA(**arguments)
+
+    def loss(self, images: Tensor, label: Tensor) -> Tensor:
+        """The total; three bands are taken, alpha is left out."""
+        with torch.autocast("cpu", torch.bfloat16):
+            output = self.module(images[:, :, :3].contiguous())
+        return ctma_loss(output, torch.where(label < 0, label, (label > 0).long())).total
+
+    def weights(self, state: State) -> State:
+        """The same."""
+        return {key: value.clone() for key, value in state.items()}

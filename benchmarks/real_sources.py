@@ -1,0 +1,162 @@
+"""From which windows ``train_on_real`` learns, by which scenes it chooses, at which it looks."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.real_areas import (
+    Area,
+    filled,
+    generated_scenes,
+    landsat_series,
+    quiet_series,
+    read_scenes,
+    spacenet7_series,
+    split_years,
+)
+from benchmarks.real_learners import CaimLearner, Learner, PairLearner
+from benchmarks.real_windows import DrawRules, WindowMaker, short_windows
+from data_processing.scenes.insertion import InsertionRules, draw_insertions, insert_changes
+from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
+
+__all__ = ["SOURCES", "Sources", "inserted_scenes"]
+
+SEED_SCENES = 96  # generated training scenes per seed, from seed 1 on
+VAL_SCENES = 12
+PAIR_ARGUMENTS: dict[str, Any] = {
+    "pair_widths": (12, 24, 48), "video_widths": (16, 32), "decoder_widths": (96, 48, 24, 12),
+    "resnet_width": 16, "video_len": 4,
+}  # fmt: skip
+KEPT_SERIES = 3  # of the year that is kept back
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a training takes.
+
+    Attributes:
+        facts: What a weights file says of the data.
+        learner: Makes what is trained.
+        maker: Windows to learn from.
+        val: Labelled scenes that the decision's offset is chosen by.
+        chosen_on: What they are, in words.
+        watched: Scenes whose scores are shown as it goes, and decide nothing.
+    """
+
+    facts: dict[str, Any]
+    learner: Callable[[argparse.Namespace], Learner]
+    maker: WindowMaker
+    val: list[Area]
+    chosen_on: str
+    watched: dict[str, Area] = field(default_factory=dict)
+
+
+def spacenet7_sources(flags: argparse.Namespace) -> Sources:
+    """All months of the training areas, and labelled scenes of the same areas."""
+    areas = spacenet7_series(flags.series) + read_scenes(flags.scenes / "train", SPACENET7)
+    return Sources(
+        SPACENET7.facts(flags.side),
+        lambda given: _caim(given, SPACENET7, (0.465, 0.407, 0.298), (0.23, 0.18, 0.17)),
+        WindowMaker(areas, DrawRules(side=flags.side, labelled=flags.labelled)),
+        read_scenes(flags.scenes / "val", SPACENET7),
+        "the validation scenes, inserted changes in other areas",
+    )
+
+
+def dynamic_sources(flags: argparse.Namespace) -> Sources:
+    """Generated scenes, and a Landsat series of which one year is kept back."""
+    learnt, kept = split_years(landsat_series(flags.series, clear_share=0.8), flags.held_out)
+    changes = InsertionRules(
+        side=(3.5, 26.0), shapes=(0.35, 0.35, 0.15, 0.08, 0.07), feathered=0.5, visible_only=1.5
+    )
+    rules = DrawRules(
+        dates=6, side=flags.side, labelled=flags.labelled, reversed=0.3, own=1.0,
+        scene_donors=0.25, scene_changes=0.3, jittered=0.3, transient=0.05, alpha=None,
+        changes=changes,
+    )  # fmt: skip
+    seeds = range(1, 1 + -(-flags.generated // SEED_SCENES))
+    areas = [learnt, *generated_scenes(seeds, "train", SEED_SCENES)[: flags.generated]]
+    val = generated_scenes([1], "val", VAL_SCENES)
+    val += inserted_scenes(kept, changes, seed=99, num_dates=rules.dates)
+    quiet = quiet_series(kept, KEPT_SERIES, rules.dates)
+    watched = {f"landsat {number}": area for number, area in enumerate(quiet, start=1)}
+    if flags.look_at:
+        watched |= {area.name: area for area in read_scenes(flags.look_at, DYNAMIC)}
+    return Sources(
+        DYNAMIC.facts(flags.side),
+        lambda given: _caim(given, DYNAMIC, (0.0,) * 4, (0.05, 0.06, 0.08, 0.15)),
+        WindowMaker(areas, rules, short_windows),
+        val,
+        f"generated validation scenes and insertions into the series of {flags.held_out}",
+        watched,
+    )
+
+
+def pair_sources(flags: argparse.Namespace) -> Sources:
+    """Two months of the training areas; first and last date of the validation scenes."""
+    rules = DrawRules(dates=2, side=flags.side, labelled=0.0, other_dates=0.3)
+    val = [_ends(area) for area in read_scenes(flags.scenes / "val", SPACENET7)]
+    return Sources(
+        {
+            "name": "pairs", "num_dates": 2, "bands": ["red", "green", "blue"],
+            "patch_size": flags.side, "pixel_scale": "auto",
+        },
+        lambda given: PairLearner(PAIR_ARGUMENTS),
+        WindowMaker(spacenet7_series(flags.series), rules),
+        val,
+        "first and last date of the validation scenes, inserted changes in other areas",
+    )  # fmt: skip
+
+
+def _ends(area: Area) -> Area:
+    """First and last date of a scene as a pair: changed or not."""
+    assert area.label is not None
+    label = np.where(area.label > 0, 1, area.label)
+    return Area(area.name, area.images[[0, -1]][:, :3], area.days[[0, -1]].copy(), label)
+
+
+def _caim(
+    flags: argparse.Namespace,
+    spec: DatasetSpec,
+    mean: tuple[float, ...],
+    spread: tuple[float, ...],
+) -> CaimLearner:
+    arguments = {
+        "in_channels": len(spec.bands), "num_dates": spec.num_dates, "width": flags.width,
+        "dropout": 0.0,
+    }  # fmt: skip
+    return CaimLearner(arguments, mean, spread, flags.coarse_weight)
+
+
+def inserted_scenes(area: Area, changes: InsertionRules, seed: int, num_dates: int) -> list[Area]:
+    """Whole scenes of an unlabelled area with many changes inserted, to choose by."""
+    rng = np.random.default_rng(seed)
+    many = replace(changes, most=24, least_visible=max(1.0, changes.least_visible))
+    scenes = []
+    for part in quiet_series(area, KEPT_SERIES, num_dates):
+        assert part.label is not None
+        images, missing = part.values(), part.missing
+        whole = images if missing is None else filled(images, missing)
+        drawn = draw_insertions(rng, images, lambda r, whole=whole: _moved(r, whole), many)
+        images, label = insert_changes(images, part.label, drawn)
+        scenes.append(Area("inserted", images, part.days, label, missing))
+    return scenes
+
+
+def _moved(rng: np.random.Generator, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A place itself, rolled by at least a quarter of its sides."""
+    shift = [int(rng.integers(side // 4, 3 * side // 4)) for side in images.shape[2:]]
+    return np.roll(images, shift, (2, 3))
+
+
+SOURCES: dict[str, Callable[[argparse.Namespace], Sources]] = {
+    "spacenet7": spacenet7_sources,
+    "dynamic": dynamic_sources,
+    "pairs": pair_sources,
+}

@@ -1,0 +1,202 @@
+"""Train on windows of real series with inserted changes, without end, and keep averaged weights.
+
+    python benchmarks/train_on_real.py spacenet7 --series SERIES --scenes Images_SpaceNet7 \\
+        --output-dir runs/real_spacenet7 --minutes 80
+    python benchmarks/train_on_real.py dynamic --series LANDSAT --output-dir runs/real_dynamic
+    python benchmarks/train_on_real.py pairs --series SERIES --scenes Images_SpaceNet7 \\
+        --output-dir runs/real_pairs --side 64
+
+``SERIES`` holds a folder of monthly images per area; ``LANDSAT`` images/ and cfmask/. This is how
+the shipped weights were made (best_model/README.md). The learning rate follows the share of the
+minutes that is used up, so that a run ends on time on a busy machine; how many steps that were is
+written down. Started again with the same folder it goes on. Writes state.pth (to go on), log.csv
+(validation as it goes) and weights.pth, a checkpoint with its decision. One CPU thread, bfloat16.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.area_scores import at_offset, searched
+from benchmarks.real_sources import SOURCES, Sources
+from models import build_network
+from models.weights.checkpoint import Checkpoint, save_checkpoint
+from utils.errors import run_program
+from utils.files import atomic_path
+from utils.progress import say
+from utils.settings import program_parser
+
+__all__ = ["Run", "learning_rate", "main"]
+
+CLIP_NORM = 4.0
+LAST_LOSSES = 500  # that the log's loss is the mean of
+
+
+def learning_rate(done: float, highest: float, warm: float = 0.02) -> float:
+    """At a share of the run: a linear warm-up, then a cosine to one hundredth."""
+    if done < warm:
+        return highest * (done / warm + 0.02)
+    turn = math.pi * (done - warm) / (1 - warm)
+    return highest * (0.01 + 0.99 * 0.5 * (1 + math.cos(turn)))
+
+
+class Run:
+    """One training: network, optimiser, averaged weights, and where it stands.
+
+    Args:
+        flags: Of the program.
+        sources: What it learns from, chooses by and looks at.
+    """
+
+    def __init__(self, flags: argparse.Namespace, sources: Sources) -> None:
+        torch.manual_seed(flags.seed)
+        self.flags, self.sources, self.folder = flags, sources, flags.output_dir
+        self.learner = sources.learner(flags)
+        self.model = self.learner.module.train()
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=flags.lr)
+        self.averaged = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.step, self.used = 0, 0.0
+        self.losses: list[float] = []
+        if (self.folder / "state.pth").is_file():
+            self._go_on()
+        self.rng = np.random.default_rng([flags.seed, self.step])
+
+    def _go_on(self) -> None:
+        kept = torch.load(self.folder / "state.pth", weights_only=True)
+        self.model.load_state_dict(kept["model"])
+        self.optimizer.load_state_dict(kept["optimizer"])
+        self.averaged, self.step, self.used = kept["averaged"], kept["step"], kept["used"]
+        say(f"going on after step {self.step}, {self.used / 60:.1f} minutes")
+
+    def learn(self) -> None:
+        """One step."""
+        flags, began = self.flags, time.perf_counter()
+        drawn = [self.sources.maker.draw(self.rng) for _ in range(flags.batch_size)]
+        images, label = (torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.used / (60 * flags.minutes), flags.lr)
+        self.optimizer.zero_grad()
+        loss = self.learner.loss(images, label)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+        self.optimizer.step()
+        self.step += 1
+        self.losses.append(loss.item())
+        if not math.isfinite(self.losses[-1]):
+            raise RuntimeError(f"the loss of step {self.step} is {self.losses[-1]}")
+        kept = min(flags.average, (1 + self.step) / (20 + self.step))
+        with torch.no_grad():
+            for key, value in self.model.state_dict().items():
+                if value.is_floating_point():
+                    self.averaged[key].lerp_(value, 1 - kept)
+                else:  # counters of batch normalisation
+                    self.averaged[key].copy_(value)
+        self.used += time.perf_counter() - began
+
+    def look(self) -> None:
+        """Score the averaged weights, write them, and what is needed to go on."""
+        weights = self.learner.weights(self.averaged)
+        network = build_network(self.learner.name, self.learner.arguments).eval()
+        network.load_state_dict(weights)
+        search = searched(network, self.sources.val, self.flags.side)
+        best = search.best()
+        row = {
+            "step": self.step, "minutes": round(self.used / 60, 2),
+            "loss": float(np.mean(self.losses[-LAST_LOSSES:])), "offset": best["offset"],
+            **{f"plain_{key}": value for key, value in best["plain_scores"].items()},
+            **{f"offset_{key}": value for key, value in best["scores"].items()},
+        }  # fmt: skip
+        for name, area in self.sources.watched.items():
+            seen = at_offset(searched(network, [area], self.flags.side), best["offset"])
+            keys = ("area_f1", "date_right", "false_alarms")
+            row |= {f"{name}_{key}": seen[key] for key in keys if seen[key] is not None}
+        _append(self.folder / "log.csv", row)
+        say(", ".join(f"{key} {_short(value)}" for key, value in row.items()))
+        self._write(weights, best, row)
+
+    def _write(self, weights: dict[str, Tensor], best: dict[str, Any], row: dict[str, Any]) -> None:
+        settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.flags).items()}
+        paths = ("series", "scenes", "output_dir", "look_at")
+        settings = {key: value for key, value in settings.items() if key not in paths}
+        checkpoint = Checkpoint(
+            self.learner.name, self.learner.arguments, weights, data=self.sources.facts,
+            training={"program": "benchmarks/train_on_real.py", "settings": settings, "last": row},
+            decision={**best, "chosen_on": self.sources.chosen_on},
+        )  # fmt: skip
+        save_checkpoint(self.folder / "weights.pth", checkpoint)
+        with atomic_path(self.folder / "state.pth") as partial:
+            torch.save(
+                {
+                    "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+                    "averaged": self.averaged, "step": self.step, "used": self.used,
+                },
+                partial,
+            )  # fmt: skip
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, row)
+        if new:
+            writer.writeheader()
+        writer.writerow({key: _short(value) for key, value in row.items()})
+
+
+def _short(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = program_parser(__doc__)
+    add = parser.add_argument
+    add("dataset", choices=tuple(SOURCES))
+    add("--series", type=Path, required=True, help="unlabelled series")
+    add("--scenes", type=Path, help="spacenet7: labelled scenes, folder with train/ and val/")
+    add("--look-at", type=Path, help="dynamic: a split's folder whose scores are only shown")
+    add("--output-dir", type=Path, required=True)
+    add("--minutes", type=float, default=80)
+    add("--stop-after", type=float, help="minutes after which it stops, to go on later")
+    add("--width", type=int, default=32)
+    add("--side", type=int, default=32, help="pixels of a window")
+    add("--batch-size", type=int, default=8)
+    add("--lr", type=float, default=2e-3)
+    add("--average", type=float, default=0.998, help="share of the average kept at a step")
+    add("--coarse-weight", type=float, default=0.05, help="of the cross-entropy on coarse logits")
+    add("--labelled", type=float, default=0.5, help="share of windows from labelled scenes")
+    add("--generated", type=int, default=768, help="dynamic: generated training scenes")
+    add("--held-out", type=int, default=2004, help="dynamic: year of the series kept back")
+    add("--look-every", type=int, default=500, help="steps between validations")
+    add("--seed", type=int, default=1)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train until the time is used up."""
+    flags = _parser().parse_args(arguments)
+    torch.set_num_threads(1)
+    flags.output_dir.mkdir(parents=True, exist_ok=True)
+    run = Run(flags, SOURCES[flags.dataset](flags))
+    until = 60 * min(flags.minutes, flags.stop_after or flags.minutes)
+    while run.used < until:
+        run.learn()
+        if run.step % flags.look_every == 0:
+            run.look()
+    run.look()
+
+
+if __name__ == "__main__":
+    run_program(main)
