@@ -21,7 +21,7 @@ from benchmarks.real_areas import (
     split_years,
 )
 from benchmarks.real_learners import CaimLearner, Learner, PairLearner
-from benchmarks.real_windows import DrawRules, WindowMaker, short_windows
+from benchmarks.real_windows import DrawRules, WindowMaker, lasting_steps, short_windows
 from data_processing.scenes.insertion import InsertionRules, draw_insertions, insert_changes
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
 
@@ -78,6 +78,7 @@ def dynamic_sources(flags: argparse.Namespace) -> Sources:
     rules = DrawRules(
         dates=6, side=flags.side, labelled=flags.labelled, reversed=0.3, own=1.0,
         scene_donors=0.25, scene_changes=0.3, jittered=0.3, transient=0.05, alpha=None,
+        ignore_steps=True,
         changes=changes,
     )  # fmt: skip
     seeds = range(1, 1 + -(-flags.generated // SEED_SCENES))
@@ -142,9 +143,11 @@ def inserted_scenes(area: Area, changes: InsertionRules, seed: int, num_dates: i
     for part in quiet_series(area, KEPT_SERIES, num_dates):
         assert part.label is not None
         images, missing = part.values(), part.missing
+        doubtful = lasting_steps(images)
         whole = images if missing is None else filled(images, missing)
         drawn = draw_insertions(rng, images, lambda r, whole=whole: _moved(r, whole), many)
         images, label = insert_changes(images, part.label, drawn)
+        label[(label == 0) & doubtful] = -1
         scenes.append(Area("inserted", images, part.days, label, missing))
     return scenes
 

@@ -22,7 +22,14 @@ from data_processing.scenes.insertion import (
     jitter_radiometry,
 )
 
-__all__ = ["DrawRules", "PickDates", "WindowMaker", "short_windows", "spread_dates"]
+__all__ = [
+    "DrawRules",
+    "PickDates",
+    "WindowMaker",
+    "lasting_steps",
+    "short_windows",
+    "spread_dates",
+]
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -49,6 +56,8 @@ class DrawRules:
         carried: Probability that gaps keep the date before, as in maps of one's own series, rather
             than being 0, as in labelled scenes.
         alpha: Band that stays 1 whatever happens to the others; None if there is none.
+        ignore_steps: Whether what looks like a lasting step in an unlabelled series is ignored
+            rather than called unchanged: it may be one.
         changes: How changes are drawn.
     """
 
@@ -64,6 +73,7 @@ class DrawRules:
     transient: float = 0.12
     carried: float = 0.5
     alpha: int | None = 3
+    ignore_steps: bool = False
     changes: InsertionRules = field(default_factory=InsertionRules)
 
 
@@ -91,6 +101,27 @@ def short_windows(rng: np.random.Generator, area: Area, number: int) -> NDArray[
                 return dates
 
 
+def lasting_steps(images: Floats, explained: float = 0.65, least: float = 0.015) -> Labels:
+    """Pixels (H, W) bool whose series (T, C, H, W) is mostly two levels, one after the other.
+
+    Args:
+        images: The series.
+        explained: Share of a pixel's variance that the best step explains.
+        least: Deviation over the dates below which nothing is a step, mean over the bands.
+    """
+    T = len(images)
+    centred = images - images.mean(axis=0)
+    total = (centred**2).sum(axis=(0, 1))
+    sums = np.cumsum(centred, axis=0)
+    between = [
+        (sums[k - 1] ** 2).sum(axis=0) * (1 / k + 1 / (T - k)) for k in range(1, T)
+    ]  # of the sum before k; that after it is its negative
+    share = np.max(between, axis=0) / np.maximum(total, 1e-12)
+    varied = np.sqrt(total / (T * images.shape[1])) > least
+    steps: Labels = (share > explained) & varied
+    return steps
+
+
 class WindowMaker:
     """Draws windows (T, C, H, W) with labels (H, W) from areas.
 
@@ -115,6 +146,7 @@ class WindowMaker:
         area = pool[rng.integers(len(pool))]
         dates, there = self._dates(rng, area), self._place(rng, area)
         images = area.values(dates, there)
+        doubtful = rules.ignore_steps and area.label is None and lasting_steps(images)
         label = np.zeros(images.shape[2:], np.int64)
         if area.label is not None:
             label = area.label[there].copy()
@@ -124,6 +156,7 @@ class WindowMaker:
                 rng, images, lambda r: self._donor(r, area, days), rules.changes
             )
             images, label = insert_changes(images, label, drawn)
+        label[(label == 0) & doubtful] = -1
         if rng.random() < rules.transient:
             images = add_transient(rng, images, rules.changes)
         if rng.random() < rules.jittered:

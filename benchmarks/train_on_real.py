@@ -120,9 +120,12 @@ class Run:
             **{f"offset_{key}": value for key, value in best["scores"].items()},
         }  # fmt: skip
         for name, area in self.sources.watched.items():
-            seen = at_offset(searched(network, [area], self.flags.side), best["offset"])
+            looked = searched(network, [area], self.flags.side)
+            seen, own = at_offset(looked, best["offset"]), looked.best()
             keys = ("area_f1", "date_right", "false_alarms")
             row |= {f"{name}_{key}": seen[key] for key in keys if seen[key] is not None}
+            row[f"{name}_at_its_best"] = own["scores"]["area_f1"]
+            row[f"{name}_best_offset"] = own["offset"]
         _append(self.folder / "log.csv", row)
         say(", ".join(f"{key} {_short(value)}" for key, value in row.items()))
         self._write(weights, best, row)
