@@ -176,3 +176,20 @@ def test_several_processes_share_a_folder_and_refuse_a_network_that_mixes_its_ba
     assert not (tmp_path / "lauf").exists()
     assert in_two_ranks(lambda _: train(), output) == [0, 0]
     assert "2 processes share each batch of 4 patches" in output.read_text()
+
+
+def test_the_improved_recipe_trains_and_stores_a_decision(
+    tmp_path: Path, run: Run, root: Path
+) -> None:
+    flags = (*TRAIN, "--recipe", "improved", "--lr", "0.001")
+    code, output, errors = run("--data-root", root, "--output-dir", "lauf", *flags)
+    assert code == 0, errors
+    assert "recipe improved" in output + errors
+    best = load_checkpoint(tmp_path / "lauf" / "best.pth")
+    settings = best.training["settings"]
+    assert settings["lr"] == 0.001  # flags win
+    assert (settings["insert_changes"], settings["average"]) == (0.6, 0.998)
+    assert settings["random_crops"] is True
+    assert "offset" in best.decision
+    cam = best.state_dict["fine_moment1.0.weight"]
+    assert (cam > 0).all()
