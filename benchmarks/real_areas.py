@@ -114,16 +114,18 @@ def read_scenes(folder: Path, spec: DatasetSpec) -> list[Area]:
 
 
 def generated_scenes(
-    seeds: Sequence[int], split: Split, number: int, size: int = 128
+    seeds: Sequence[int], split: Split, number: int, spec: DatasetSpec = DYNAMIC, size: int = 128
 ) -> list[Area]:
-    """Four-band scenes of data_processing/sample_data.py, as reflectance · 10000."""
+    """Scenes of data_processing/sample_data.py; those of four bands as reflectance · 10000."""
     areas = []
     for seed in seeds:
         for index in range(number):
-            scene = draw_scene(seed, DYNAMIC, split, index, size)
-            images = np.rint(scene.images * 10000).astype(np.uint16)
+            scene = draw_scene(seed, spec, split, index, size)
+            images = scene.images
+            if images.dtype.kind == "f":
+                images = np.rint(images * 10000).astype(np.uint16)
             days = np.array([date.toordinal() for date in scene.dates])
-            label = scene.moment.astype(np.int64)
+            label = np.where(scene.valid, scene.moment.astype(np.int64), -1)
             areas.append(Area(f"{seed} {scene.name}", images, days, label))
     return areas
 

@@ -30,6 +30,10 @@ class Learner(Protocol):
     arguments: dict[str, Any]
     module: nn.Module
 
+    def start_from(self, weights: State) -> None:
+        """Take weights as they are kept."""
+        ...
+
     def loss(self, images: Tensor, label: Tensor) -> Tensor:
         """Scalar, of images (B, T, C, H, W) and change moments (B, H, W), −1 unknown."""
         ...
@@ -67,6 +71,17 @@ class Standardised(nn.Module):
         states = self.network.change_features(torch.cat((scaled, alpha), dim=2))
         coarse1 = self.network.coarse_moment1(states)
         return coarse1.float(), self.network.coarse_moment2(states).float()
+
+    def unfold(self, alone: dict[str, Tensor]) -> None:
+        """Take the weights of a network for images as they are: the reverse of ``folded``."""
+        inside = {key: value.clone() for key, value in alone.items()}
+        colours = len(self.mean)
+        for branch in ("context", "residual"):
+            weight = inside[f"encoder.{branch}.0.0.weight"]
+            if weight.shape[1] > colours:
+                weight[:, colours] += (weight[:, :colours] * self.mean).sum(dim=1)
+            weight[:, :colours] *= self.spread
+        self.network.load_state_dict(inside)
 
     def folded(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Weights of the network alone, for images as they are, from those of this module."""
@@ -107,6 +122,10 @@ class CaimLearner:
         self.arguments, self.coarse_weight = arguments, coarse_weight
         self.module = Standardised(network, mean, spread)
 
+    def start_from(self, weights: State) -> None:
+        """Take weights for images as they are."""
+        self.module.unfold(weights)
+
     def loss(self, images: Tensor, label: Tensor) -> Tensor:
         """The total."""
         with torch.autocast("cpu", torch.bfloat16):
@@ -137,6 +156,10 @@ class PairLearner:
     def __init__(self, arguments: dict[str, Any]) -> None:
         self.arguments = arguments
         self.module = CTMA(**arguments)
+
+    def start_from(self, weights: State) -> None:
+        """Take weights of the network."""
+        self.module.load_state_dict(weights)
 
     def loss(self, images: Tensor, label: Tensor) -> Tensor:
         """The total; three bands are taken, alpha is left out."""

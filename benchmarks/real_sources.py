@@ -63,7 +63,11 @@ def spacenet7_sources(flags: argparse.Namespace) -> Sources:
     return Sources(
         SPACENET7.facts(flags.side),
         lambda given: _caim(given, SPACENET7, (0.465, 0.407, 0.298), (0.23, 0.18, 0.17)),
-        WindowMaker(areas, DrawRules(side=flags.side, labelled=flags.labelled)),
+        WindowMaker(
+            areas,
+            DrawRules(side=flags.side, labelled=flags.labelled, drawn=flags.drawn),
+            drawn=_generated(flags.generated, SPACENET7) if flags.drawn else (),
+        ),
         read_scenes(flags.scenes / "val", SPACENET7),
         "the validation scenes, inserted changes in other areas",
     )
@@ -81,8 +85,7 @@ def dynamic_sources(flags: argparse.Namespace) -> Sources:
         ignore_steps=True,
         changes=changes,
     )  # fmt: skip
-    seeds = range(1, 1 + -(-flags.generated // SEED_SCENES))
-    areas = [learnt, *generated_scenes(seeds, "train", SEED_SCENES)[: flags.generated]]
+    areas = [learnt, *_generated(flags.generated, DYNAMIC)]
     val = generated_scenes([1], "val", VAL_SCENES)
     val += inserted_scenes(kept, changes, seed=99, num_dates=rules.dates)
     quiet = quiet_series(kept, KEPT_SERIES, rules.dates)
@@ -113,6 +116,12 @@ def pair_sources(flags: argparse.Namespace) -> Sources:
         val,
         "first and last date of the validation scenes, inserted changes in other areas",
     )  # fmt: skip
+
+
+def _generated(number: int, spec: DatasetSpec) -> list[Area]:
+    """Generated training scenes, of as many seeds as it takes."""
+    seeds = range(1, 1 + -(-number // SEED_SCENES))
+    return generated_scenes(seeds, "train", SEED_SCENES, spec)[:number]
 
 
 def _ends(area: Area) -> Area:

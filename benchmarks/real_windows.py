@@ -47,6 +47,7 @@ class DrawRules:
         dates: T.
         side: Pixels.
         labelled: Probability that a window comes from a labelled scene.
+        drawn: Probability that it comes from a generated scene of the maker's ``drawn``, as it is.
         reversed: Probability that an unlabelled series runs backwards.
         own: Probability that a donor is the same area elsewhere.
         other_dates: Probability that a donor has other dates, up to half a year off.
@@ -64,6 +65,7 @@ class DrawRules:
     dates: int = 9
     side: int = 32
     labelled: float = 0.5
+    drawn: float = 0.0
     reversed: float = 0.5
     own: float = 0.15
     other_dates: float = 0.1
@@ -129,11 +131,17 @@ class WindowMaker:
         areas: Labelled scenes of T dates and unlabelled series.
         rules: How windows and changes are drawn.
         pick_dates: Which dates of a series a window takes.
+        drawn: Generated scenes of T dates, which get no insertions and lend no donors.
     """
 
     def __init__(
-        self, areas: Sequence[Area], rules: DrawRules, pick_dates: PickDates = spread_dates
+        self,
+        areas: Sequence[Area],
+        rules: DrawRules,
+        pick_dates: PickDates = spread_dates,
+        drawn: Sequence[Area] = (),
     ) -> None:
+        self.drawn = list(drawn)
         self.scenes = [area for area in areas if area.label is not None]
         self.series = [area for area in areas if area.label is None]
         self.rules, self.pick_dates = rules, pick_dates
@@ -141,6 +149,8 @@ class WindowMaker:
     def draw(self, rng: np.random.Generator) -> tuple[Floats, Labels]:
         """One window and its labels, −1 where nothing is known."""
         rules = self.rules
+        if self.drawn and rng.random() < rules.drawn:
+            return self._drawn_window(rng)
         labelled = bool(self.scenes) and (rng.random() < rules.labelled or not self.series)
         pool = self.scenes if labelled else self.series
         area = pool[rng.integers(len(pool))]
@@ -172,6 +182,12 @@ class WindowMaker:
                 images[np.broadcast_to(missing[:, None], images.shape)] = 0
             label[missing.any(axis=0)] = -1
         return _turned(rng, images, label)
+
+    def _drawn_window(self, rng: np.random.Generator) -> tuple[Floats, Labels]:
+        area = self.drawn[rng.integers(len(self.drawn))]
+        assert area.label is not None
+        there = self._place(rng, area)
+        return _turned(rng, area.values(np.arange(self.rules.dates), there), area.label[there])
 
     def _dates(self, rng: np.random.Generator, area: Area) -> NDArray[np.int64]:
         if area.label is not None:

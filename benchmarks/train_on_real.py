@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.area_scores import at_offset, searched
 from benchmarks.real_sources import SOURCES, Sources
 from models import build_network
-from models.weights.checkpoint import Checkpoint, save_checkpoint
+from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.errors import run_program
 from utils.files import atomic_path
 from utils.progress import say
@@ -65,6 +65,8 @@ class Run:
         torch.manual_seed(flags.seed)
         self.flags, self.sources, self.folder = flags, sources, flags.output_dir
         self.learner = sources.learner(flags)
+        if flags.start_from is not None:
+            self.learner.start_from(load_checkpoint(flags.start_from).state_dict)
         self.model = self.learner.module.train()
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=flags.lr)
         self.averaged = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
@@ -132,7 +134,7 @@ class Run:
 
     def _write(self, weights: dict[str, Tensor], best: dict[str, Any], row: dict[str, Any]) -> None:
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.flags).items()}
-        paths = ("series", "scenes", "output_dir", "look_at")
+        paths = ("series", "scenes", "output_dir", "look_at", "start_from")
         settings = {key: value for key, value in settings.items() if key not in paths}
         checkpoint = Checkpoint(
             self.learner.name, self.learner.arguments, weights, data=self.sources.facts,
@@ -173,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--output-dir", type=Path, required=True)
     add("--minutes", type=float, default=80)
     add("--stop-after", type=float, help="minutes after which it stops, to go on later")
+    add("--start-from", type=Path, help="weights to begin with")
     add("--width", type=int, default=32)
     add("--side", type=int, default=32, help="pixels of a window")
     add("--batch-size", type=int, default=8)
@@ -180,7 +183,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--average", type=float, default=0.998, help="share of the average kept at a step")
     add("--coarse-weight", type=float, default=0.05, help="of the cross-entropy on coarse logits")
     add("--labelled", type=float, default=0.5, help="share of windows from labelled scenes")
-    add("--generated", type=int, default=768, help="dynamic: generated training scenes")
+    add("--generated", type=int, default=768, help="generated training scenes")
+    add("--drawn", type=float, default=0.0, help="spacenet7: share of windows of these scenes")
     add("--held-out", type=int, default=2004, help="dynamic: year of the series kept back")
     add("--look-every", type=int, default=500, help="steps between validations")
     add("--seed", type=int, default=1)

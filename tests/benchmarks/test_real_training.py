@@ -123,6 +123,22 @@ def test_folded_weights_give_the_same_outputs_for_images_as_they_are(alpha: bool
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("alpha", [True, False])
+def test_taking_weights_up_again_is_the_reverse_of_folding(alpha: bool) -> None:
+    mean = (0.4, 0.3, 0.2) if alpha else (0.0,) * 4
+    spread = (0.2, 0.1, 0.3, 0.2)[: len(mean)]
+    model, other = (Standardised(CAIMNet(**ARGUMENTS), mean, spread) for _ in range(2))
+    other.unfold(model.folded(model.state_dict()))
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name], value)
+
+
+def test_generated_scenes_are_served_as_they_are() -> None:
+    only = WindowMaker([area("a")], DrawRules(dates=6, side=16, drawn=1.0), drawn=[scene(3)])
+    _, label = only.draw(np.random.default_rng(1))
+    assert set(np.unique(label)) <= {0, 4}
+
+
 def test_cams_begin_with_all_evidence_counted_for() -> None:
     network = CAIMNet(**ARGUMENTS)
     start_cams(network)
@@ -158,7 +174,14 @@ def sources() -> Sources:
 
 def test_a_run_goes_on_where_it_stopped_and_keeps_weights_with_a_decision(tmp_path: Path) -> None:
     flags = argparse.Namespace(
-        seed=1, lr=1e-3, minutes=1, batch_size=2, average=0.9, side=16, output_dir=tmp_path
+        seed=1,
+        lr=1e-3,
+        minutes=1,
+        batch_size=2,
+        average=0.9,
+        side=16,
+        output_dir=tmp_path,
+        start_from=None,
     )
     run = Run(flags, sources())
     for _ in range(3):
