@@ -77,7 +77,10 @@ def dynamic_sources(flags: argparse.Namespace) -> Sources:
     """Generated scenes, and a Landsat series of which one year is kept back."""
     learnt, kept = split_years(landsat_series(flags.series, clear_share=0.8), flags.held_out)
     changes = InsertionRules(
-        side=(3.5, 26.0), shapes=(0.35, 0.35, 0.15, 0.08, 0.07), feathered=0.5, visible_only=1.5
+        side=(3.5, 26.0),
+        shapes=(0.35, 0.35, 0.15, 0.08, 0.07),
+        feathered=0.5,
+        visible_only=flags.visible_only,
     )
     rules = DrawRules(
         dates=6, side=flags.side, labelled=flags.labelled, reversed=0.3, own=1.0,
