@@ -186,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--generated", type=int, default=768, help="generated training scenes")
     add("--drawn", type=float, default=0.0, help="spacenet7: share of windows of these scenes")
     add("--visible-only", type=float, default=0.8,
-        help="dynamic: labelled are inserted pixels that differ by so many times their noise")  # fmt: skip
+        help="dynamic: an inserted pixel is labelled from so many times its noise on")  # fmt: skip
     add("--held-out", type=int, default=2004, help="dynamic: year of the series kept back")
     add("--look-every", type=int, default=500, help="steps between validations")
     add("--seed", type=int, default=1)

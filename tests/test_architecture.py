@@ -48,7 +48,7 @@ ROOMS: dict[str, set[str]] = {
 DOORS = {
     (SCENES, OWN_SERIES): {"spec"},
     (SCENES, f"{D}/pairs"): {"spec", "patch_index"},
-    (SCENES, "training"): {"spec", "dataset", "augmentation"},  # of program.py, for two scripts
+    (SCENES, "training"): {"spec", "dataset", "varied_patches"},  # of program.py, for two scripts
 }
 SKIPPED = {".git", ".venv", "data", "runs", "results", "demo", "__pycache__", ".mypy_cache"}
 SKIPPED |= {".ruff_cache", ".pytest_cache", ".hypothesis"}

@@ -10,11 +10,11 @@ import torch
 from mapping.decision import Decision
 from models.weights.checkpoint import load_checkpoint
 from tests.helpers.easy_patches import EasyPatches, batches, easy_run, network, run
-from training.averaging import averaged_copy, follow, share_kept
 from training.calibration import store_decision
 from training.checkpoints import BEST, LAST, CheckpointManager
 from training.loop import fit
 from training.plan import TrainingPlan
+from training.run import averaged_copy, follow, share_kept
 
 AVERAGED = TrainingPlan(epochs=4, lr=1e-2, average=0.9)
 
