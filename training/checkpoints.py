@@ -161,7 +161,7 @@ class CheckpointManager:
                 run.network.load_state_dict(state.learning)
             _load_moments(run.optimizer, state.optimizer)
             run.maps.restore(state.maps)
-        except (RuntimeError, KeyError, IndexError, ValueError, TypeError) as error:
+        except (LookupError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(
                 f"{self.folder / LAST}: its state does not fit the settings of this run "
                 f"({(str(error) or type(error).__name__).splitlines()[0]}). Resume with the model "

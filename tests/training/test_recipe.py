@@ -38,6 +38,7 @@ AS_RELEASED: dict[str, dict[str, Any]] = {
 AS_RELEASED_IN_BOTH = {
     "epochs": 100, "lr": 1e-4, "schedule": "step", "lr_factor": 0.5, "clip_norm": 4.0,
     "augment": False, "width": 64, "dropout": 0.1, "seed": 1, "precision": "float32",
+    "random_crops": False, "insert_changes": 0.0, "average": None, "cam_start": "released",
 }  # fmt: skip
 OTHERWISE = {  # docs/differences.md
     "attention": "spatial", "cam": "shared", "shuffle": True, "drop_last": False,
@@ -46,7 +47,7 @@ OTHERWISE = {  # docs/differences.md
 WITHOUT_EFFECT_ON_WEIGHTS = {
     "data_root": Path("data"), "output_dir": None, "checkpoint": None, "overwrite": False,
     "resume": False, "num_workers": None, "cache": False, "max_memory": None, "recompute": False,
-    "compile": False, "protocol": "ours", "device": "auto", "deterministic": False,
+    "compile": False, "protocol": "ours", "recipe": "released", "device": "auto", "deterministic": False,
     "log_with": None,
 }  # fmt: skip
 RELEASED_IN_BOTH = {
