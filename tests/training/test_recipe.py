@@ -47,8 +47,8 @@ OTHERWISE = {  # docs/differences.md
 WITHOUT_EFFECT_ON_WEIGHTS = {
     "data_root": Path("data"), "output_dir": None, "checkpoint": None, "overwrite": False,
     "resume": False, "num_workers": None, "cache": False, "max_memory": None, "recompute": False,
-    "compile": False, "protocol": "ours", "recipe": "released", "device": "auto", "deterministic": False,
-    "log_with": None,
+    "compile": False, "protocol": "ours", "recipe": "released", "device": "auto",
+    "deterministic": False, "log_with": None,
 }  # fmt: skip
 RELEASED_IN_BOTH = {
     "shuffle": False, "drop_last": True, "ignore_invalid": False, "attention": "batch",
