@@ -222,12 +222,35 @@ def _weights() -> str:
     )  # fmt: skip
 
 
+def _trials() -> str:
+    """What was tried for the weights of six dates."""
+    with (MEASURED / "dynamic_trials.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    columns = {
+        "val_area_f1": "validation area F1", "clear_cuts_area_f1": "clear-cuts, area F1",
+        "clear_cuts_at_their_best_offset": "the same at its best offset",
+        "quiet_scene_false_alarms": "Scene02 called changed",
+        "landsat_2004_false_alarms": "Landsat 2004 called changed",
+    }  # fmt: skip
+    return markdown(
+        ("weights", "steps", "offset", *columns.values()),
+        [
+            (
+                row["weights"], row["steps"], f"{float(row['offset']):+.2f}",
+                *(f"{100 * float(row[key]):.1f}" if row[key] else "–" for key in columns),
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     **{name: _scores(name) for name in ROWS},
     "scenes": _scenes,
     "overview": _overview,
     "ctma": _pairs,
     "methods": _methods,
+    "trials": _trials,
     "weights": _weights,
 }
 

@@ -30,7 +30,7 @@ def store_decision(run: Run) -> None:
         run: Finished; its best.pth is there.
     """
     path = run.folder / BEST
-    weights = run.ranks.together(lambda: load_checkpoint(path))
+    weights = run.ranks.by_first(lambda: load_checkpoint(path))  # which has written it
     found = _search(run, weights.build().to(run.ranks.device)).best()
     decision = {**found, "chosen_on": "the validation patches"}
     if run.ranks.is_first:
