@@ -16,7 +16,6 @@ change, and which changes are likely where, it cannot learn from this. Not in th
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import datetime
 import glob
@@ -24,7 +23,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,23 +34,57 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.own_series.finding import find_rasters
 from data_processing.own_series.opening import open_raster_series
-from data_processing.own_series.series import RasterSeries, SeriesOptions
+from data_processing.own_series.options import SeriesOptions
+from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.dates import dates_of
-from data_processing.raw.plan import Gap, Plan, SceneTask
-from data_processing.raw.preparation import add_run_flags, prepare
+from data_processing.raw.plan import Gap, Plan, RunSettings, SceneTask
+from data_processing.raw.preparation import prepare
 from data_processing.scenes.insertion import (
     Insertion,
     InsertionRules,
     draw_insertions,
     insert_changes,
 )
-from data_processing.scenes.spec import DYNAMIC, SPACENET7, SPLITS, DatasetSpec, Split, spec_by_name
+from data_processing.scenes.spec import (
+    SPACENET7,
+    SPLITS,
+    DatasetName,
+    DatasetSpec,
+    Split,
+    spec_by_name,
+)
 from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.codes import NO_DATA
 from utils.errors import DataError, UserError, run_program
-from utils.settings import program_parser
+from utils.fields import Bounds, Fraction, NonNegative, PathPattern, Positive, Seed
+from utils.settings import read_settings
 
-__all__ = ["main"]
+__all__ = ["Settings", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+SceneSide = Annotated[int, Bounds(minimum=64)]
+Share = Annotated[float, Bounds(minimum=0, below=0.5)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(RunSettings):
+    """One value a line; each is also a flag. Those of all such programs stand in RunSettings."""
+
+    images: tuple[PathPattern, ...]  # a folder of GeoTIFFs per area, or a pattern: "areas/*/"
+    dataset: DatasetName  # whose layout: dynamic has 6 dates, spacenet7 has 9
+    scenes_per_area: Positive = 2  # each with other dates
+    scene_size: SceneSide = 256  # largest side in pixels
+    changes: Positive = 12  # most insertions per 128×128 pixels
+    val_share: Share = 0.15  # of the areas, at least one
+    test_share: Share = 0.15  # of the areas, at least one
+    feathered: Fraction = 0.2  # probability of a soft edge
+    least_visible: NonNegative = 0.6  # times the place's noise; fainter insertions are left out
+    bands: str | None = None  # 1,2,3,4: bands to take in the data set's order, from 1
+    seed: Seed = 1  # of splits, dates, places and shapes
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 PROGRAM, VERSION = "insert_changes.py", 1
 USUAL = 128**2  # pixels to which --changes refers
@@ -84,9 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         UserError: A flag cannot be used.
         DataError: Images are at fault.
     """
-    flags = _parser().parse_args(arguments)
+    flags = read_settings(Settings, arguments)
     spec = spec_by_name(flags.dataset)
-    _check(flags, spec)
     gaps: list[Gap] = []
     areas = _areas(flags, spec, gaps)
     splits = _dealt(areas, flags)
@@ -107,42 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepare(plan, write_inserted, flags)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = program_parser(__doc__)
-    add = parser.add_argument
-    add("--images", nargs="+", required=True, metavar="FOLDER",
-        help='folders of GeoTIFFs, one per area; or a pattern, "areas/*/"')  # fmt: skip
-    add("--dataset", choices=[s.name.lower() for s in (DYNAMIC, SPACENET7)], required=True,
-        help="whose layout: 6 dates or 9 dates")  # fmt: skip
-    add("--scenes-per-area", type=int, default=2, help="each with other dates (default 2)")
-    add("--scene-size", type=int, default=256, help="largest side in pixels (default 256)")
-    add("--changes", type=int, default=12, help="most insertions per 128x128 pixels (default 12)")
-    add("--val-share", type=float, default=0.15, help="of the areas (default 0.15, at least one)")
-    add("--test-share", type=float, default=0.15, help="of the areas (default 0.15, at least one)")
-    add("--feathered", type=float, default=0.2, help="probability of a soft edge (default 0.2)")
-    add("--least-visible", type=float, default=0.6,
-        help="times the place's noise; fainter ones are left out (default 0.6)")  # fmt: skip
-    add("--bands", help="1,2,3,4: bands to take in the data set's order, from 1")
-    add("--seed", type=int, default=1)
-    add_run_flags(parser, "Images_<name>/ of the data set")
-    return parser
-
-
-def _check(flags: argparse.Namespace, spec: DatasetSpec) -> None:
-    bounds = {
-        "scenes_per_area": (1, 1000), "scene_size": (spec.patch_size, 4096), "changes": (1, 1000),
-        "val_share": (0, 0.5), "test_share": (0, 0.5), "feathered": (0, 1),
-        "least_visible": (0, 100), "seed": (0, 2**32 - 1),
-    }  # fmt: skip
-    for name, (low, high) in bounds.items():
-        value = getattr(flags, name)
-        if not low <= value <= high:
-            raise UserError(
-                f"--{name.replace('_', '-')}: found {value}, expected {low:g} … {high:g}."
-            )
-
-
-def _areas(flags: argparse.Namespace, spec: DatasetSpec, gaps: list[Gap]) -> list[Area]:
+def _areas(flags: Settings, spec: DatasetSpec, gaps: list[Gap]) -> list[Area]:
     """Every folder that has dates enough, in the order of their names.
 
     Raises:
@@ -183,7 +180,7 @@ def _areas(flags: argparse.Namespace, spec: DatasetSpec, gaps: list[Gap]) -> lis
     return sorted(areas, key=lambda area: area.name)
 
 
-def _dealt(areas: Sequence[Area], flags: argparse.Namespace) -> dict[Split, list[Area]]:
+def _dealt(areas: Sequence[Area], flags: Settings) -> dict[Split, list[Area]]:
     """Areas by split, shuffled by the seed; each split has one at least."""
     order = np.random.default_rng(flags.seed).permutation(len(areas))
     shuffled = [areas[number] for number in order]
@@ -204,7 +201,7 @@ def _task(
     peers: Sequence[Area],
     rules: InsertionRules,
     spec: DatasetSpec,
-    flags: argparse.Namespace,
+    flags: Settings,
 ) -> SceneTask:
     """One scene: its dates and window are drawn here, its changes when it is written."""
     rng = np.random.default_rng([flags.seed, SPLITS.index(split), *area.name.encode(), number])
