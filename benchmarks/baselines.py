@@ -30,9 +30,9 @@ from data_processing.scenes.splits import find_scenes
 from mapping.decision import Decision
 from models.weights.offset_search import OffsetSearch
 from utils.errors import run_program
+from utils.files import write_csv_rows
 from utils.metrics import Matrix, area_scores, moment_scores
 from utils.progress import say
-from utils.run_folder import write_csv_rows
 from utils.settings import program_parser
 
 __all__ = ["change_vectors", "main", "step_scores"]

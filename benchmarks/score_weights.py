@@ -30,9 +30,8 @@ from data_processing.scenes.spec import DYNAMIC, SPACENET7
 from models.weights.checkpoint import Checkpoint, load_checkpoint
 from models.weights.offset_search import OffsetSearch, lead_of
 from utils.errors import run_program
-from utils.files import sha256
+from utils.files import sha256, write_csv_rows
 from utils.progress import say
-from utils.run_folder import write_csv_rows
 from utils.settings import program_parser
 
 __all__ = ["Seen", "calibration_error", "look_at", "main"]
