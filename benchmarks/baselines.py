@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measuring import RESULTS
 from data_processing.scenes.scene import Scene
-from data_processing.scenes.spec import DatasetSpec, spec_by_name
+from data_processing.scenes.spec import DatasetName, DatasetSpec, spec_by_name
 from data_processing.scenes.splits import find_scenes
 from mapping.decision import Decision
 from models.weights.offset_search import OffsetSearch
@@ -33,9 +34,23 @@ from utils.errors import run_program
 from utils.files import write_csv_rows
 from utils.metrics import Matrix, area_scores, moment_scores
 from utils.progress import say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
-__all__ = ["change_vectors", "main", "step_scores"]
+__all__ = ["Settings", "change_vectors", "main", "step_scores"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    data_root: Path  # folder that holds Images_<name>/
+    dataset: DatasetName  # whose scenes
+    results: Path = RESULTS / "baselines.csv"  # gets a row per method
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 Array = NDArray[np.floating[Any]]
 Window = tuple[Array, NDArray[np.int64]]  # images (T, C, H, W), moment labels (H, W)
@@ -124,11 +139,7 @@ def row_of(method: str, matrix: Matrix, **facts: Any) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Choose on val, score test, write the rows."""
-    parser = program_parser(__doc__)
-    parser.add_argument("--data-root", type=Path, required=True)
-    parser.add_argument("--dataset", choices=("dynamic", "spacenet7"), required=True)
-    parser.add_argument("--results", type=Path, default=RESULTS / "baselines.csv")
-    flags = parser.parse_args(arguments)
+    flags = read_settings(Settings, arguments)
     spec = spec_by_name(flags.dataset)
     val, test = (list(windows(flags.data_root, spec, split)) for split in ("val", "test"))
     search = OffsetSearch(spec.num_classes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -50,14 +49,14 @@ class Sources:
     """
 
     facts: dict[str, Any]
-    learner: Callable[[argparse.Namespace], Learner]
+    learner: Callable[[Any], Learner]
     maker: WindowMaker
     val: list[Area]
     chosen_on: str
     watched: dict[str, Area] = field(default_factory=dict)
 
 
-def spacenet7_sources(flags: argparse.Namespace) -> Sources:
+def spacenet7_sources(flags: Any) -> Sources:
     """All months of the training areas, and labelled scenes of the same areas."""
     areas = spacenet7_series(flags.series) + read_scenes(flags.scenes / "train", SPACENET7)
     return Sources(
@@ -73,7 +72,7 @@ def spacenet7_sources(flags: argparse.Namespace) -> Sources:
     )
 
 
-def dynamic_sources(flags: argparse.Namespace) -> Sources:
+def dynamic_sources(flags: Any) -> Sources:
     """Generated scenes, and a Landsat series of which one year is kept back."""
     learnt, kept = split_years(landsat_series(flags.series, clear_share=0.8), flags.held_out)
     changes = InsertionRules(
@@ -105,7 +104,7 @@ def dynamic_sources(flags: argparse.Namespace) -> Sources:
     )
 
 
-def pair_sources(flags: argparse.Namespace) -> Sources:
+def pair_sources(flags: Any) -> Sources:
     """Two months of the training areas; first and last date of the validation scenes."""
     rules = DrawRules(dates=2, side=flags.side, labelled=0.0, other_dates=0.3)
     val = [_ends(area) for area in read_scenes(flags.scenes / "val", SPACENET7)]
@@ -135,7 +134,7 @@ def _ends(area: Area) -> Area:
 
 
 def _caim(
-    flags: argparse.Namespace,
+    flags: Any,
     spec: DatasetSpec,
     mean: tuple[float, ...],
     spread: tuple[float, ...],
@@ -170,7 +169,7 @@ def _moved(rng: np.random.Generator, images: NDArray[np.float32]) -> NDArray[np.
     return np.roll(images, shift, (2, 3))
 
 
-SOURCES: dict[str, Callable[[argparse.Namespace], Sources]] = {
+SOURCES: dict[str, Callable[[Any], Sources]] = {
     "spacenet7": spacenet7_sources,
     "dynamic": dynamic_sources,
     "pairs": pair_sources,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,28 @@ from data_processing.scenes.spec import DYNAMIC, SPACENET7
 from models.weights.checkpoint import Checkpoint, load_checkpoint
 from models.weights.offset_search import OffsetSearch, lead_of
 from utils.errors import run_program
+from utils.fields import WeightsFile
 from utils.files import sha256, write_csv_rows
 from utils.progress import say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
-__all__ = ["Seen", "calibration_error", "look_at", "main"]
+__all__ = ["Seen", "Settings", "calibration_error", "look_at", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    checkpoint: WeightsFile  # weights to score
+    run: str  # what the rows call them
+    data: tuple[str, ...]  # NAME=FOLDER of labelled scenes, one or more
+    val: Path | None = None  # scenes that the probability is learnt on
+    results: Path = RESULTS / "weights.csv"  # gets the rows
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 BINS = 15  # of equal width, of the calibration error
 SIDE = 32  # of tiles, where a file does not tell
@@ -80,14 +98,7 @@ def look_at(folder: Path, num_dates: int) -> list[Area]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Score and write the rows."""
-    parser = program_parser(__doc__)
-    add = parser.add_argument
-    add("--checkpoint", type=Path, required=True)
-    add("--run", required=True, help="name of the weights in the rows")
-    add("--data", nargs="+", required=True, metavar="NAME=FOLDER")
-    add("--val", type=Path, help="scenes that the probability is learnt on")
-    add("--results", type=Path, default=RESULTS / "weights.csv")
-    flags = parser.parse_args(arguments)
+    flags = read_settings(Settings, arguments)
     weights = load_checkpoint(flags.checkpoint)
     num_dates = int(weights.arguments["num_dates"])
     learnt = None

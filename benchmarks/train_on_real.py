@@ -1,10 +1,11 @@
 """Train on windows of real series with inserted changes, without end, and keep averaged weights.
 
-    python benchmarks/train_on_real.py spacenet7 --series SERIES --scenes Images_SpaceNet7 \\
-        --output-dir runs/real_spacenet7 --minutes 80
-    python benchmarks/train_on_real.py dynamic --series LANDSAT --output-dir runs/real_dynamic
-    python benchmarks/train_on_real.py pairs --series SERIES --scenes Images_SpaceNet7 \\
-        --output-dir runs/real_pairs --side 64
+    python benchmarks/train_on_real.py --dataset spacenet7 --series SERIES \\
+        --scenes Images_SpaceNet7 --output-dir runs/real_spacenet7 --minutes 80
+    python benchmarks/train_on_real.py --dataset dynamic --series LANDSAT \\
+        --output-dir runs/real_dynamic
+    python benchmarks/train_on_real.py --dataset pairs --series SERIES \\
+        --scenes Images_SpaceNet7 --output-dir runs/real_pairs --side 64
 
 ``SERIES`` holds a folder of monthly images per area; ``LANDSAT`` images/ and cfmask/. This is how
 the shipped weights were made (best_model/README.md). The learning rate follows the share of the
@@ -15,14 +16,14 @@ written down. Started again with the same folder it goes on. Writes state.pth (t
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -35,11 +36,54 @@ from benchmarks.real_sources import SOURCES, Sources
 from models import build_network
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.errors import run_program
+from utils.fields import (
+    Fraction,
+    LearningRate,
+    Natural,
+    NonNegative,
+    PatchSide,
+    Positive,
+    Seed,
+    WeightsFile,
+    Width,
+)
 from utils.files import atomic_path
 from utils.progress import say
-from utils.settings import program_parser
+from utils.settings import read_settings
 
-__all__ = ["Run", "learning_rate", "main"]
+__all__ = ["Run", "Settings", "learning_rate", "main"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    dataset: Literal["spacenet7", "dynamic", "pairs"]  # what is learnt
+    series: Path  # unlabelled series
+    output_dir: Path  # folder of the run; one that holds a run goes on with it
+    scenes: Path | None = None  # spacenet7, pairs: labelled scenes, folder with train/ and val/
+    look_at: Path | None = None  # dynamic: a split's folder whose scores are only shown
+    start_from: WeightsFile | None = None  # weights to begin with; none = new ones
+    minutes: NonNegative = 80.0  # that the learning rate's course takes
+    stop_after: NonNegative | None = None  # minutes after which it stops, to go on later
+    width: Width = 32  # channels of each date's features
+    side: PatchSide = 32  # pixels of a window
+    batch_size: Positive = 8  # windows per step
+    lr: LearningRate = 2e-3  # highest learning rate of Adam
+    average: Fraction = 0.998  # share of the averaged weights kept at a step
+    coarse_weight: NonNegative = 0.05  # of the cross-entropy on the coarse logits
+    labelled: Fraction = 0.5  # share of windows from labelled scenes
+    generated: Natural = 768  # generated training scenes
+    drawn: Fraction = 0.0  # spacenet7: share of windows of generated scenes
+    visible_only: NonNegative = 0.8  # dynamic: times its noise from which a pixel is labelled
+    held_out: Positive = 2004  # dynamic: year of the series kept back
+    look_every: Positive = 500  # steps between validations
+    seed: Seed = 1  # of weights and windows
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 CLIP_NORM = 4.0
 LAST_LOSSES = 500  # that the log's loss is the mean of
@@ -61,7 +105,7 @@ class Run:
         sources: What it learns from, chooses by and looks at.
     """
 
-    def __init__(self, flags: argparse.Namespace, sources: Sources) -> None:
+    def __init__(self, flags: Any, sources: Sources) -> None:
         torch.manual_seed(flags.seed)
         self.flags, self.sources, self.folder = flags, sources, flags.output_dir
         self.learner = sources.learner(flags)
@@ -165,37 +209,9 @@ def _short(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = program_parser(__doc__)
-    add = parser.add_argument
-    add("dataset", choices=tuple(SOURCES))
-    add("--series", type=Path, required=True, help="unlabelled series")
-    add("--scenes", type=Path, help="spacenet7: labelled scenes, folder with train/ and val/")
-    add("--look-at", type=Path, help="dynamic: a split's folder whose scores are only shown")
-    add("--output-dir", type=Path, required=True)
-    add("--minutes", type=float, default=80)
-    add("--stop-after", type=float, help="minutes after which it stops, to go on later")
-    add("--start-from", type=Path, help="weights to begin with")
-    add("--width", type=int, default=32)
-    add("--side", type=int, default=32, help="pixels of a window")
-    add("--batch-size", type=int, default=8)
-    add("--lr", type=float, default=2e-3)
-    add("--average", type=float, default=0.998, help="share of the average kept at a step")
-    add("--coarse-weight", type=float, default=0.05, help="of the cross-entropy on coarse logits")
-    add("--labelled", type=float, default=0.5, help="share of windows from labelled scenes")
-    add("--generated", type=int, default=768, help="generated training scenes")
-    add("--drawn", type=float, default=0.0, help="spacenet7: share of windows of these scenes")
-    add("--visible-only", type=float, default=0.8,
-        help="dynamic: an inserted pixel is labelled from so many times its noise on")  # fmt: skip
-    add("--held-out", type=int, default=2004, help="dynamic: year of the series kept back")
-    add("--look-every", type=int, default=500, help="steps between validations")
-    add("--seed", type=int, default=1)
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train until the time is used up."""
-    flags = _parser().parse_args(arguments)
+    flags = read_settings(Settings, arguments)
     torch.set_num_threads(1)
     flags.output_dir.mkdir(parents=True, exist_ok=True)
     run = Run(flags, SOURCES[flags.dataset](flags))
