@@ -10,8 +10,10 @@
 ``SERIES`` holds a folder of monthly images per area; ``LANDSAT`` images/ and cfmask/. This is how
 the shipped weights were made (best_model/README.md). The learning rate follows the share of the
 minutes that is used up, so that a run ends on time on a busy machine; how many steps that were is
-written down. Started again with the same folder it goes on. Writes state.pth (to go on), log.csv
-(validation as it goes) and weights.pth, a checkpoint with its decision. One CPU thread, bfloat16.
+written down. With ``--steps`` it follows these instead: the same flags then give the same weights,
+interrupted or not. Started again with the same folder it goes on. Writes state.pth (to go on),
+log.csv (validation as it goes) and weights.pth, a checkpoint with its decision. One CPU thread,
+bfloat16.
 """
 
 from __future__ import annotations
@@ -67,6 +69,7 @@ class Settings:
     look_at: Path | None = None  # dynamic: a split's folder whose scores are only shown
     start_from: WeightsFile | None = None  # weights to begin with; none = new ones
     minutes: NonNegative = 80.0  # that the learning rate's course takes
+    steps: Positive | None = None  # of the learning rate's course, in place of minutes
     stop_after: NonNegative | None = None  # minutes after which it stops, to go on later
     width: Width = 32  # channels of each date's features
     side: PatchSide = 32  # pixels of a window
@@ -118,7 +121,6 @@ class Run:
         self.losses: list[float] = []
         if (self.folder / "state.pth").is_file():
             self._go_on()
-        self.rng = np.random.default_rng([flags.seed, self.step])
 
     def _go_on(self) -> None:
         kept = torch.load(self.folder / "state.pth", weights_only=True)
@@ -127,13 +129,21 @@ class Run:
         self.averaged, self.step, self.used = kept["averaged"], kept["step"], kept["used"]
         say(f"going on after step {self.step}, {self.used / 60:.1f} minutes")
 
+    @property
+    def done(self) -> float:
+        """Share of the run's steps, or of its minutes, that lies behind."""
+        if self.flags.steps is not None:
+            return self.step / float(self.flags.steps)
+        return self.used / (60 * float(self.flags.minutes))
+
     def learn(self) -> None:
-        """One step."""
+        """One step, on windows that follow from the seed and its number."""
         flags, began = self.flags, time.perf_counter()
-        drawn = [self.sources.maker.draw(self.rng) for _ in range(flags.batch_size)]
+        rng = np.random.default_rng([flags.seed, self.step])
+        drawn = [self.sources.maker.draw(rng) for _ in range(flags.batch_size)]
         images, label = (torch.from_numpy(np.stack(part)) for part in zip(*drawn, strict=True))
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.used / (60 * flags.minutes), flags.lr)
+            group["lr"] = learning_rate(self.done, flags.lr)
         self.optimizer.zero_grad()
         loss = self.learner.loss(images, label)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -210,13 +220,13 @@ def _short(value: Any) -> Any:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train until the time is used up."""
+    """Train until the steps are made or the time is used up."""
     flags = read_settings(Settings, arguments)
     torch.set_num_threads(1)
     flags.output_dir.mkdir(parents=True, exist_ok=True)
     run = Run(flags, SOURCES[flags.dataset](flags))
-    until = 60 * min(flags.minutes, flags.stop_after or flags.minutes)
-    while run.used < until:
+    until = math.inf if flags.stop_after is None else 60 * flags.stop_after
+    while run.done < 1 and run.used < until:
         run.learn()
         if run.step % flags.look_every == 0:
             run.look()

@@ -172,17 +172,28 @@ def sources() -> Sources:
     )
 
 
+def of_a_run(folder: Path) -> argparse.Namespace:
+    numbers = {"seed": 1, "lr": 1e-3, "minutes": 1, "steps": 4, "batch_size": 2, "average": 0.9}
+    return argparse.Namespace(**numbers, side=16, output_dir=folder, start_from=None)
+
+
+def test_the_same_steps_give_the_same_weights_interrupted_or_not(tmp_path: Path) -> None:
+    runs = [Run(of_a_run(tmp_path / name), sources()) for name in ("whole", "parts")]
+    for run in runs:
+        run.folder.mkdir()
+        for _ in range(2):
+            run.learn()
+    runs[1].look()
+    runs[1] = Run(of_a_run(tmp_path / "parts"), sources())
+    for run in runs:
+        while run.done < 1:
+            run.learn()
+    for key, value in runs[0].averaged.items():
+        assert torch.equal(value, runs[1].averaged[key]), key
+
+
 def test_a_run_goes_on_where_it_stopped_and_keeps_weights_with_a_decision(tmp_path: Path) -> None:
-    flags = argparse.Namespace(
-        seed=1,
-        lr=1e-3,
-        minutes=1,
-        batch_size=2,
-        average=0.9,
-        side=16,
-        output_dir=tmp_path,
-        start_from=None,
-    )
+    flags = of_a_run(tmp_path)
     run = Run(flags, sources())
     for _ in range(3):
         run.learn()
