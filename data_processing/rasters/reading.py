@@ -10,9 +10,8 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,15 @@ import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.env import ensure_env, set_gdal_config
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from data_processing.rasters.contents import check_beside, check_sources, kind_of_content
+from data_processing.rasters.header import COLORS, RasterInfo, has_own_mask, header
 from data_processing.rasters.held import HeldRasters, block_bytes
-from data_processing.rasters.values import LARGEST_BYTE, has_data
+from data_processing.rasters.values import has_data
 from utils.errors import DataError
 
 __all__ = [
@@ -58,73 +57,10 @@ PLAIN = ("GTiff", "PNG", "JPEG", "BMP")
 # … and what users have beside them; a VRT only where it is called .vrt, its sources looked at
 IMAGES = (*PLAIN, "JP2OpenJPEG", "HFA", "ENVI", "EHdr", "netCDF", "HDF5", "VRT")
 SHOWN_NAMES = {"GTiff": "GeoTIFF", "JP2OpenJPEG": "JPEG 2000", "HFA": "Imagine"}  # others as is
-BLACK, WHITE = 10, 245  # of 0…255: the brightest black and the darkest white of a colour table
 MOST_BLOCK_BYTES = 1 << 30  # of one stored block, which is decoded as a whole
 COPIES = 3  # of a whole raster: as stored, as converted, and masks
-COLORS = ("red", "green", "blue", "nir", "alpha")
-FARTHEST = 1e12  # of coordinates in any unit; the Earth's are below 1e11 in millimetres
 DECODED_MIB = 64  # of blocks that GDAL keeps decoded where rasters are read from end to end
-ORIENTATIONS = tuple("12345678")  # as EXIF numbers them
 BLOCK_VALUES = 1 << 22  # values read at a time when a whole raster is gone through
-
-
-@dataclass(frozen=True)
-class RasterInfo:
-    """Header of a raster.
-
-    Attributes:
-        width: Columns.
-        height: Rows.
-        count: Bands.
-        dtype: numpy name of the stored type.
-        crs: ``rasterio.crs.CRS`` or None.
-        transform: ``affine.Affine``; the identity where the file has no georeference.
-        nodata: Value of the nodata tag or None.
-        block_shape: Rows and columns of a stored block.
-        pages: Pages of the file; 1 for a usual raster.
-        band_names: Description of each band, None where the file gives none.
-        alpha: Position of the band that the file calls alpha, from 0, or None.
-        masked: Whether the file has a mask of its own, inside or as .msk beside it.
-        colors: Colour mark of each band: red, green, blue, nir, alpha or None.
-        palette: Red, green, blue, alpha of each stored value; empty without a colour table.
-        white_is_zero: Whether small values are meant to be bright (MINISWHITE).
-        orientation: EXIF number of the way up; 1 is as stored.
-        scaling: Scale and offset of values in the tags, for messages; None without them.
-        unrectified: What stands for a grid where there is none, or None.
-    """
-
-    width: int
-    height: int
-    count: int
-    dtype: str
-    crs: Any
-    transform: Any
-    nodata: float | None
-    block_shape: tuple[int, int] = (1, 1)
-    pages: int = 1
-    band_names: tuple[str | None, ...] = ()
-    alpha: int | None = None
-    masked: bool = False
-    colors: tuple[str | None, ...] = ()
-    palette: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
-    white_is_zero: bool = False
-    orientation: int = 1
-    scaling: str | None = None
-    unrectified: str | None = None
-
-    @property
-    def inverted(self) -> bool:
-        """Whether a binary raster shows 0 white and what is not 0 black."""
-        if not self.palette:
-            return self.white_is_zero
-        zero, *others = (self.palette.get(value) for value in (0, 1, LARGEST_BYTE))
-        shown_black = all(color is None or max(color[:3]) <= BLACK for color in others)
-        return zero is not None and min(zero[:3]) >= WHITE and shown_black
-
-    @property
-    def georeferenced(self) -> bool:
-        """Whether the file says where on Earth it lies."""
-        return self.crs is not None or not self.transform.is_identity
 
 
 def open_raster(path: Path, drivers: Sequence[str] = PLAIN) -> Any:
@@ -187,7 +123,7 @@ def raster_info(path: Path, drivers: Sequence[str] = PLAIN) -> RasterInfo:
         DataError: When the file is missing or cannot be opened as a raster.
     """
     with reading(str(path)), open_raster(path, drivers) as raster:
-        return _header(raster, str(path))
+        return header(raster, str(path))
 
 
 def decode_raster(content: bytes, where: str) -> tuple[npt.NDArray[Any], RasterInfo]:
@@ -208,8 +144,8 @@ def decode_raster(content: bytes, where: str) -> tuple[npt.NDArray[Any], RasterI
         rasterio.MemoryFile(content) as file,
         file.open(driver=list(PLAIN)) as raster,
     ):
-        require_room(where, header := _header(raster, where))
-        return raster.read(), header
+        require_room(where, info := header(raster, where))
+        return raster.read(), info
 
 
 def require_room(where: str, info: RasterInfo, copies: int = COPIES) -> None:
@@ -341,51 +277,9 @@ def _stored(raster: Any, **where: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np
     shape = where.get("out_shape")
     stored = raster.read(**(where if shape is None else {"out_shape": (raster.count, *shape)}))
     there = has_data(stored, raster.nodata)
-    if _masked(raster):
+    if has_own_mask(raster):
         there &= raster.read_masks(1, **where) > 0
     return stored, there
-
-
-def _masked(raster: Any) -> bool:
-    """Whether an open raster has a mask of its own; alpha bands and tags are none."""
-    return bool(raster.mask_flag_enums and raster.mask_flag_enums[0] == [MaskFlags.per_dataset])
-
-
-def _header(raster: Any, where: str) -> RasterInfo:
-    numbers = tuple(raster.transform)[:6]
-    if not all(abs(number) <= FARTHEST for number in numbers):  # NaN is not, either
-        found = f"found the transform {numbers}, expected numbers up to {FARTHEST:g}"
-        advice = "Write anew where the raster lies, as with gdal_edit.py -a_ullr …"
-        raise DataError(where, [found], advice)
-    colors = tuple(mark.name if mark.name in COLORS else None for mark in raster.colorinterp)
-    structure = raster.tags(ns="IMAGE_STRUCTURE")
-    orientation = raster.tags().get("EXIF_Orientation", "1").strip()
-    scales = set(zip(raster.scales, raster.offsets, strict=True)) - {(1.0, 0.0)}
-    points = "ground control points" if raster.gcps[0] else None
-    unrectified = "rational polynomials (RPC)" if raster.tags(ns="RPC") else points
-    palette: dict[int, tuple[int, int, int, int]] = {}
-    with suppress(ValueError):  # a band that is marked as one and has none
-        palette = raster.colormap(1) if raster.colorinterp[:1] == (ColorInterp.palette,) else {}
-    return RasterInfo(
-        width=raster.width,
-        height=raster.height,
-        count=raster.count,
-        dtype=raster.dtypes[0] if raster.count else "none",
-        crs=raster.crs,
-        transform=raster.transform,
-        nodata=raster.nodata if raster.count else None,
-        block_shape=tuple(raster.block_shapes[0]) if raster.count else (1, 1),
-        pages=max(1, len(raster.subdatasets)),
-        band_names=tuple(raster.descriptions),
-        alpha=colors.index("alpha") if "alpha" in colors else None,
-        masked=_masked(raster),
-        colors=colors,
-        palette=palette,
-        white_is_zero=structure.get("MINISWHITE") == "YES",
-        orientation=int(orientation) if orientation in ORIENTATIONS else 1,
-        scaling=", ".join(f"{scale:g} and {offset:g}" for scale, offset in sorted(scales)) or None,
-        unrectified=unrectified if raster.transform.is_identity else None,
-    )
 
 
 @functools.cache
