@@ -28,7 +28,6 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.transform import Affine
-from scipy.optimize import linear_sum_assignment
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -311,6 +310,8 @@ def _nearest(
     at_hand: Sequence[datetime.date], wanted: Sequence[datetime.date]
 ) -> list[datetime.date]:
     """As many dates as wanted, each another one, as near to them as can be."""
+    from scipy.optimize import linear_sum_assignment  # late: it takes a while to import
+
     apart = np.abs(np.subtract.outer([d.toordinal() for d in wanted],
                                      [d.toordinal() for d in at_hand]))  # fmt: skip
     _, taken = linear_sum_assignment(apart)

@@ -31,6 +31,7 @@ ASIDE = (
     7.31e-4,
 )  # of a pixel's side: so far polygons are moved there, off the pole itself
 WHOLE_GLOBE = 360.0
+NO_PLACE = "found a change that has no longitude and latitude"
 
 Polygon = dict[str, Any]  # as GeoJSON has it
 
@@ -47,7 +48,10 @@ def on_earth(polygons: Sequence[Polygon], crs: Any, side: float) -> list[Polygon
         UserError: Parts of a polygon have no longitude and latitude.
         CPLE_BaseError: The same, as GDAL says it.
     """
-    placed = transform_geom(crs, LON_LAT, list(polygons), precision=DECIMALS)
+    try:
+        placed = transform_geom(crs, LON_LAT, list(polygons), precision=DECIMALS)
+    except SystemError as error:  # rasterio's, where GDAL failed and kept no reason
+        raise UserError(NO_PLACE) from error
     shown = []
     for polygon, plain in zip(polygons, placed, strict=True):
         cut = _is_simple(plain, crs.is_geographic)
@@ -114,5 +118,5 @@ def _degrees(line: Any, crs: Any) -> tuple[NDArray[np.float64], NDArray[np.float
     x, y = shapely.get_coordinates(line).T
     lon, lat = (np.array(values) for values in transform(crs, LON_LAT, x, y))
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
-        raise UserError("found a change that has no longitude and latitude")
+        raise UserError(NO_PLACE)
     return lon, lat

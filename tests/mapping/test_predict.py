@@ -272,8 +272,8 @@ def test_resuming_with_other_settings_is_refused_and_a_finished_run_is_left_alon
 ) -> None:
     flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
     assert predict(*flags)[0] == 0
-    code, _, said = predict(*flags, "--resume", "--overlap", 8)
-    assert (code, "overlap: 4 there, 8 now" in said) == (2, True)
+    code, _, said = predict(*flags, "--resume", "--overlap", 4)
+    assert (code, "overlap: 8 there, 4 now" in said) == (2, True)
     before = (tmp_path / "out/change_moment.tif").stat().st_mtime_ns
     code, said, _ = predict(*flags, "--resume")
     assert (code, "complete already" in said) == (0, True)
@@ -286,7 +286,7 @@ def test_resuming_with_other_settings_is_refused_and_a_finished_run_is_left_alon
     (tmp_path / "out/summary.json").unlink()
     code, _, said = predict(*flags, "--resume")
     assert code == 2
-    assert "overlap: 7 there, 4 now" in said
+    assert "overlap: 7 there, 8 now" in said
 
 
 def test_a_pair_without_dates_gives_area_and_score_in_the_order_given(
