@@ -15,6 +15,7 @@ from data_processing.rasters.reading import read_reduced
 from data_processing.rasters.writing import write_map, write_png
 from data_processing.scenes.scene import Scene
 from mapping.products.rasters import moment_tags, value_colors
+from mapping.products.styles import area_style, map_styles, write_styles
 from mapping.scores import SceneResult
 from utils.codes import NO_DATA
 from utils.metrics import area_scores, moment_scores
@@ -31,7 +32,8 @@ AREA_TAGS = {"AREA_0": "unchanged", "AREA_1": "changed"}
 def write_scene_maps(folder: Path, result: SceneResult[Scene], source: str) -> None:
     """Write ``<folder>/<scene>/change_area.tif``, ``change_moment.tif`` and ``overview.png``.
 
-    Both maps are uint8 on the grid of the scene's images, 255 = no data. Their tags hold the dates.
+    Both maps are uint8 on the grid of the scene's images, 255 = no data. Their tags hold the dates,
+    styles for QGIS and GDAL lie beside them.
     Existing files of the same names are replaced.
 
     Args:
@@ -53,6 +55,7 @@ def write_scene_maps(folder: Path, result: SceneResult[Scene], source: str) -> N
         target / "change_moment.tif", result.moment, scene.info, NO_DATA,
         {**tags, **moment_tags(scene.dates)}, value_colors(len(scene.dates)),
     )  # fmt: skip
+    write_styles(target, map_styles(scene.dates))
     step = _step(scene)
     ends = (scene.image_paths[0], scene.image_paths[-1])
     first, last = _pictures(ends, step, scene.spec.visible_bands, scene.spec.alpha_band)
@@ -86,6 +89,7 @@ def write_pair_maps(folder: Path, result: SceneResult[Pair], source: str, draw: 
         tags = {"SOURCE": source, "PAIR": pair.name, **AREA_TAGS}
         path = folder / "maps" / f"{pair.name}.tif"
         write_map(path, area, pair.info, NO_DATA, tags, value_colors(2))
+        write_styles(path.parent, {pair.name: area_style()})
     if draw:
         step = _step(pair)
         first, last = _pictures((pair.first, pair.last), step, pair.bands, pair.alpha)

@@ -69,6 +69,8 @@ def test_training_and_testing_a_folder_of_pairs(inside: Any, tmp_path: Path) -> 
         with rasterio.open(tmp_path / f"out/maps/{number:03d}.tif") as raster:
             assert raster.crs.to_epsg() == 32633
             assert np.array_equal(raster.read(1) * 255, png)
+            assert {Path(file).suffix for file in raster.files} == {".tif", ".xml"}
+        assert (tmp_path / f"out/maps/{number:03d}.qml").is_file()
         assert (tmp_path / f"out/overviews/{number:03d}.png").is_file()
 
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
@@ -225,6 +226,10 @@ def assert_maps_lie_on_their_scene(name: str, root: Path, folder: Path, number: 
         values = moment.read(1)
         np.testing.assert_array_equal(area.read(1), values > 0)
         assert values.max() < DATES[name]
+    shown = ElementTree.parse(target / "change_moment.qml").findall(".//paletteEntry")
+    assert [entry.attrib["value"] for entry in shown] == [str(k) for k in range(DATES[name])]
+    assert shown[1].attrib["label"].startswith("20")
+    assert (target / "change_area.tif.aux.xml").is_file()
 
 
 def test_the_released_protocol_scores_the_index_as_it_is(

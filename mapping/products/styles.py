@@ -18,7 +18,7 @@ from mapping.products.rasters import date_number
 from utils.files import atomic_path
 from utils.pictures.colors import UNCHANGED_COLOR, moment_colors
 
-__all__ = ["MapStyle", "ValueStyle", "map_styles", "write_styles"]
+__all__ = ["MapStyle", "ValueStyle", "area_style", "map_styles", "write_styles"]
 
 DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 QGIS_VERSION = "3.28.0"  # of the form; later ones read it
@@ -47,6 +47,14 @@ class MapStyle(NamedTuple):
     ramp: Sequence[tuple[int, str]] = ()
 
 
+UNCHANGED = ValueStyle(0, "unchanged", UNCHANGED_COLOR, opacity=0)
+
+
+def area_style(text: str = CHANGED) -> MapStyle:
+    """Style of a map of unchanged and changed; ``text`` names the changed pixels."""
+    return MapStyle([UNCHANGED, ValueStyle(1, text, _colors(2)[1])])
+
+
 def map_styles(dates: Sequence[datetime.date]) -> dict[str, MapStyle]:
     """Styles of the maps, by name of the file without suffix.
 
@@ -54,19 +62,17 @@ def map_styles(dates: Sequence[datetime.date]) -> dict[str, MapStyle]:
         dates: T dates of the series.
     """
     T = len(dates)
-    colors, (_, area_color) = _colors(T), _colors(2)
-    unchanged = ValueStyle(0, "unchanged", UNCHANGED_COLOR, opacity=0)
+    colors = _colors(T)
     spans = [f"{dates[k - 1]} – {dates[k]}" for k in range(1, T)]
     moments = [ValueStyle(k, spans[k - 1], colors[k]) for k in range(1, T)]
     numbers = [
         ValueStyle(date_number(dates[k]), f"by {dates[k]} (after {dates[k - 1]})", colors[k])
         for k in range(1, T)
     ]
-    area = ValueStyle(1, f"{CHANGED} {dates[0]} – {dates[-1]}", area_color)
     return {
-        "change_area": MapStyle([unchanged, area]),
-        "change_moment": MapStyle([unchanged, *moments]),
-        "change_date": MapStyle([unchanged, *numbers]),
+        "change_area": area_style(f"{CHANGED} {dates[0]} – {dates[-1]}"),
+        "change_moment": MapStyle([UNCHANGED, *moments]),
+        "change_date": MapStyle([UNCHANGED, *numbers]),
         "change_score": MapStyle(ramp=SCORE_RAMP),
     }
 
