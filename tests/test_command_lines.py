@@ -86,6 +86,7 @@ PATHS = {
     "Predict.py": ["--images", "nowhere"],
     "Train_CTMA.py": ["--data-root", "nowhere"],
     "Test_CTMA.py": ["--data-root", "nowhere", "--checkpoint", "best_model/README.md"],
+    "data_processing/insert_changes.py": ["--images", "nowhere", "--dataset", "dynamic"],
     "data_processing/layout_check.py": ["--data-root", "nowhere", "--dataset", "dynamic"],
     "data_processing/prepare_custom.py": [
         "--images", "nowhere/*.tif", "--masks", "m", "--dataset", "dynamic", "--split", "test",

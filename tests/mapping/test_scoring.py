@@ -256,7 +256,7 @@ def test_what_is_no_number_is_never_unchanged(
     counted_once: bool, moments: bool, number: float
 ) -> None:
     scene = PlainScene("Scene01", 16, 32)
-    with pytest.raises(CaimError, match="Scene01, patch at row 0, column 16: .*\n.*NaN") as caught:
+    with pytest.raises(CaimError, match=r"Scene01, patch at row 0, column 16: .*\n.*NaN") as caught:
         score(Sick(number), covering([scene], 16), counted_once=counted_once, moments=moments)
     assert caught.value.exit_code == 3
 
