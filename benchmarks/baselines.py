@@ -115,8 +115,8 @@ def matrix_of(
     """Moment confusion matrix, rows truth, over all labelled pixels."""
     total = np.zeros((num_classes, num_classes), np.int64)
     for images, label in scenes:
-        known = label >= 0
-        np.add.at(total, (label[known], decide(images)[known]), 1)
+        labelled = label >= 0
+        np.add.at(total, (label[labelled], decide(images)[labelled]), 1)
     return total
 
 

@@ -187,9 +187,9 @@ def _compared(
     """How results of the same scenes agree."""
     pixels = differing = 0
     for one, other in zip(exact, rounded, strict=True):
-        known = one.moment != NO_DATA
-        pixels += int(known.sum())
-        differing += int((one.moment != other.moment)[known].sum())
+        labelled = one.moment != NO_DATA
+        pixels += int(labelled.sum())
+        differing += int((one.moment != other.moment)[labelled].sum())
     area = [area_scores(_total(r.area_matrix for r in side)) for side in (exact, rounded)]
     moment = [moment_scores(_total(r.moment_matrix for r in side)) for side in (exact, rounded)]
     return {

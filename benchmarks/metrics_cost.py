@@ -97,11 +97,11 @@ def _matrix_rows(
 ) -> list[dict[str, Any]]:
     """Rows of one confusion matrix, ours and plain, taken in turns."""
     small_label, small_predicted = label.to(torch.int8), predicted.to(torch.uint8)
-    found: dict[str, Matrix] = {}
+    matrices: dict[str, Matrix] = {}
 
     def keep(how: str, count: Callable[[], Matrix]) -> Callable[[], None]:
         def run() -> None:
-            found[how] = count()
+            matrices[how] = count()
 
         return run
 
@@ -114,8 +114,8 @@ def _matrix_rows(
     seconds = in_turns({how: keep(how, count) for how, count in counts.items()}, repeats)
     few = min(SKLEARN_PIXELS, len(label))
     expected_few = _ours(num_classes, label[:few], predicted[:few])
-    for how, matrix in found.items():
-        np.testing.assert_array_equal(matrix, expected_few if "scikit" in how else found[PLAIN])
+    for how, matrix in matrices.items():
+        np.testing.assert_array_equal(matrix, expected_few if "scikit" in how else matrices[PLAIN])
     rows = [
         _row(what, num_classes, how, few if "scikit" in how else len(label), seconds[how])
         for how in counts
@@ -142,8 +142,10 @@ def _plain(num_classes: int, label: np.ndarray[Any, Any], predicted: Any) -> Mat
 
 def _sklearn(num_classes: int, label: Tensor, predicted: Tensor) -> Matrix:
     label, predicted = label[:SKLEARN_PIXELS], predicted[:SKLEARN_PIXELS]
-    known = label >= 0
-    matrix: Matrix = confusion_matrix(label[known], predicted[known], labels=range(num_classes))
+    labelled = label >= 0
+    matrix: Matrix = confusion_matrix(
+        label[labelled], predicted[labelled], labels=range(num_classes)
+    )
     return matrix
 
 

@@ -58,12 +58,12 @@ class Area:
     label: NDArray[np.int64] | None = None
     missing: Mask | None = None
 
-    def values(self, dates: object = slice(None), there: tuple[slice, ...] = ()) -> Pixels:
+    def values(self, dates: object = slice(None), window: tuple[slice, ...] = ()) -> Pixels:
         """Scaled values (n, C, h, w) float32 of some dates and a window; 0 where missing."""
-        images = self.images[(dates, slice(None), *there)].astype(np.float32)
+        images = self.images[(dates, slice(None), *window)].astype(np.float32)
         images /= np.float32(SCALES[self.images.dtype.name])
         if self.missing is not None:
-            images[np.broadcast_to(self.missing[(dates, *there)][:, None], images.shape)] = 0
+            images[np.broadcast_to(self.missing[(dates, *window)][:, None], images.shape)] = 0
         return images
 
 
@@ -137,7 +137,7 @@ def landsat_series(folder: Path, clear_share: float) -> Area:
         folder: Holds images/ and, under the same names, cfmask/.
         clear_share: Of the pixels of a day that is taken.
     """
-    images, missing, seen = [], [], []
+    images, missing, taken_days = [], [], []
     days, paths = _dated(Path(folder) / "images")
     for day, path in zip(days, paths, strict=True):
         pixels, mask = _read(path), _read(Path(folder) / "cfmask" / path.name)[0]
@@ -146,8 +146,8 @@ def landsat_series(folder: Path, clear_share: float) -> Area:
         if 1 - unseen.mean() > clear_share:
             images.append(np.clip(pixels, 0, None))
             missing.append(unseen)
-            seen.append(int(day))
-    return Area("landsat", np.stack(images), np.array(seen), missing=np.stack(missing))
+            taken_days.append(int(day))
+    return Area("landsat", np.stack(images), np.array(taken_days), missing=np.stack(missing))
 
 
 def picked(area: Area, dates: NDArray[np.int64]) -> Area:
@@ -159,8 +159,8 @@ def picked(area: Area, dates: NDArray[np.int64]) -> Area:
 def split_years(area: Area, year: int) -> tuple[Area, Area]:
     """An unlabelled area without a year, and that year alone."""
     years = np.array([datetime.date.fromordinal(int(day)).year for day in area.days])
-    others, kept = np.flatnonzero(years != year), np.flatnonzero(years == year)
-    return picked(area, others), picked(area, kept)
+    others, held_out = np.flatnonzero(years != year), np.flatnonzero(years == year)
+    return picked(area, others), picked(area, held_out)
 
 
 def quiet_series(area: Area, number: int, num_dates: int) -> list[Area]:
@@ -179,6 +179,6 @@ def quiet_series(area: Area, number: int, num_dates: int) -> list[Area]:
 
 def filled(images: NDArray[np.float32], missing: Mask) -> NDArray[np.float32]:
     """Where a pixel is missing at a date, the mean of its other dates (T, C, H, W)."""
-    seen = ~missing[:, None]
-    mean = (images * seen).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
-    return np.where(seen, images, mean.astype(np.float32))
+    observed = ~missing[:, None]
+    mean = (images * observed).sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
+    return np.where(observed, images, mean.astype(np.float32))

@@ -74,7 +74,7 @@ def spacenet7_sources(flags: Any) -> Sources:
 
 def dynamic_sources(flags: Any) -> Sources:
     """Generated scenes, and a Landsat series of which one year is kept back."""
-    learnt, kept = split_years(landsat_series(flags.series, clear_share=0.8), flags.held_out)
+    learnt, held_out = split_years(landsat_series(flags.series, clear_share=0.8), flags.held_out)
     changes = InsertionRules(
         side=(3.5, 26.0),
         shapes=(0.35, 0.35, 0.15, 0.08, 0.07),
@@ -89,8 +89,8 @@ def dynamic_sources(flags: Any) -> Sources:
     )  # fmt: skip
     areas = [learnt, *_generated(flags.generated, DYNAMIC)]
     val = generated_scenes([1], "val", VAL_SCENES)
-    val += inserted_scenes(kept, changes, seed=99, num_dates=rules.dates)
-    quiet = quiet_series(kept, KEPT_SERIES, rules.dates)
+    val += inserted_scenes(held_out, changes, seed=99, num_dates=rules.dates)
+    quiet = quiet_series(held_out, KEPT_SERIES, rules.dates)
     watched = {f"landsat {number}": area for number, area in enumerate(quiet, start=1)}
     if flags.look_at:
         watched |= {area.name: area for area in read_scenes(flags.look_at, DYNAMIC)}

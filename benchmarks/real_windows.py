@@ -154,12 +154,12 @@ class WindowMaker:
         labelled = bool(self.scenes) and (rng.random() < rules.labelled or not self.series)
         pool = self.scenes if labelled else self.series
         area = pool[rng.integers(len(pool))]
-        dates, there = self._dates(rng, area), self._place(rng, area)
-        images = area.values(dates, there)
+        dates, place = self._dates(rng, area), self._place(rng, area)
+        images = area.values(dates, place)
         doubtful = rules.ignore_steps and area.label is None and lasting_steps(images)
         label = np.zeros(images.shape[2:], np.int64)
         if area.label is not None:
-            label = area.label[there].copy()
+            label = area.label[place].copy()
         if area.label is None or rng.random() < rules.scene_changes:
             days = area.days[dates]
             drawn = draw_insertions(
@@ -175,7 +175,7 @@ class WindowMaker:
         if rules.alpha is not None:
             images[:, rules.alpha] = 1
         if area.missing is not None:
-            missing = area.missing[(dates, *there)]
+            missing = area.missing[(dates, *place)]
             if rng.random() < rules.carried:
                 images = _carried(images, missing)
             else:
@@ -186,8 +186,8 @@ class WindowMaker:
     def _drawn_window(self, rng: np.random.Generator) -> tuple[Floats, Labels]:
         area = self.drawn[rng.integers(len(self.drawn))]
         assert area.label is not None
-        there = self._place(rng, area)
-        return _turned(rng, area.values(np.arange(self.rules.dates), there), area.label[there])
+        place = self._place(rng, area)
+        return _turned(rng, area.values(np.arange(self.rules.dates), place), area.label[place])
 
     def _dates(self, rng: np.random.Generator, area: Area) -> NDArray[np.int64]:
         if area.label is not None:
@@ -209,11 +209,11 @@ class WindowMaker:
             days = days + rng.integers(-180, 181)
         dates = np.abs(area.days[None] - days[:, None]).argmin(axis=1)
         for _ in range(TRIES):
-            there = self._place(rng, area)
-            missing = None if area.missing is None else area.missing[(dates, *there)]
+            place = self._place(rng, area)
+            missing = None if area.missing is None else area.missing[(dates, *place)]
             if missing is None or missing.mean() < MOST_MISSING:
                 break
-        images = area.values(dates, there)
+        images = area.values(dates, place)
         return _turned(rng, images if missing is None else filled(images, missing))[0]
 
     def _lender(self, rng: np.random.Generator, base: Area) -> Area:
@@ -225,18 +225,18 @@ class WindowMaker:
     def _scene_donor(self, rng: np.random.Generator) -> Floats:
         for _ in range(TRIES):
             area = self.scenes[rng.integers(len(self.scenes))]
-            there = self._place(rng, area)
-            if area.label is not None and not area.label[there].any():
+            place = self._place(rng, area)
+            if area.label is not None and not area.label[place].any():
                 break
-        return _turned(rng, area.values(np.arange(self.rules.dates), there))[0]
+        return _turned(rng, area.values(np.arange(self.rules.dates), place))[0]
 
 
 def _carried(images: Floats, missing: NDArray[np.bool_]) -> Floats:
     """Gaps take the value of the date before, the first dates that of the first one seen."""
-    seen = ~missing
-    order = np.where(seen, np.arange(len(images))[:, None, None], -1)
+    observed = ~missing
+    order = np.where(observed, np.arange(len(images))[:, None, None], -1)
     last = np.maximum.accumulate(order, axis=0)
-    source = np.where(last >= 0, last, seen.argmax(axis=0)[None])
+    source = np.where(last >= 0, last, observed.argmax(axis=0)[None])
     return np.take_along_axis(images, source[:, None], axis=0)
 
 

@@ -36,7 +36,7 @@ from utils.files import sha256, write_csv_rows
 from utils.progress import say
 from utils.settings import read_settings
 
-__all__ = ["Seen", "Settings", "calibration_error", "look_at", "main"]
+__all__ = ["Evidence", "Settings", "calibration_error", "look_at", "main"]
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
@@ -58,8 +58,8 @@ BINS = 15  # of equal width, of the calibration error
 SIDE = 32  # of tiles, where a file does not tell
 
 
-class Seen:
-    """What weights say of the labelled pixels of some scenes.
+class Evidence:
+    """Probabilities that weights give the labelled pixels of some scenes.
 
     Attributes:
         search: Counts at every offset.
@@ -74,10 +74,10 @@ class Seen:
         leads, changed = [], []
         for area in areas:
             assert area.label is not None
-            prob, known = blended(network, area, side), area.label >= 0
+            prob, labelled = blended(network, area, side), area.label >= 0
             self.search.add(prob, area.label)
-            leads.append(lead_of(prob[:, known]))
-            changed.append(area.label[known] > 0)
+            leads.append(lead_of(prob[:, labelled]))
+            changed.append(area.label[labelled] > 0)
         self.lead = np.concatenate(leads)
         self.changed = np.concatenate(changed)
 
@@ -103,19 +103,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     num_dates = int(weights.arguments["num_dates"])
     learnt = None
     if flags.val:
-        seen = Seen(weights, look_at(flags.val, num_dates))
-        learnt = IsotonicRegression(out_of_bounds="clip").fit(seen.lead, seen.changed)
+        evidence = Evidence(weights, look_at(flags.val, num_dates))
+        learnt = IsotonicRegression(out_of_bounds="clip").fit(evidence.lead, evidence.changed)
     rows = []
     for given in flags.data:
         name, folder = given.split("=", 1)
-        seen = Seen(weights, look_at(Path(folder), num_dates))
-        error = "" if learnt is None else calibration_error(learnt.predict(seen.lead), seen.changed)
+        evidence = Evidence(weights, look_at(Path(folder), num_dates))
+        error = (
+            ""
+            if learnt is None
+            else calibration_error(learnt.predict(evidence.lead), evidence.changed)
+        )
         for decision, offset in (("plain", 0.0), ("calibrated", weights.offset)):
-            scores = at_offset(seen.search, offset)
+            scores = at_offset(evidence.search, offset)
             rows.append(
                 {
                     "run": flags.run, "sha256": sha256(flags.checkpoint)[:12], "data": name,
-                    "pixels": len(seen.lead), "decision": decision, "offset": offset,
+                    "pixels": len(evidence.lead), "decision": decision, "offset": offset,
                     **{key: _rounded(value) for key, value in scores.items()},
                     "calibration_error": _rounded(error),
                 }

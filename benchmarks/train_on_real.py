@@ -123,10 +123,10 @@ class Run:
             self._go_on()
 
     def _go_on(self) -> None:
-        kept = torch.load(self.folder / "state.pth", weights_only=True)
-        self.model.load_state_dict(kept["model"])
-        self.optimizer.load_state_dict(kept["optimizer"])
-        self.averaged, self.step, self.used = kept["averaged"], kept["step"], kept["used"]
+        state = torch.load(self.folder / "state.pth", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.averaged, self.step, self.used = state["averaged"], state["step"], state["used"]
         say(f"going on after step {self.step}, {self.used / 60:.1f} minutes")
 
     @property
@@ -153,11 +153,11 @@ class Run:
         self.losses.append(loss.item())
         if not math.isfinite(self.losses[-1]):
             raise RuntimeError(f"the loss of step {self.step} is {self.losses[-1]}")
-        kept = min(flags.average, (1 + self.step) / (20 + self.step))
+        decay = min(flags.average, (1 + self.step) / (20 + self.step))
         with torch.no_grad():
             for key, value in self.model.state_dict().items():
                 if value.is_floating_point():
-                    self.averaged[key].lerp_(value, 1 - kept)
+                    self.averaged[key].lerp_(value, 1 - decay)
                 else:  # counters of batch normalisation
                     self.averaged[key].copy_(value)
         self.used += time.perf_counter() - began
@@ -177,9 +177,9 @@ class Run:
         }  # fmt: skip
         for name, area in self.sources.watched.items():
             looked = searched(network, [area], self.flags.side)
-            seen, own = at_offset(looked, best["offset"]), looked.best()
+            scores, own = at_offset(looked, best["offset"]), looked.best()
             keys = ("area_f1", "date_right", "false_alarms")
-            row |= {f"{name}_{key}": seen[key] for key in keys if seen[key] is not None}
+            row |= {f"{name}_{key}": scores[key] for key in keys if scores[key] is not None}
             row[f"{name}_at_its_best"] = own["scores"]["area_f1"]
             row[f"{name}_best_offset"] = own["offset"]
         _append(self.folder / "log.csv", row)

@@ -127,11 +127,11 @@ def _sums(
     sums = {(rule, place): np.zeros((K, K), np.int64) for rule in RULES for place in PLACES}
     for number, scene in enumerate(scenes):
         for seed in range(seeds):
-            seen = _clouds(scene["images"].shape, share, np.random.default_rng([seed, number]))
+            observed = _clouds(scene["images"].shape, share, np.random.default_rng([seed, number]))
             label = scene["moment_label"]
-            for rule, images in _filled(scene["images"], seen, alpha):
+            for rule, images in _filled(scene["images"], observed, alpha):
                 moment = _moments(images, model)
-                for place, mask in _places(seen).items():
+                for place, mask in _places(observed).items():
                     sums[rule, place] += _matrix(label, moment, mask & (label >= 0), K)
     return sums
 
@@ -141,27 +141,27 @@ def _clouds(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> N
     T, _, H, W = shape
     noise = np.stack([gaussian_filter(rng.normal(size=(H, W)), CLOUD_SIZE) for _ in range(T)])
     limits = np.quantile(noise.reshape(T, -1), share, axis=1)
-    seen: NDArray[np.bool_] = noise > limits[:, None, None]
-    return seen
+    observed: NDArray[np.bool_] = noise > limits[:, None, None]
+    return observed
 
 
 def _filled(
-    images: NDArray[np.float32], seen: NDArray[np.bool_], alpha: int | None
+    images: NDArray[np.float32], observed: NDArray[np.bool_], alpha: int | None
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """The images with their gaps filled by each rule."""
-    hidden = ~seen[:, None]
+    hidden = ~observed[:, None]
     cloudy = np.where(hidden, np.float32(CLOUD_BRIGHTNESS), images)
     if alpha is not None:
-        cloudy[:, alpha] = np.where(seen, images[:, alpha], 0)
+        cloudy[:, alpha] = np.where(observed, images[:, alpha], 0)
     carried = cloudy.copy()
-    fill_unseen(carried, seen)
+    fill_unseen(carried, observed)
     yield "carried", carried
     yield "zero", np.where(hidden, np.float32(0), images)
     yield "stored", cloudy
 
 
-def _places(seen: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
-    gap = ~seen.all(axis=0)
+def _places(observed: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+    gap = ~observed.all(axis=0)
     near = ~gap & (distance_transform_edt(~gap) <= NEAR)
     return {"gap": gap, "near": near, "far": ~gap & ~near}
 

@@ -147,13 +147,13 @@ def _areas(flags: Settings, spec: DatasetSpec, gaps: list[Gap]) -> list[Area]:
     """
     folders: list[Path] = []
     for word in flags.images:
-        found = [path for path in sorted(map(Path, glob.glob(str(word)))) if path.is_dir()]
-        if not found:
+        matches = [path for path in sorted(map(Path, glob.glob(str(word)))) if path.is_dir()]
+        if not matches:
             raise UserError(
                 f"--images: found no folder {word}, expected one per area, each with the "
                 "GeoTIFFs of its dates."
             )
-        folders += found
+        folders += matches
     areas = []
     for folder in dict.fromkeys(path.resolve() for path in folders):
         faults: list[str] = []

@@ -147,7 +147,7 @@ def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
         )
     else:
         built = [month.footprints.built for month in months]
-    valid = np.stack([month.seen for month in months])
+    valid = np.stack([month.usable for month in months])
     moment = change_moment(
         np.stack(built).astype(np.uint8), valid, rules["event"], rules["transitions"]
     )

@@ -295,7 +295,7 @@ def _check_polygons(series: RasterSeries, areas: PixelAreas, options: MapOptions
     """Refuse at once what would fail when everything else is done."""
     if not options.polygons:
         return
-    if not areas.known:
+    if not areas.ellipsoidal:
         raise UserError(
             f"--polygons: {series.files[0]} does not say where on Earth it lies, expected a CRS; "
             "GeoJSON holds longitudes and latitudes. Leave --polygons out."

@@ -319,3 +319,29 @@ def test_no_file_names_the_machine_it_was_written_on() -> None:
             if pattern.search(line):
                 wrong.append(f"{short(path)}, line {number}: {line.strip()[:80]}")
     assert not wrong
+
+
+NOT_NOUNS = {"found", "seen", "known", "there", "told", "kept", "wish"}
+IN_JSON = {("data_processing/raw/plan.py", "found")}  # a key of dataset.json
+
+
+def assigned(path: Path) -> Iterator[str]:
+    """Names that a file gives a value: variables, attributes, fields and arguments."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+        elif isinstance(node, ast.arg):
+            yield node.arg
+
+
+def test_names_say_what_they_hold() -> None:
+    wrong = {
+        (short(path), name)
+        for path in programs()
+        if package_of(path) != "tests"
+        for name in assigned(path)
+        if name.strip("_") in NOT_NOUNS
+    }
+    assert wrong == IN_JSON

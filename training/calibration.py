@@ -31,13 +31,13 @@ def store_decision(run: Run) -> None:
     """
     path = run.folder / BEST
     weights = run.ranks.by_first(lambda: load_checkpoint(path))  # which has written it
-    found = _search(run, weights.build().to(run.ranks.device)).best()
-    decision = {**found, "chosen_on": "the validation patches"}
+    decision = _search(run, weights.build().to(run.ranks.device)).best()
+    decision = {**decision, "chosen_on": "the validation patches"}
     if run.ranks.is_first:
         save_checkpoint(path, replace(weights, decision=decision))
-    scores, plain = found["scores"], found["plain_scores"]
+    scores, plain = decision["scores"], decision["plain_scores"]
     say(
-        f"decision: offset {found['offset']:+.2f}, chosen on the validation patches (area F1 "
+        f"decision: offset {decision['offset']:+.2f}, chosen on the validation patches (area F1 "
         f"{100 * plain['area_f1']:.2f} → {100 * scores['area_f1']:.2f}, moment F1 "
         f"{100 * plain['moment_f1_macro_all']:.2f} → {100 * scores['moment_f1_macro_all']:.2f})"
     )

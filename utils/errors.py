@@ -121,8 +121,8 @@ def file_fault(error: OSError) -> CaimError | None:
     path = str(error.filename)
     path = path if len(path) <= SHOWN else f"{path[:SHOWN]}…"
     if error.errno in PATH_FAULTS:
-        found, advice = PATH_FAULTS[error.errno]
-        return UserError(f"{path}: {found}. {advice}")
+        sentence, advice = PATH_FAULTS[error.errno]
+        return UserError(f"{path}: {sentence}. {advice}")
     return CaimError(
         f"{path}: the system can no longer read or write it ({error.strerror}); what is finished "
         "is kept. Look at the disk or the network, then run the program again."

@@ -141,7 +141,7 @@ def _vector_kind(content: bytes) -> str | None:
     if b"<kml" in content[:1024].lower():
         return "it is KML"
     kind = kind_of_bytes(content[:1024])
-    return None if kind is None or "database" not in kind.found else "it is a GeoPackage"
+    return None if kind is None or "database" not in kind.sentence else "it is a GeoPackage"
 
 
 def _named_system(collection: dict[str, Any], where: str) -> str | None:

@@ -56,10 +56,10 @@ def labels_from_raster(path: Path, grid: RasterInfo, num_classes: int) -> Labels
     Raises:
         DataError: It lies on another grid, or holds other values than 0…T−1.
     """
-    values, known, info = _read(path, grid, range(num_classes), "moment raster")
+    values, known_mask, info = _read(path, grid, range(num_classes), "moment raster")
     nodata = info.nodata
-    unknown = ~known | (values == UNKNOWN)
-    counts = _counted(values[known])
+    unknown = ~known_mask | (values == UNKNOWN)
+    counts = _counted(values[known_mask])
     if info.inverted:
         raise DataError(
             str(path),
@@ -118,15 +118,15 @@ def labels_from_masks(
     masks = partners(dates, dated, faults)
     missing = [date for date in dates if date not in masks and dated]
     if missing:
-        there = ", ".join(map(shown, dated)) or "none"
-        faults += [f"found no mask of {shown(d)}; there are masks of {there}" for d in missing]
+        present = ", ".join(map(shown, dated)) or "none"
+        faults += [f"found no mask of {shown(d)}; there are masks of {present}" for d in missing]
     states = np.zeros((len(dates), grid.height, grid.width), dtype=np.uint8)
-    known = np.zeros(states.shape, dtype=np.bool_)
+    known_mask = np.zeros(states.shape, dtype=np.bool_)
     for k, date in enumerate(dates):
         if date not in masks:
             continue
         try:
-            states[k], known[k], said = _mask(masks[date], grid)
+            states[k], known_mask[k], said = _mask(masks[date], grid)
         except DataError as error:
             faults += [f"{masks[date].name}: {fault}" for fault in error.faults]
             continue
@@ -143,7 +143,7 @@ def labels_from_masks(
     surplus = len(dated) - len(dates)
     if surplus:
         remarks.append(f"{surplus} masks of dates that are not in the series are left out")
-    moment = change_moment(states, known, event, transitions)
+    moment = change_moment(states, known_mask, event, transitions)
     return Labels(moment, [masks[date] for date in dates], remarks)
 
 
@@ -187,11 +187,11 @@ def labels_from_polygons(
         (f"{path.name}: {what} ({count})", "they give no change") for what, count in odd.items()
     ]
     if counts[0]:
-        found = (
+        finding = (
             f"{path.name}: {counts[0]} of {len(features)} polygons changed on or before {dates[0]}"
         )
-        found += f" or after {dates[-1]}"
-        gaps.append((found, "no change inside the series"))
+        finding += f" or after {dates[-1]}"
+        gaps.append((finding, "no change inside the series"))
     return Labels(moment, [path], [f"{path.name}: polygons per interval {listed}"], gaps)
 
 
@@ -236,34 +236,35 @@ def _read(
     if faults:
         raise DataError(str(path), faults, GRID_ADVICE)
     require_room(str(path), info)
-    stored, known = read_window(path, 0, 0, grid.height, grid.width)
-    return stored[0], known, info
+    stored, data_mask = read_window(path, 0, 0, grid.height, grid.width)
+    return stored[0], data_mask, info
 
 
 def _mask(path: Path, grid: RasterInfo) -> tuple[NDArray[Any], NDArray[np.bool_], list[str]]:
     """There or not, where that is known, and what is remarkable."""
-    values, known, info = _read(path, grid, (0, 1), "mask")
-    counts = _counted(values[known])
+    values, known_mask, info = _read(path, grid, (0, 1), "mask")
+    counts = _counted(values[known_mask])
     converted = set(counts) <= {0, UNKNOWN} and counts[UNKNOWN] > 0
     if not converted and not set(counts) <= {0, 1}:
-        found = f"found values {_listed(counts)}, expected 0/1 or 0/255"
-        raise DataError(str(path), [found])
+        fault = f"found values {_listed(counts)}, expected 0/1 or 0/255"
+        raise DataError(str(path), [fault])
     remarks = [f"{path.name}: values 0/255 are taken as 0/1"] if converted else []
     if info.inverted:
         remarks.append(f"{path.name}: {INVERTED}")
-    if info.nodata == UNKNOWN and not counts[1] and not known.all():
+    if info.nodata == UNKNOWN and not counts[1] and not known_mask.all():
         remarks.append(
-            f"warning: {path.name} holds no 1, and 255, its nodata tag, at {(~known).sum()} "
+            f"warning: {path.name} holds no 1, and 255, its nodata tag, at {(~known_mask).sum()} "
             "pixels, taken as unknown; if 255 is what is there, remove the tag (gdal_edit.py "
             "-unsetnodata)"
         )
-    return known & (decode_mask(values, None, inverted=info.inverted) == 1), known, remarks
+    present = decode_mask(values, None, inverted=info.inverted) == 1
+    return known_mask & present, known_mask, remarks
 
 
 def _counted(values: NDArray[Any]) -> Counter[float]:
     """Pixels per value."""
-    found, counts = np.unique(values, return_counts=True)
-    return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+    numbers, counts = np.unique(values, return_counts=True)
+    return Counter(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
 
 
 def _listed(counts: Counter[float]) -> str:
@@ -299,8 +300,8 @@ def _dates_of(
         value = properties.get(date_field)
         date = whole_date(str(value))
         if date is None:
-            found = repr(value) if date_field in properties else f"no property {date_field!r}"
-            undated.setdefault(found, []).append(str(number))
+            finding = repr(value) if date_field in properties else f"no property {date_field!r}"
+            undated.setdefault(finding, []).append(str(number))
         else:
             dates.append(date)
     if undated:

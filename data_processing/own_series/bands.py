@@ -48,15 +48,15 @@ def other_names(
         A sentence for each file with another order, and whether any description was understood.
     """
     faults = []
-    known = False
+    understood = False
     for name, info in headers:
         described = _described(info)
-        pairs, found = _against(described, spec, numbers)
-        known = known or bool(pairs)
+        pairs, order = _against(described, spec, numbers)
+        understood = understood or bool(pairs)
         if any(band != wanted for band, wanted in pairs):
             remedy = _remedy(described, spec) or "; correct the names or take other bands"
-            faults.append(f"{name}: its band names say {found}, expected {_expected(spec)}{remedy}")
-    return faults, known
+            faults.append(f"{name}: its band names say {order}, expected {_expected(spec)}{remedy}")
+    return faults, understood
 
 
 def other_colors(
@@ -80,20 +80,20 @@ def other_colors(
     as_they_are = ",".join(map(str, numbers or range(1, len(spec.bands) + 1)))
     for name, info in headers:
         colors = info.colors
-        pairs, found = _against(colors, spec, numbers)
+        pairs, marks = _against(colors, spec, numbers)
         if all(color == wanted for color, wanted in pairs):
             continue
         remedy = _remedy(colors, spec) or "; --bands picks them"
         if info.dtype == "uint8" and info.count in (RGB, RGB + 1) and colors[:3] == COLORS[:3]:
             order = _remedy(colors[:3], spec, info.count)
             sentence = (
-                f"its bands are marked {found}, as many programs do by default, and taken as "
+                f"its bands are marked {marks}, as many programs do by default, and taken as "
                 f"{_expected(spec)}{order and order + ' if the marks are right'}"
             )
             warnings.append((name, sentence))
             continue
         faults.append(
-            f"{name}: its bands are marked {found}, expected {_expected(spec)}{remedy}; if the "
+            f"{name}: its bands are marked {marks}, expected {_expected(spec)}{remedy}; if the "
             f"marks are wrong, --bands {as_they_are}"
         )
     return faults, warnings
@@ -107,10 +107,10 @@ def _described(info: RasterInfo) -> list[str | None]:
 
 
 def _against(
-    found: Sequence[str | None], spec: DatasetSpec, numbers: Sequence[int] | None
+    bands: Sequence[str | None], spec: DatasetSpec, numbers: Sequence[int] | None
 ) -> tuple[list[tuple[str, str]], str]:
     """Known bands with those that are expected in their places, and a list for messages."""
-    taken = list(found) if numbers is None else [found[n - 1] for n in numbers]
+    taken = list(bands) if numbers is None else [bands[n - 1] for n in numbers]
     pairs = [(band, wanted) for band, wanted in zip(taken, spec.bands, strict=False) if band]
     return pairs, ", ".join(band or "?" for band in taken)
 
@@ -119,15 +119,15 @@ def _expected(spec: DatasetSpec) -> str:
     return f"{', '.join(spec.bands)} as in {spec.title}"
 
 
-def _remedy(found: Sequence[str | None], spec: DatasetSpec, count: int = 0) -> str:
+def _remedy(bands: Sequence[str | None], spec: DatasetSpec, count: int = 0) -> str:
     """The flag that puts bands in order, empty where not all of them are known.
 
     Args:
-        found: What each band is.
+        bands: What each band is.
         spec: Facts of the network's images.
         count: Of bands; one unknown band behind the others is the one that is missing.
     """
-    places = {band: number for number, band in enumerate(found, start=1) if band}
+    places = {band: number for number, band in enumerate(bands, start=1) if band}
     missing = [band for band in spec.bands if band not in places]
     if len(missing) == 1 and count == len(spec.bands) == len(places) + 1:
         places[missing[0]] = count

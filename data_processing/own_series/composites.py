@@ -126,7 +126,7 @@ class CompositeImage:
         """The pixels of some windows: values (C, n) and (n,) where there is data."""
         pairs = [self.read(*window) for window in windows]
         values = np.concatenate([some.reshape(len(some), -1) for some, _ in pairs], axis=1)
-        return values, np.concatenate([seen.ravel() for _, seen in pairs])
+        return values, np.concatenate([mask.ravel() for _, mask in pairs])
 
     def close(self) -> None:
         """Close all sources; they are opened again when needed."""
@@ -142,9 +142,9 @@ class CompositeImage:
     ) -> Pixels:
         stored, clear = [], []
         for image, mask in self._sources:
-            values, seen = values_of(image)
+            values, data_mask = values_of(image)
             stored.append(values)
-            clear.append(seen if mask is None else seen & ~hidden_of(mask))
+            clear.append(data_mask if mask is None else data_mask & ~hidden_of(mask))
         return combined(np.stack(stored), np.stack(clear), self._statistic)
 
 
@@ -168,13 +168,13 @@ def combined(stored: NDArray[Any], clear: NDArray[np.bool_], statistic: Statisti
         np.take_along_axis(ranked, place[None, None], axis=0)[0]
         for place in (last // 2, -(-last // 2))
     )
-    seen: NDArray[np.bool_] = count > 0
-    median = np.where(seen, (low + high) / 2, stored[0].astype(np.float32))
+    any_clear: NDArray[np.bool_] = count > 0
+    median = np.where(any_clear, (low + high) / 2, stored[0].astype(np.float32))
     if statistic == "medoid":
         far = np.abs(stored.astype(np.float32) - median).sum(axis=1)
         nearest = np.where(clear, far, np.inf).argmin(axis=0)
         chosen: NDArray[Any] = np.take_along_axis(stored, nearest[None, None], axis=0)[0]
-        return chosen, seen
+        return chosen, any_clear
     if stored.dtype.kind in "iu":
         median = np.rint(median)
-    return median.astype(stored.dtype), seen
+    return median.astype(stored.dtype), any_clear

@@ -73,7 +73,7 @@ def dated_files(
     return dated
 
 
-def _advice(spec: DatasetSpec, found: int) -> str:
+def _advice(spec: DatasetSpec, count: int) -> str:
     if spec.num_dates == PAIR:
         return (
             "Rename the two files (without any date they are taken in the order in which they are "
@@ -81,7 +81,7 @@ def _advice(spec: DatasetSpec, found: int) -> str:
         )
     return (
         f"Rename the files, or give their dates with --dates; {spec.num_dates} dates are expected "
-        f"as in {spec.title}." + (f" {FOR_PAIRS}" if found == PAIR else "")
+        f"as in {spec.title}." + (f" {FOR_PAIRS}" if count == PAIR else "")
     )
 
 

@@ -180,7 +180,7 @@ def different(headers: Sequence[tuple[str, RasterInfo]], *, grid: bool = True) -
     first_name, first = headers[0]
     for name, info in headers[1:]:
         compared = [("bands", info.count, first.count), ("type", info.dtype, first.dtype)]
-        for what, found, expected in compared:
-            if found != expected:
-                faults.append(f"{name}: found {what} {found}, expected {expected} as {first_name}")
+        for what, actual, expected in compared:
+            if actual != expected:
+                faults.append(f"{name}: found {what} {actual}, expected {expected} as {first_name}")
     return faults

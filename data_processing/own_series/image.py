@@ -137,7 +137,7 @@ class OpenImage:
         """
         pairs = [self.read(*window) for window in windows]
         values = np.concatenate([some.reshape(len(some), -1) for some, _ in pairs], axis=1)
-        return values, np.concatenate([seen.ravel() for _, seen in pairs])
+        return values, np.concatenate([mask.ravel() for _, mask in pairs])
 
     def close(self) -> None:
         """Close the file; it is opened again when needed."""
@@ -158,14 +158,14 @@ class OpenImage:
         with reading(str(self.path)):
             raster = self._open()
             values = _bands(raster, self.numbers, where)
-            seen = has_data(values, self._tag)
+            data_mask = has_data(values, self._tag)
             if self._info.masked and not self._moved:
-                seen &= raster.read_masks(1, **where) > 0
+                data_mask &= raster.read_masks(1, **where) > 0
             for source, band in self._gates:
-                seen &= source.read(band, **where) > 0
+                data_mask &= source.read(band, **where) > 0
         if self._network_alpha is not None:
-            seen &= values[self._alpha] > 0
-        return values, seen
+            data_mask &= values[self._alpha] > 0
+        return values, data_mask
 
     @property
     def nodata(self) -> float | None:
@@ -267,29 +267,30 @@ class OpenImage:
         return self._held.enter_context(file.open(driver="VRT"))
 
     def _checked(
-        self, values: NDArray[Any], seen: NDArray[np.bool_]
+        self, values: NDArray[Any], data_mask: NDArray[np.bool_]
     ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """With an alpha band where the network takes one and the file has none.
 
         Raises:
             DataError: Values that count as data are infinite or no measurements.
         """
-        if values.dtype.kind == "f" and np.isinf(values[:, seen]).any():
-            count = int(np.isinf(values[:, seen]).sum())
+        if values.dtype.kind == "f" and np.isinf(values[:, data_mask]).any():
+            count = int(np.isinf(values[:, data_mask]).sum())
             raise DataError(
                 str(self.path),
                 [f"found {count} infinite values in a window, expected numbers"],
                 "Replace them, by the nodata tag for instance.",
             )
-        if values.dtype.kind in "if" and seen.any() and no_measurement(values.min(), values.max()):
-            counted = values[:, seen]
+        numeric = values.dtype.kind in "if"
+        if numeric and data_mask.any() and no_measurement(values.min(), values.max()):
+            counted = values[:, data_mask]
             fault = no_measurement(float(counted.min()), float(counted.max()))
             if fault:
                 raise DataError(str(self.path), [fault])
         if self._alpha is not None and len(values) == RGB:
-            opaque = np.where(seen, OPAQUE, 0).astype(values.dtype)
+            opaque = np.where(data_mask, OPAQUE, 0).astype(values.dtype)
             values = np.concatenate([values, opaque[None]])
-        return values, seen
+        return values, data_mask
 
 
 def _bands(raster: Any, numbers: list[int], where: Mapping[str, Any]) -> NDArray[Any]:

@@ -61,18 +61,18 @@ def look_at_values(
     for image, mask, (name, info) in zip(images, clouds, headers, strict=True):
         try:
             windows = image.windows_to_look_at()
-            values, seen = image.look_at(windows)
+            values, observed = image.look_at(windows)
         except DataError as error:
             errors.append((name, error))
             continue
-        faults += _alpha_faults(name, info, image, values[:, seen], spec)
+        faults += _alpha_faults(name, info, image, values[:, observed], spec)
         try:
-            seen = seen if mask is None else seen & ~mask.look_at_hidden(windows)
+            observed = observed if mask is None else observed & ~mask.look_at_hidden(windows)
         except DataError as error:
             errors.append((mask.path.name if mask else name, error))
-        if mask is None or seen.any():  # all under clouds is no remark on values
-            odd += [(name, sentence) for sentence in _odd(values[:, seen], info, spec, options)]
-        unseen.append(1 - float(seen.mean()))
+        if mask is None or observed.any():  # all under clouds is no remark on values
+            odd += [(name, sentence) for sentence in _odd(values[:, observed], info, spec, options)]
+        unseen.append(1 - float(observed.mean()))
     if len(errors) == 1 and not faults:
         raise errors[0][1]
     faults += [f"{name}: {fault}" for name, error in errors for fault in error.faults]

@@ -45,9 +45,9 @@ class CloudMask(OpenImage):
         Args:
             with_fill: Whether those count that its nodata tag calls none.
         """
-        values, known = self.look_at(self.windows_to_look_at())
-        told = values if with_fill else values[:, self._known_of(known)]
-        return told.max(initial=0) - told if self.inverted else told
+        values, data_mask = self.look_at(self.windows_to_look_at())
+        counted = values if with_fill else values[:, self._known_of(data_mask)]
+        return counted.max(initial=0) - counted if self.inverted else counted
 
     def mean(self, codes: str, asked: bool) -> None:
         """Take the values by these codes.
@@ -80,17 +80,18 @@ class CloudMask(OpenImage):
         return self._hidden(*self.read_reduced(step))
 
     def _hidden(self, values: NDArray[Any], with_data: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        known = self._known_of(with_data)
-        if not known.any():
-            return ~known
-        standing_in = values[:, known][:, :1, None]  # for what is unknown: any value that is known
+        known_mask = self._known_of(with_data)
+        if not known_mask.any():
+            return ~known_mask
+        # For what is unknown: any value that is known.
+        standing_in = values[:, known_mask][:, :1, None]
         try:
-            hidden = hidden_pixels(np.where(known, values, standing_in), self.codes)
+            hidden = hidden_pixels(np.where(known_mask, values, standing_in), self.codes)
         except ValueError as error:
             raise DataError(
                 str(self.path), [str(error)], "Say what the values mean with --cloud-codes."
             ) from error
-        return hidden | ~known
+        return hidden | ~known_mask
 
     def _known_of(self, with_data: NDArray[np.bool_]) -> NDArray[np.bool_]:
         clear_tag = self._info.nodata == 0 and not self._info.masked and not self._moved

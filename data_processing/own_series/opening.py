@@ -194,13 +194,13 @@ def _other_order(
     remarks: list[str],
 ) -> list[str]:
     """Faults where files say that their bands come in another order."""
-    faults, known = other_names(headers, spec, numbers)
+    faults, understood = other_names(headers, spec, numbers)
     odd = [
         (name, f"scale and offset in its tags ({info.scaling}) are not applied")
         for name, info in headers
         if info.scaling
     ]
-    if not known:
+    if not understood:
         remarks.append(f"bands are taken as {', '.join(spec.bands)}, the files do not name them")
         if not picked:
             wrong, warnings = other_colors(headers, spec, numbers)

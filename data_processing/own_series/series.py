@@ -116,14 +116,14 @@ class RasterSeries:
         """
         h, w = min(height, self.height - row), min(width, self.width - col)
         pairs = [image.read(row, col, h, w) for image in self._images]
-        seen = np.stack([there for _, there in pairs])
+        observed_mask = np.stack([mask for _, mask in pairs])
         for date, clouds in enumerate(self._clouds):
             if clouds is not None:
-                seen[date] &= ~clouds.hidden(row, col, h, w)
+                observed_mask[date] &= ~clouds.hidden(row, col, h, w)
         images = scale_pixels(np.stack([values for values, _ in pairs]), self._scale)
-        if not seen.all():
-            fill_unseen(images, seen)
-        observed = seen.sum(axis=0) >= self._needed
+        if not observed_mask.all():
+            fill_unseen(images, observed_mask)
+        observed = observed_mask.sum(axis=0) >= self._needed
         if (h, w) != (height, width):
             beyond = ((0, height - h), (0, width - w))
             images = np.pad(images, ((0, 0), (0, 0), *beyond), mode="edge")
@@ -141,9 +141,9 @@ class RasterSeries:
             DataError: As for :meth:`read`.
         """
         whole = (0, 0, self.height, self.width)
-        values, seen = self._images[date].read(*whole)
+        values, data_mask = self._images[date].read(*whole)
         clouds = self._clouds[date]
-        return values, seen if clouds is None else seen & ~clouds.hidden(*whole)
+        return values, data_mask if clouds is None else data_mask & ~clouds.hidden(*whole)
 
     def nodata(self, date: int) -> float | None:
         """Nodata tag of an image."""

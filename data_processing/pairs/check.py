@@ -207,9 +207,9 @@ def _odd(pair: Pair, pixel_scale: PairScale) -> list[str]:
     remarks = []
     for path in (pair.first, pair.last) if pair.info.dtype != "uint8" else ():
         step = -(-max(pair.height, pair.width) // LOOKED_AT)
-        values, seen = read_reduced(path, step)
-        if seen.any():
-            high = float(values[list(pair.bands)][:, seen].max())
+        values, data_mask = read_reduced(path, step)
+        if data_mask.any():
+            high = float(values[list(pair.bands)][:, data_mask].max())
             remark = unlikely_values(high, values.dtype.name, pixel_scale)
             remarks += [f"{path.parent.name}/{path.name}: {remark}"] if remark else []
     return remarks

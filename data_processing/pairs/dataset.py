@@ -120,21 +120,21 @@ class PairDataset(Dataset[Sample]):
         """
         images, masks = [], []
         for path in (pair.first, pair.last):
-            stored, there = self._read(path, window)
+            stored, data_mask = self._read(path, window)
             if pair.alpha is not None:
-                there = there & (stored[pair.alpha] > 0)
+                data_mask = data_mask & (stored[pair.alpha] > 0)
             chosen = stored[list(pair.bands)]
-            if chosen.dtype.kind in "if" and there.any():
-                counted = chosen[:, there]
+            if chosen.dtype.kind in "if" and data_mask.any():
+                counted = chosen[:, data_mask]
                 fault = no_measurement(float(counted.min()), float(counted.max()))
                 if fault:
                     raise DataError(str(path), [fault])
             images.append(chosen.astype(np.float32) / np.float32(pair.divisor))
-            masks.append(there)
-        filled, seen = np.stack(images), np.stack(masks)
-        if not seen.all():
-            fill_unseen(filled, seen)
-        return filled, np.asarray(seen.all(axis=0))
+            masks.append(data_mask)
+        filled, observed = np.stack(images), np.stack(masks)
+        if not observed.all():
+            fill_unseen(filled, observed)
+        return filled, np.asarray(observed.all(axis=0))
 
     def _label(self, pair: Pair, window: tuple[int, int, int, int]) -> npt.NDArray[np.int64]:
         stored, _ = self._read(pair.label, window)
@@ -151,10 +151,10 @@ class PairDataset(Dataset[Sample]):
             self._held[path] = read_window(path, 0, 0, info.height, info.width)
             while len(self._held) > HELD_FILES and not self.cache:
                 self._held.popitem(last=False)
-        stored, there = self._held[path]
+        stored, data_mask = self._held[path]
         row, col, height, width = window
         part = (slice(row, row + height), slice(col, col + width))
-        return stored[(slice(None), *part)], there[part]
+        return stored[(slice(None), *part)], data_mask[part]
 
 
 def padded_size(pair: Pair) -> tuple[int, int]:

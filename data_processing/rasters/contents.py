@@ -43,9 +43,9 @@ KINDS = (
 
 
 class ContentKind(NamedTuple):
-    """What a file is that is no raster of its own: found, and what to do."""
+    """What a file is that is no raster of its own, as a sentence, and what to do."""
 
-    found: str
+    sentence: str
     advice: str
 
 
@@ -68,9 +68,9 @@ def kind_of_bytes(start: bytes) -> ContentKind | None:
         text = text.partition(b"?>")[2].lstrip()
     while text.startswith(b"<!--"):
         text = text.partition(b"-->")[2].lstrip()
-    for mark, found, advice in KINDS:
+    for mark, sentence, advice in KINDS:
         if text[: len(mark)].lower() == mark.lower():
-            return ContentKind(found, advice)
+            return ContentKind(sentence, advice)
     return None
 
 
@@ -87,7 +87,7 @@ def check_beside(path: Path) -> None:
         if kind is not None:
             raise DataError(
                 str(beside),
-                [f"{kind.found}, expected the mask or overviews of the raster beside it"],
+                [f"{kind.sentence}, expected the mask or overviews of the raster beside it"],
                 "Remove it, or make it anew (gdaladdo).",
             )
     marks = path.with_name(f"{path.name}.aux.xml")

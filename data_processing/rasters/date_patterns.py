@@ -315,7 +315,7 @@ def read_name(name: str) -> NameReading:
 
 
 def _frozen(dates: Mapping[str, set[datetime.date]]) -> dict[str, frozenset[datetime.date]]:
-    return {name: frozenset(found) for name, found in dates.items()}
+    return {name: frozenset(days) for name, days in dates.items()}
 
 
 def _take(

@@ -110,8 +110,8 @@ def dates_of(
     )
     for (date, name, *_), (later, other, *_) in pairwise(pairs):
         if meets(date, later):
-            found = f"{shown(later)} twice" if date == later else f"{shown(later)} in {shown(date)}"
-            faults.append(f"{other}: found the date {found}, also in {name}")
+            text = f"{shown(later)} twice" if date == later else f"{shown(later)} in {shown(date)}"
+            faults.append(f"{other}: found the date {text}, also in {name}")
     if pairs:
         used = [source for source, dates in sources.items() if dates]
         lines = [
@@ -147,11 +147,11 @@ def partners(
     files: dict[datetime.date, Path] = {}
     users: dict[Path, datetime.date] = {}
     for date in dates:
-        there = {d: file for d, file in dated.items() if meets(date, d)}
-        if len(there) > 1:
-            each = ", ".join(f"{file.name} ({shown(d)})" for d, file in there.items())
+        candidates = {d: file for d, file in dated.items() if meets(date, d)}
+        if len(candidates) > 1:
+            each = ", ".join(f"{file.name} ({shown(d)})" for d, file in candidates.items())
             faults.append(f"{shown(date)}: found {each}, expected one file")
-        for d, file in there.items():
+        for d, file in candidates.items():
             if file in users:
                 fault = f"{file.name}: found {shown(d)}, which stands for {shown(users[file])} and "
                 faults.append(f"{fault}{shown(date)}, expected a day")

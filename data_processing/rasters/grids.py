@@ -84,8 +84,8 @@ def grid_differences(
         )
     placed = not (lenient and None in (info.crs, first.crs))
     if placed and not same_crs(info.crs, first.crs):
-        found, expected = _crs_texts(info.crs, first.crs)
-        differences.append(f"found CRS {found}, expected {expected} as {first_name}")
+        actual, expected = _crs_texts(info.crs, first.crs)
+        differences.append(f"found CRS {actual}, expected {expected} as {first_name}")
         return differences
     if lenient and (info.transform.is_identity or first.transform.is_identity):
         return differences
@@ -100,16 +100,16 @@ def grid_differences(
 
 def _pixels_apart(info: RasterInfo, first: RasterInfo) -> float:
     """How far corners lie from those of the first raster, in its pixels."""
-    there, here = info.transform, first.transform
-    if there == here:
+    other, here = info.transform, first.transform
+    if other == here:
         return 0.0
     if here.is_degenerate:
         return math.inf
     height, width = min(info.height, first.height), min(info.width, first.width)
     apart: list[float] = []
     for col, row in ((0, 0), (width, 0), (0, height), (width, height)):
-        x = (there.a - here.a) * col + (there.b - here.b) * row + there.c - here.c
-        y = (there.d - here.d) * col + (there.e - here.e) * row + there.f - here.f
+        x = (other.a - here.a) * col + (other.b - here.b) * row + other.c - here.c
+        y = (other.d - here.d) * col + (other.e - here.e) * row + other.f - here.f
         cols, rows = here.e * x - here.b * y, here.a * y - here.d * x  # times the determinant
         apart.append(math.hypot(cols, rows) / abs(float(here.determinant)))
     return max(apart)
@@ -171,9 +171,9 @@ def crs_differences(one: CRS, other: CRS) -> list[str]:
     if any(str(part.get("datum", "")).lower().startswith(NO_DATUM) for part in parts):
         parts = [{key: part[key] for key in part if key != "datum"} for part in parts]
     keys = dict.fromkeys(key for part in parts for key in part)
-    found, expected = ({key: part.get(key, "none") for key in keys} for part in parts)
+    actual, expected = ({key: part.get(key, "none") for key in keys} for part in parts)
     return [
-        f"{key} {found[key]}, not {expected[key]}" for key in keys if found[key] != expected[key]
+        f"{key} {actual[key]}, not {expected[key]}" for key in keys if actual[key] != expected[key]
     ]
 
 
@@ -223,12 +223,12 @@ def _parts(crs: Any) -> dict[str, Any]:
     return parts
 
 
-def _crs_texts(found: CRS | None, expected: CRS | None) -> tuple[str, str]:
+def _crs_texts(actual: CRS | None, expected: CRS | None) -> tuple[str, str]:
     """Two coordinate systems for a message: short, and with what differs where that is not seen."""
-    texts = [_crs_text(found), _crs_text(expected)]
+    texts = [_crs_text(actual), _crs_text(expected)]
     unclear = texts[0] == texts[1] or "…" in texts[0] + texts[1]
-    if unclear and found is not None and expected is not None:
-        texts[0] += f" ({'; '.join(crs_differences(found, expected))})"
+    if unclear and actual is not None and expected is not None:
+        texts[0] += f" ({'; '.join(crs_differences(actual, expected))})"
     return texts[0], texts[1]
 
 

@@ -92,9 +92,9 @@ def header(raster: Any, where: str) -> RasterInfo:
     """
     numbers = tuple(raster.transform)[:6]
     if not all(abs(number) <= FARTHEST for number in numbers):  # NaN is not, either
-        found = f"found the transform {numbers}, expected numbers up to {FARTHEST:g}"
+        fault = f"found the transform {numbers}, expected numbers up to {FARTHEST:g}"
         advice = "Write anew where the raster lies, as with gdal_edit.py -a_ullr …"
-        raise DataError(where, [found], advice)
+        raise DataError(where, [fault], advice)
     colors = tuple(mark.name if mark.name in COLORS else None for mark in raster.colorinterp)
     structure = raster.tags(ns="IMAGE_STRUCTURE")
     orientation = raster.tags().get("EXIF_Orientation", "1").strip()

@@ -94,7 +94,7 @@ def open_raster(path: Path, drivers: Sequence[str] = PLAIN) -> Any:
         if kind is None:
             raise
         names = ", ".join(SHOWN_NAMES.get(driver, driver) for driver in allowed)
-        fault = f"the raster cannot be read ({kind.found}), expected {names}"
+        fault = f"the raster cannot be read ({kind.sentence}), expected {names}"
         raise DataError(str(path), [fault], kind.advice) from error
     nbytes = block_bytes(raster)
     if nbytes > MOST_BLOCK_BYTES:
@@ -276,10 +276,10 @@ def _stored(raster: Any, **where: Any) -> tuple[npt.NDArray[Any], npt.NDArray[np
     """Values (C, h, w) of a window or of a reduced raster, and where (h, w) there is data."""
     shape = where.get("out_shape")
     stored = raster.read(**(where if shape is None else {"out_shape": (raster.count, *shape)}))
-    there = has_data(stored, raster.nodata)
+    data_mask = has_data(stored, raster.nodata)
     if has_own_mask(raster):
-        there &= raster.read_masks(1, **where) > 0
-    return stored, there
+        data_mask &= raster.read_masks(1, **where) > 0
+    return stored, data_mask
 
 
 @functools.cache
@@ -302,8 +302,8 @@ def reading(where: str) -> Iterator[None]:
     try:
         yield
     except UnicodeEncodeError as error:
-        found = "found a path that is no UTF-8 text, expected one that GDAL can open"
-        raise DataError(where, [found], "Rename the file or its folder.") from error
+        fault = "found a path that is no UTF-8 text, expected one that GDAL can open"
+        raise DataError(where, [fault], "Rename the file or its folder.") from error
     except (RasterioError, CPLE_BaseError, OSError, UnicodeDecodeError) as error:
         cause = error.__cause__ or error
         raise DataError(
@@ -328,17 +328,17 @@ def header_of(path: Path, drivers: Sequence[str] = PLAIN) -> RasterInfo:
     if info.count and info.pages == 1:
         return info
     if info.count:
-        found = f"found {info.pages} pages, expected one raster with bands"
+        fault = f"found {info.pages} pages, expected one raster with bands"
         raise DataError(
             str(path),
-            [found],
+            [fault],
             "Pages that are bands: write it again as one raster. Pages that are dates: write a "
             f"file for each, gdal_translate GTIFF_DIR:1:{path.name} 2018-01.tif, and so on.",
         )
-    found = f"found {info.pages} variables and no bands of its own, expected one raster with bands"
+    fault = f"found {info.pages} variables and no bands of its own, expected one raster with bands"
     raise DataError(
         str(path),
-        [found],
+        [fault],
         "Write the variable that holds the image as GeoTIFF; gdalinfo lists them, and "
         'gdal_translate NETCDF:"file.nc":variable out.tif writes one (HDF5:"file.h5"://variable).',
     )

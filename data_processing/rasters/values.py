@@ -41,13 +41,13 @@ DARKEST_LANDSAT = 7273  # of Landsat Collection 2, whose reflectance is 0.000027
 
 def has_data(stored: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
     """Where (h, w) values (C, h, w) are measurements; the rule of :func:`read_window`."""
-    there = np.ones(stored.shape[1:], dtype=np.bool_)
+    data_mask = np.ones(stored.shape[1:], dtype=np.bool_)
     if stored.dtype.kind == "f":
-        there &= ~np.isnan(stored).any(axis=0)
+        data_mask &= ~np.isnan(stored).any(axis=0)
     if nodata is not None and not np.isnan(nodata):
         missing = stored == float(nodata)
-        there &= ~(missing.any(axis=0) if nodata < 0 else missing.all(axis=0))
-    return there
+        data_mask &= ~(missing.any(axis=0) if nodata < 0 else missing.all(axis=0))
+    return data_mask
 
 
 PixelScale = Literal["auto", "stored"]
@@ -153,7 +153,7 @@ def _odd_integers(shown: npt.NDArray[Any], high: float) -> list[str]:
     return []
 
 
-def fill_unseen(images: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_]) -> None:
+def fill_unseen(images: npt.NDArray[np.float32], observed: npt.NDArray[np.bool_]) -> None:
     """Let what is not seen at a date take its value from another one, in place.
 
     A pixel keeps the value of the date before, or takes that of the first date at which it is
@@ -161,19 +161,19 @@ def fill_unseen(images: npt.NDArray[np.float32], seen: npt.NDArray[np.bool_]) ->
 
     Args:
         images: (T, C, h, w), scaled.
-        seen: (T, h, w), where there is data.
+        observed: (T, h, w), where there is data.
     """
     T = len(images)
-    known = seen[0].copy()
+    known_mask = observed[0].copy()
     for date in range(1, T):
-        np.copyto(images[date], images[date - 1], where=~seen[date] & known)
-        known |= seen[date]
-    known = seen[T - 1].copy()
+        np.copyto(images[date], images[date - 1], where=~observed[date] & known_mask)
+        known_mask |= observed[date]
+    known_mask = observed[T - 1].copy()
     for date in range(T - 2, -1, -1):  # before the first date at which a pixel is seen
-        unknown = ~seen[: date + 1].any(axis=0)
-        np.copyto(images[date], images[date + 1], where=unknown & known)
-        known |= seen[date]
-    np.copyto(images, np.float32(0), where=~known)
+        unknown = ~observed[: date + 1].any(axis=0)
+        np.copyto(images[date], images[date + 1], where=unknown & known_mask)
+        known_mask |= observed[date]
+    np.copyto(images, np.float32(0), where=~known_mask)
 
 
 def scale_pixels(stored: npt.NDArray[Any], pixel_scale: PixelScale) -> npt.NDArray[np.float32]:

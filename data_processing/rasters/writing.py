@@ -42,7 +42,7 @@ def write_image(
     like: RasterInfo,
     nodata: float | None = None,
     names: Sequence[str] = (),
-    seen: npt.NDArray[np.bool_] | None = None,
+    data_mask: npt.NDArray[np.bool_] | None = None,
 ) -> None:
     """Write an image on the grid of another raster: GeoTIFF, deflate, tiled, whole or not at all.
 
@@ -52,19 +52,19 @@ def write_image(
         like: Header whose size, CRS and transform the image takes.
         nodata: Value of the nodata tag, if any.
         names: Of the bands; four that end with "alpha" mark RGBA.
-        seen: (H, W), where there is data. Pixels without get the nodata tag in all bands; where
-            there is no tag, or seen pixels hold it, the file gets a mask inside.
+        data_mask: (H, W), where there is data. Pixels without get the nodata tag in all bands;
+            where there is no tag, or pixels with data hold it, the file gets a mask inside.
 
     Raises:
         OSError: When the file cannot be written.
     """
     mask = None
-    if seen is not None and not seen.all():
-        tagged = np.where(seen, bands, bands.dtype.type(0 if nodata is None else nodata))
-        if nodata is not None and (has_data(tagged, nodata) == seen).all():
+    if data_mask is not None and not data_mask.all():
+        tagged = np.where(data_mask, bands, bands.dtype.type(0 if nodata is None else nodata))
+        if nodata is not None and (has_data(tagged, nodata) == data_mask).all():
             bands = tagged
         else:
-            nodata, mask = None, seen
+            nodata, mask = None, data_mask
     profile = {
         **tiled_profile(like),
         "count": len(bands),

@@ -54,7 +54,7 @@ class Earlier:
     def names(self) -> dict[Split, list[str]]:
         """Names of the scenes by split, of splits that have some."""
         names = {s: [scene["name"] for scene in self.scenes if scene["split"] == s] for s in SPLITS}
-        return {split: found for split, found in names.items() if found}
+        return {split: scenes for split, scenes in names.items() if scenes}
 
 
 def read_earlier(folder: Path) -> Earlier | None:

@@ -70,21 +70,21 @@ class SeenMonth:
     Attributes:
         image: (4, H, W) uint8 RGBA; alpha 0 also where the UDM file says unusable.
         grid: Header of the image.
-        seen: (H, W) bool, usable.
+        usable: (H, W) bool, False where the UDM file says so or there is no data.
         footprints: Buildings.
     """
 
     image: NDArray[np.uint8]
     grid: RasterInfo
-    seen: NDArray[np.bool_]
+    usable: NDArray[np.bool_]
     footprints: Footprints
 
     def cropped(self, height: int, width: int) -> SeenMonth:
         """The first rows and columns, which stay where they are on Earth."""
         grid = dataclasses.replace(self.grid, height=height, width=width)
         footprints = dataclasses.replace(self.footprints, ids=self.footprints.ids[:height, :width])
-        image, seen = self.image[:, :height, :width], self.seen[:height, :width]
-        return SeenMonth(np.ascontiguousarray(image), grid, seen, footprints)
+        image, usable = self.image[:, :height, :width], self.usable[:height, :width]
+        return SeenMonth(np.ascontiguousarray(image), grid, usable, footprints)
 
 
 def is_wanted(name: str, source: FootprintSource) -> bool:

@@ -220,7 +220,7 @@ def random_quadrilateral(
     corners = corners @ turn.T + np.asarray(centre)
     rows, cols = np.mgrid[: shape[0], : shape[1]]
     inside = np.ones(shape, np.bool_)
-    for here, there in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        edge = there - here
-        inside &= edge[0] * (cols - here[1]) - edge[1] * (rows - here[0]) <= 0
+    for corner, following in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        edge = following - corner
+        inside &= edge[0] * (cols - corner[1]) - edge[1] * (rows - corner[0]) <= 0
     return inside

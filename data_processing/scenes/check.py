@@ -180,28 +180,28 @@ def _headers(report: SceneReport, files: SceneFiles, spec: DatasetSpec) -> dict[
     images = [path for _, path in files.images]
     labels = [path for path in (files.area, files.moment) if path.is_file()]
     infos: dict[Path, RasterInfo] = {}
-    found: dict[Path, list[str]] = {}
+    faults: dict[Path, list[str]] = {}
     for path in [*images, *labels]:
         try:
             infos[path] = raster_info(path)
         except DataError as error:
-            found[path] = [f"{error.faults[0]}; {error.advice}"]
+            faults[path] = [f"{error.faults[0]}; {error.advice}"]
     readable = [path for path in images if path in infos]
     report.info = infos[readable[0]] if readable else None
     for path, info in infos.items():
         bands = 1 if path in labels else len(spec.bands)
         fault = _band_fault(info, bands, spec)
         if fault:
-            found.setdefault(path, []).append(fault)
-    _same(infos, lambda info: f"{info.height}×{info.width} pixels", found)
-    _same({path: infos[path] for path in readable}, lambda info: f"type {info.dtype}", found)
+            faults.setdefault(path, []).append(fault)
+    _same(infos, lambda info: f"{info.height}×{info.width} pixels", faults)
+    _same({path: infos[path] for path in readable}, lambda info: f"type {info.dtype}", faults)
     for path in readable:
         if infos[path].dtype not in PIXEL_TYPES:
-            found.setdefault(path, []).append(
+            faults.setdefault(path, []).append(
                 f"found type {infos[path].dtype}, expected one of {', '.join(PIXEL_TYPES)}"
             )
-    remarks = _compare_grids(infos, found)
-    _add(report, report.faults, found)
+    remarks = _compare_grids(infos, faults)
+    _add(report, report.faults, faults)
     _add(report, report.warnings, remarks)
     return infos
 
@@ -223,20 +223,20 @@ def _band_fault(info: RasterInfo, bands: int, spec: DatasetSpec) -> str:
 def _same(
     infos: Mapping[Path, RasterInfo],
     what: Callable[[RasterInfo], str],
-    found: dict[Path, list[str]],
+    faults: dict[Path, list[str]],
 ) -> None:
     """Note the files that differ in ``what`` from most files of the scene."""
     usual = Counter(what(info) for info in infos.values() if info.pages == 1).most_common(1)
     for path, info in infos.items():
         if info.pages == 1 and what(info) != usual[0][0]:
-            found.setdefault(path, []).append(
+            faults.setdefault(path, []).append(
                 f"found {what(info)}, expected {usual[0][0]} as in the scene's other rasters; "
                 "bring all to one grid and type"
             )
 
 
 def _compare_grids(
-    infos: Mapping[Path, RasterInfo], found: dict[Path, list[str]]
+    infos: Mapping[Path, RasterInfo], faults: dict[Path, list[str]]
 ) -> dict[Path, list[str]]:
     """Note files on another grid than the first that has one; remark on files without any."""
     placed = {path: info for path, info in infos.items() if info.georeferenced}
@@ -246,7 +246,7 @@ def _compare_grids(
     for path, info in placed.items():
         rule = {"sizes": False, "lenient": True}  # sizes are compared with most files, see _same
         for difference in grid_differences(info, first, first_path.name, **rule):
-            found.setdefault(path, []).append(f"{difference}; bring all rasters to one grid")
+            faults.setdefault(path, []).append(f"{difference}; bring all rasters to one grid")
     without = [path for path in infos if path not in placed]
     if not without:
         return {}

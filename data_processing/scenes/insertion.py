@@ -78,15 +78,15 @@ class Insertion:
         opacity: (H, W) in 0…1, where.
         moment: k, from which date on.
         donor: (T, C, H, W), what.
-        seen: (H, W), how visible it is; None where that does not matter.
-        threshold: Of ``seen``, for a label.
+        visibility: (H, W), how visible it is; None where that does not matter.
+        threshold: Of ``visibility``, for a label.
         number: Which donor window it was, in the order they were cut.
     """
 
     opacity: Array
     moment: int
     donor: Array
-    seen: Array | None = None
+    visibility: Array | None = None
     threshold: float = 0.0
     number: int = 0
 
@@ -229,8 +229,8 @@ def pixel_visibility(base: Array, donor: Array, opacity: Array, moment: int) -> 
     """How far each pixel (H, W) is from what was there, in units of its own noise, all bands."""
     noise = _softened(np.abs(np.diff(base, axis=0)).mean(axis=0)) + np.float32(4e-3)
     change = np.abs((donor[moment:] - base[moment:]).mean(axis=0)) * opacity
-    seen: Array = np.sqrt(((_softened(change) / noise) ** 2).mean(axis=0))
-    return seen
+    distance: Array = np.sqrt(((_softened(change) / noise) ** 2).mean(axis=0))
+    return distance
 
 
 def draw_insertions(
@@ -257,13 +257,13 @@ def draw_insertions(
         if not (opacity >= SHARP).any():
             continue
         donor = matched_donor(rng, base, cut_donor(rng), rules)
-        moment, seen = int(rng.integers(1, T)), None
+        moment, visible = int(rng.integers(1, T)), None
         if rules.visible_only is not None:
-            seen = pixel_visibility(base, donor, opacity, moment)
-        found = Insertion(opacity, moment, donor, seen, rules.visible_only or 0.0, cut)
+            visible = pixel_visibility(base, donor, opacity, moment)
+        drawing = Insertion(opacity, moment, donor, visible, rules.visible_only or 0.0, cut)
         cut += 1
-        if visibility(base, donor, found.region, found.moment) >= rules.least_visible:
-            drawn.append(found)
+        if visibility(base, donor, drawing.region, drawing.moment) >= rules.least_visible:
+            drawn.append(drawing)
     return sorted(drawn, key=lambda insertion: insertion.moment)
 
 
@@ -289,9 +289,9 @@ def insert_changes(
         opacity = np.where(later & (dates >= label), np.float32(0), opacity)[:, None]
         images += opacity * (insertion.donor - images)
         region = insertion.region & ~later & (label >= 0)
-        if insertion.seen is not None:
-            clear = insertion.seen >= insertion.threshold
-            label[region & ~clear & (insertion.seen >= insertion.threshold / 2)] = IGNORE
+        if insertion.visibility is not None:
+            clear = insertion.visibility >= insertion.threshold
+            label[region & ~clear & (insertion.visibility >= insertion.threshold / 2)] = IGNORE
             region &= clear
         label[region] = insertion.moment
     return images, label

@@ -225,11 +225,11 @@ def _compare(
     area_label = decode_mask(pixels[area][0][0], infos[area].nodata, inverted=infos[area].inverted)
     moment_label = decode_label(pixels[moment][0][0], infos[moment].nodata)
     area_known, moment_known = area_label != IGNORE, moment_label != IGNORE
-    known = area_known & moment_known
+    known_mask = area_known & moment_known
     findings.half_ignored += int((area_known != moment_known).sum())
     findings.hidden_changes += int((~area_known & (moment_label > 0)).sum())
-    findings.disagreeing += int((((area_label > 0) != (moment_label > 0)) & known).sum())
-    valid = known.copy()
+    findings.disagreeing += int((((area_label > 0) != (moment_label > 0)) & known_mask).sum())
+    valid = known_mask.copy()
     for path, (values, has_data) in pixels.items():
         if path in (area, moment):
             continue
@@ -249,8 +249,8 @@ def _count_values(values: npt.NDArray[Any], counter: Counter[float]) -> None:
         counts = np.bincount(values.ravel(), minlength=256)
         counter.update({int(value): int(counts[value]) for value in np.flatnonzero(counts)})
         return
-    found, numbers = np.unique(values, return_counts=True)
-    counter.update({float(v): int(n) for v, n in zip(found, numbers, strict=True)})
+    codes, numbers = np.unique(values, return_counts=True)
+    counter.update({float(v): int(n) for v, n in zip(codes, numbers, strict=True)})
 
 
 def _label_fault(

@@ -123,12 +123,12 @@ class Scene:
         self._area_info = raster_info(self.area_path)
         self._moment_nodata = raster_info(self.moment_path).nodata
         self.in_strips = False  # see keep_strips
-        self._kept: _Stored | None = None
+        self._in_memory: _Stored | None = None
         self._strip: tuple[tuple[int, int], _Stored] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """State without what is kept in memory: another process reads from disk, or is given it."""
-        return {**self.__dict__, "_kept": None, "_strip": None}
+        return {**self.__dict__, "_in_memory": None, "_strip": None}
 
     def read(
         self,
@@ -169,14 +169,14 @@ class Scene:
                 f"one that touches the {self.height}×{self.width} pixels of the scene."
             )
         stored = self._stored(top, left, bottom - top, right - left)
-        seen = self._seen(stored)
-        images = _filled(stored.images, pixel_scale, seen, ignore_invalid)
+        data_mask = self._data_mask(stored)
+        images = _filled(stored.images, pixel_scale, data_mask, ignore_invalid)
         area = decode_mask(stored.area, self._area_info.nodata, inverted=self._area_info.inverted)
         moment = decode_label(stored.moment, self._moment_nodata)
-        known = (area != IGNORE) & (moment != IGNORE)
-        observed = np.ones(area.shape, np.bool_) if seen is None else seen.all(axis=0)
-        valid = known & observed
-        counted = valid if ignore_invalid else known
+        labelled = (area != IGNORE) & (moment != IGNORE)
+        observed = np.ones(area.shape, np.bool_) if data_mask is None else data_mask.all(axis=0)
+        valid = labelled & observed
+        counted = valid if ignore_invalid else labelled
         area[~counted] = IGNORE
         moment[~counted] = IGNORE
         part = {
@@ -195,8 +195,8 @@ class Scene:
         Returns:
             Bytes kept: pixels in their stored type.
         """
-        if self._kept is None:
-            self._kept = self._stored(0, 0, self.height, self.width)
+        if self._in_memory is None:
+            self._in_memory = self._stored(0, 0, self.height, self.width)
         return sum(array.nbytes for array in self.kept_arrays().values())
 
     def keep_strips(self) -> None:
@@ -213,17 +213,17 @@ class Scene:
 
     def kept_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What is kept in memory, by name; nothing when windows are read from disk."""
-        kept = {} if self._kept is None else vars(self._kept)
-        return {name: array for name, array in kept.items() if array is not None}
+        arrays = {} if self._in_memory is None else vars(self._in_memory)
+        return {name: array for name, array in arrays.items() if array is not None}
 
     def serve_from(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
         """Serve windows from what :meth:`kept_arrays` gave, or from equal arrays elsewhere."""
-        self._kept = _Stored(**arrays)
+        self._in_memory = _Stored(**arrays)
 
     def _stored(self, row: int, col: int, height: int, width: int) -> _Stored:
         """Values of a window inside the scene as they are on disk."""
-        if self._kept is not None:
-            return self._kept.window(row, col, height, width)
+        if self._in_memory is not None:
+            return self._in_memory.window(row, col, height, width)
         if self.in_strips and width < self.width and self._row_bytes() * height <= STRIP_BYTES:
             if self._strip is None or self._strip[0] != (row, height):
                 self._strip = (row, height), self._stored(row, 0, height, self.width)
@@ -261,7 +261,7 @@ class Scene:
         values = self.width * len(self.image_paths) * self.info.count
         return values * np.dtype(self.info.dtype).itemsize
 
-    def _seen(self, stored: _Stored) -> npt.NDArray[np.bool_] | None:
+    def _data_mask(self, stored: _Stored) -> npt.NDArray[np.bool_] | None:
         """Pixels (T, h, w) with data, the alpha band taken into account; None where all have."""
         missing = stored.missing
         if self.spec.alpha_band is not None:
@@ -298,14 +298,14 @@ def _if_any(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:
 def _filled(
     stored: npt.NDArray[Any],
     pixel_scale: PixelScale,
-    seen: npt.NDArray[np.bool_] | None,
+    data_mask: npt.NDArray[np.bool_] | None,
     ignore_invalid: bool,
 ) -> npt.NDArray[np.float32]:
     """Images (T, C, h, w) as networks take them, with something in their gaps; see `read`."""
     images = scale_pixels(stored, pixel_scale)
     if ignore_invalid:
-        if seen is not None:
-            fill_unseen(images, seen)
+        if data_mask is not None:
+            fill_unseen(images, data_mask)
         return images
     nan = _nan(stored)
     return images if nan is None else np.where(nan[:, None], np.float32(0), images)

@@ -25,7 +25,7 @@ class SceneImage(NamedTuple):
     name: str
     bands: NDArray[Any]
     nodata: float | None = None
-    seen: NDArray[np.bool_] | None = None
+    data_mask: NDArray[np.bool_] | None = None
 
 
 def write_scene(
@@ -56,7 +56,7 @@ def write_scene(
     for given in images:
         image = given if isinstance(given, SceneImage) else SceneImage(*given, nodata)
         path = folder / spec.image_folder / image.name
-        write_image(path, image.bands, grid, image.nodata, spec.bands, image.seen)
+        write_image(path, image.bands, grid, image.nodata, spec.bands, image.data_mask)
         names.append(image.name)
     area = np.where(moment == NO_DATA, NO_DATA, moment > 0).astype(np.uint8)
     write_map(folder / spec.area_file, area, grid, nodata=NO_DATA)

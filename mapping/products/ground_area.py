@@ -53,7 +53,7 @@ class PixelAreas:
         info: Header of the raster.
 
     Attributes:
-        known: Whether areas are true ones, measured on the ellipsoid.
+        ellipsoidal: Whether areas are true ones, measured on the ellipsoid.
         planar: Whether they are those of a local plane with a unit of length, of which nobody
             knows where on Earth it lies. Where neither holds (no coordinate system, no
             georeference, pixels that lie off the Earth), there are no areas.
@@ -61,7 +61,7 @@ class PixelAreas:
 
     def __init__(self, info: RasterInfo) -> None:
         self.height, self.width = info.height, info.width
-        self.known = self.planar = False
+        self.ellipsoidal = self.planar = False
         self._degree = 3  # of the splines
         self._pixel: tuple[float, float] | None = None
         transform = info.transform
@@ -77,7 +77,7 @@ class PixelAreas:
     @property
     def measured(self) -> bool:
         """Whether there are areas at all."""
-        return self.known or self.planar
+        return self.ellipsoidal or self.planar
 
     @property
     def metres_per_pixel(self) -> tuple[float, float] | None:
@@ -157,15 +157,15 @@ class PixelAreas:
         )
         self._node_rows, self._node_cols = height.positions, width.positions
         nodes = grid.areas(height, width)
-        there = np.isfinite(nodes) & (nodes > 0)
-        if not there.any():  # the whole raster lies off the Earth
+        on_earth = np.isfinite(nodes) & (nodes > 0)
+        if not on_earth.any():  # the whole raster lies off the Earth
             self._pixel = None
             return
-        if not there.all():  # its corners do: there, the nearest area on it holds
-            nearest = distance_transform_edt(~there, return_distances=False, return_indices=True)
+        if not on_earth.all():  # its corners do: there, the nearest area on it holds
+            nearest = distance_transform_edt(~on_earth, return_distances=False, return_indices=True)
             nodes = nodes[tuple(nearest)]
             self._degree = 1  # a cubic spline would swing beside the rim
-        self._nodes, self.known = nodes, True
+        self._nodes, self.ellipsoidal = nodes, True
 
     def _on_plane(self, transform: Any, metres: float) -> None:
         """Areas of a plane whose unit has so many metres."""
@@ -255,13 +255,13 @@ class _Earth(NamedTuple):
         if geodetic is None or flat.is_geocentric or not geodetic.axis_info:
             return None
         try:
-            there = pyproj.Transformer.from_crs(flat, geodetic, always_xy=True)
+            to_lon_lat = pyproj.Transformer.from_crs(flat, geodetic, always_xy=True)
         except ProjError:
             return None
         unit = geodetic.axis_info[0].unit_conversion_factor  # radians; grads occur in France
         degrees = 1.0 if math.isclose(unit, math.radians(1)) else math.degrees(unit)
         geod = geodetic.get_geod()
-        return None if geod is None else cls(there, degrees, geod)
+        return None if geod is None else cls(to_lon_lat, degrees, geod)
 
     def lon_lat(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
         """Degrees; not finite where a place lies off the Earth."""
@@ -285,8 +285,8 @@ class _Grid:
         rows = np.array([row, row, row - 0.5, row + 0.5])
         lon, lat = self._lon_lat(rows, cols)
         metres = earth.geod.inv(lon[[0, 2]], lat[[0, 2]], lon[[1, 3]], lat[[1, 3]])[2]
-        there = np.isfinite(metres).all() and (metres > 0).all()
-        self.pixel = (float(metres[0]), float(metres[1])) if there else None
+        measurable = np.isfinite(metres).all() and (metres > 0).all()
+        self.pixel = (float(metres[0]), float(metres[1])) if measurable else None
 
     def areas(self, height: _Side, width: _Side) -> Floats:
         """Areas in m² per pixel (positions down, positions across); not finite off the Earth."""

@@ -106,7 +106,7 @@ def write_polygons(
                     "their map shows it, or go on without polygons."
                 ) from error
             counts = PolygonCounts(
-                counts.written + len(regions.kept), counts.dropped + regions.dropped
+                counts.written + len(regions.chosen), counts.dropped + regions.dropped
             )
             del regions  # before those of the next moment are looked for
         file.write("\n]}\n")
@@ -124,7 +124,7 @@ def _write_regions(
     """Append the regions of moment k to a file that holds some already."""
     span = {"from": dates[k - 1].isoformat(), "to": dates[k].isoformat()}
     polygons = progress(
-        regions.polygons(info), f"polygons {span['to']}", len(regions.kept), "region"
+        regions.polygons(info), f"polygons {span['to']}", len(regions.chosen), "region"
     )
     for number, polygon in polygons:
         size = (float(regions.ground[number]), int(regions.pixels[number]))
@@ -152,7 +152,7 @@ class _Regions:
     pixels: NDArray[np.int32]
     first: NDArray[np.int32]
     last: NDArray[np.int32]
-    kept: NDArray[np.intp]
+    chosen: NDArray[np.intp]
     connectivity: int
 
     @classmethod
@@ -178,13 +178,13 @@ class _Regions:
             rows += top
             np.minimum.at(first, numbers, rows.astype(np.int32))
             np.maximum.at(last, numbers, rows.astype(np.int32))
-        kept = 1 + np.flatnonzero(ground[1:] >= min_area_m2)
-        return cls(labels, ground, pixels, first, last, kept, connectivity)
+        chosen = 1 + np.flatnonzero(ground[1:] >= min_area_m2)
+        return cls(labels, ground, pixels, first, last, chosen, connectivity)
 
     @property
     def dropped(self) -> int:
         """How many regions are too small."""
-        return len(self.ground) - 1 - len(self.kept)
+        return len(self.ground) - 1 - len(self.chosen)
 
     def polygons(self, info: RasterInfo) -> Iterator[tuple[int, Polygon]]:
         """Numbers and polygons, in longitude and latitude, of the regions that are kept.
@@ -192,17 +192,17 @@ class _Regions:
         Regions are taken together by their numbers, which run with the rows, and drawn from the
         rows that they lie in, so that the polygons of few are held.
         """
-        for start in range(0, len(self.kept), BATCH):
-            batch = self.kept[start : start + BATCH]
+        for start in range(0, len(self.chosen), BATCH):
+            batch = self.chosen[start : start + BATCH]
             top, bottom = int(self.first[batch].min()), int(self.last[batch].max()) + 1
             matrix = info.transform @ Affine.translation(0, top)
-            found = shapes(
+            outlines = shapes(
                 self.labels[top:bottom],
                 mask=self._mask(batch, top, bottom),
                 connectivity=self.connectivity,
                 transform=matrix,
             )
-            drawn = {int(number): shape for shape, number in found}
+            drawn = {int(number): shape for shape, number in outlines}
             side = min(math.hypot(matrix.a, matrix.d), math.hypot(matrix.b, matrix.e))
             placed = on_earth([drawn[number] for number in batch.tolist()], info.crs, side)
             yield from zip(batch.tolist(), placed, strict=True)
@@ -264,7 +264,7 @@ def _check_areas(path: Path, info: RasterInfo, areas: PixelAreas, min_area_m2: f
             f"polygons {path.name}: found areas of {areas.height} × {areas.width} pixels, "
             f"expected {info.height} × {info.width}, those of the map."
         )
-    if areas.known:
+    if areas.ellipsoidal:
         return
     system = (
         "no coordinate system" if info.crs is None else f"{str(info.crs)[:60]}, nowhere on Earth"

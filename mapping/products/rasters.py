@@ -148,7 +148,7 @@ def _maps(
     T = len(dates)
     area = np.ones(TABLE, np.uint8)
     area[0], area[NO_DATA] = 0, NO_DATA
-    seen = {
+    date_tags = {
         f"CHANGE_DATE_{date_number(dates[k])}": f"changed {dates[k - 1]} - {dates[k]}"
         for k in range(1, T)
     }
@@ -161,7 +161,7 @@ def _maps(
             value_colors(T),
         ),
         DATE: _Map(
-            date_of_moment(dates), NO_DATE, {**tags, "CHANGE_DATE": meaning, **seen}, None
+            date_of_moment(dates), NO_DATE, {**tags, "CHANGE_DATE": meaning, **date_tags}, None
         ),
         SCORE: _Map(None, NO_DATA, {**tags, **score_tags}, None),
     }  # fmt: skip

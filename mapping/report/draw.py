@@ -43,12 +43,12 @@ def draw_area(folder: Path, series: RasterSeries, summary: Mapping[str, Any], sh
     grid = PictureGrid(series.grid, LONGEST)
     pairs = []
     for date in range(len(series.dates)):
-        values, seen = series.reduced(date, grid.step)
+        values, observed = series.reduced(date, grid.step)
         image, inside = grid.sample(values, grid.step, 0)
-        pairs.append((image, grid.sample(seen, grid.step, 0)[0] & inside))
+        pairs.append((image, grid.sample(observed, grid.step, 0)[0] & inside))
     series.close()
     pictures = visible_series(
-        [image for image, _ in pairs], [seen for _, seen in pairs], series.spec.visible_bands
+        [image for image, _ in pairs], [mask for _, mask in pairs], series.spec.visible_bands
     )
     del pairs
     moment, score = (_map(folder / name, grid) for name in (shown, SCORE))

@@ -77,8 +77,8 @@ class PictureGrid:
             pixel = min(max(column, row), LONGEST_PIXEL * min(column, row))
             self.step = max(1, math.ceil((max(self._extent) / pixel - ALMOST) / longest))
             self.width, self.height = (_cells(side / pixel / self.step) for side in self._extent)
-        known = ground is not None
-        self.metres_per_pixel = self._extent[0] / self.width if known else None
+        measured = ground is not None
+        self.metres_per_pixel = self._extent[0] / self.width if measured else None
         self.north = ground.north if ground is not None else None
 
     @property

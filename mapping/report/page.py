@@ -144,11 +144,11 @@ def _check_numbers(
     intervals = summary.get("intervals")
     if not intervals:
         return
-    found = [(entry.get("moment"), entry.get("from"), entry.get("to")) for entry in intervals]
+    listed = [(entry.get("moment"), entry.get("from"), entry.get("to")) for entry in intervals]
     expected = [(k, str(start), str(end)) for k, (start, end) in enumerate(pairwise(dates), 1)]
-    if found != expected:
+    if listed != expected:
         raise ValueError(
-            f"summary: found the intervals {found}, expected those of the dates, {expected}."
+            f"summary: found the intervals {listed}, expected those of the dates, {expected}."
         )
 
 

@@ -59,10 +59,10 @@ class OffsetSearch:
             prob: (K, …) probabilities, or any positive multiple of them.
             label: (…) truth, ``IGNORE`` where unknown.
         """
-        known = label != IGNORE
-        seen, truth = prob[:, known], label[known].astype(np.int64)
-        exceeded = np.searchsorted(OFFSETS, lead_of(seen), side="left")
-        best = seen[1:].argmax(axis=0)
+        labelled = label != IGNORE
+        labelled_prob, truth = prob[:, labelled], label[labelled].astype(np.int64)
+        exceeded = np.searchsorted(OFFSETS, lead_of(labelled_prob), side="left")
+        best = labelled_prob[1:].argmax(axis=0)
         shape = self.counts.shape
         cell = np.ravel_multi_index((exceeded, truth, best), shape)
         self.counts += np.bincount(cell, minlength=self.counts.size).reshape(shape)

@@ -52,7 +52,7 @@ def outline_area(south: float, north: float, west: float, east: float) -> float:
 
 def test_utm_pixels_at_the_central_meridian_are_larger_by_the_scale_factor() -> None:
     found = areas(400, 300, "EPSG:32633", UTM)
-    assert found.known
+    assert found.ellipsoidal
     assert not found.planar
     np.testing.assert_allclose(found.rows(0, 300), 100 / 0.9996**2, rtol=2e-7)
     assert found.metres_per_pixel == pytest.approx((10 / 0.9996, 10 / 0.9996), rel=1e-6)
@@ -220,7 +220,7 @@ def test_areas_do_not_swing_beside_the_rim_of_the_globe() -> None:
 
 def test_a_local_plane_has_planar_areas_that_are_not_called_known() -> None:
     found = areas(5, 4, 'LOCAL_CS["site",UNIT["foot",0.3048]]', Affine(2, 0, 0, 0, -3, 0))
-    assert (found.known, found.planar) == (False, True)
+    assert (found.ellipsoidal, found.planar) == (False, True)
     np.testing.assert_allclose(found.rows(1, 2), np.full((2, 5), 6 * 0.3048**2))
     assert found.metres_per_pixel == pytest.approx((0.6096, 0.9144))
 
@@ -237,7 +237,7 @@ def test_a_local_plane_has_planar_areas_that_are_not_called_known() -> None:
 )
 def test_without_a_place_there_are_no_areas(crs: str | None, transform: Affine) -> None:
     found = areas(100, 100, crs, transform)
-    assert not found.known
+    assert not found.ellipsoidal
     assert not found.planar
     assert (found.mean, found.min, found.max, found.metres_per_pixel) == (None,) * 4
     with pytest.raises(UserError, match="expected one that says where it lies"):
