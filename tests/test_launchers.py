@@ -30,6 +30,17 @@ def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
+    """Flags of a training, and what one process makes of them."""
+    folder = tmp_path_factory.mktemp("alone")
+    root = write_data_root(folder, "dynamic", 1, 64, patch_size=32, stride=32)
+    flags = ["--data-root", str(root), *SMALL]
+    done = run(str(REPOSITORY / "Train_Dynamic.py"), *flags, "--output-dir", "one", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return flags, folder / "one"
+
+
 @pytest.mark.parametrize(
     "launcher",
     [
@@ -39,10 +50,9 @@ def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     ids=["torchrun", "accelerate"],
 )
 def test_launchers_start_the_same_script_with_two_processes(
-    tmp_path: Path, launcher: list[str]
+    tmp_path: Path, launcher: list[str], alone: tuple[list[str], Path]
 ) -> None:
-    root = write_data_root(tmp_path, "dynamic", 1, 64, patch_size=32, stride=32)
-    flags = ["--data-root", str(root), *SMALL]
+    flags, one = alone
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -53,9 +63,7 @@ def test_launchers_start_the_same_script_with_two_processes(
     assert done.returncode == 0, done.stderr
     assert "2 processes share each batch of 4 patches" in done.stdout
     assert done.stdout.count("epoch 1/1") == 1  # the first process speaks
-    alone = run(str(REPOSITORY / "Train_Dynamic.py"), *flags, "--output-dir", "one", cwd=tmp_path)
-    assert alone.returncode == 0, alone.stderr
-    rows = [read_csv_rows(tmp_path / name / "metrics.csv")[0] for name in ("one", "two")]
+    rows = [read_csv_rows(folder / "metrics.csv")[0] for folder in (one, tmp_path / "two")]
     scores = [{k: v for k, v in row.items() if "f1" in k or "kappa" in k} for row in rows]
     assert scores[0] == scores[1]
     assert len(scores[0]) == 10
