@@ -1,4 +1,4 @@
-"""What simple methods reach on the same scenes, with the same scores and the same kind of decision.
+"""Baselines: simple methods on the same scenes, with the same scores and the same kind of decision.
 
     python benchmarks/baselines.py --data-root data --dataset spacenet7
 
@@ -60,7 +60,7 @@ NOISE = 0.02  # least deviation of a value, 8-bit / 255 or reflectance
 
 
 def step_scores(images: Array, smooth: int = 5) -> Array:
-    """How well each date parts a pixel's series into two levels.
+    """Contrast of the two levels that each date parts a pixel's series into.
 
     Args:
         images: (T, C, H, W); each date's median is taken off, so that light cancels out.

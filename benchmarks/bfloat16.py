@@ -1,4 +1,4 @@
-"""What bfloat16 does to CAIM-Net's results: maps of given weights, and the course of a training.
+"""The effect of bfloat16 on CAIM-Net: maps of given weights, and the course of a training.
 
     python benchmarks/bfloat16.py agreement --data-root data --dataset dynamic \\
         --checkpoint best_model/Pretrained_model_Dynamic.pth --title "what the data are"
@@ -184,7 +184,7 @@ def _scored(
 def _compared(
     exact: Sequence[SceneResult[Scene]], rounded: Sequence[SceneResult[Scene]]
 ) -> dict[str, Any]:
-    """How results of the same scenes agree."""
+    """Agreement of two results of the same scenes."""
     pixels = differing = 0
     for one, other in zip(exact, rounded, strict=True):
         labelled = one.moment != NO_DATA
@@ -274,7 +274,7 @@ def training(flags: Settings) -> None:
 
 
 def _unit(device: torch.device) -> str:
-    """What computes bfloat16."""
+    """The unit that computes bfloat16."""
     return bfloat16_unit() or "emulation" if device.type == "cpu" else device.type
 
 
@@ -340,7 +340,7 @@ def _row(
 
 
 def _over_epochs(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the rows of one score say together."""
+    """Summarise the rows of one score over all epochs."""
     differences = ("difference", "difference_of_rounded_start")
     return {
         "score": rows[0]["score"],

@@ -74,7 +74,7 @@ class FirstAndLast(nn.Module):
         self.pair_network, self.visible_bands = pair_network, list(visible_bands)
 
     def forward(self, images: Tensor) -> Any:
-        """What CTMA gives for the ends of series (B, T, C, H, W)."""
+        """CTMA's output for the first and last date of series (B, T, C, H, W)."""
         return self.pair_network(self._pair(images))
 
     def predict(self, images: Tensor) -> ChangeMaps:

@@ -75,7 +75,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Format:
-    """How the images of a data set are stored."""
+    """Storage of a data set's images."""
 
     dataset: str
     dtype: str
@@ -215,7 +215,7 @@ def _measure(
 def _row(
     form: Format, state: str, workers: int, batch_size: int, passes: Sequence[_Pass], training: Any
 ) -> dict[str, Any]:
-    """What the result file holds of passes in one state."""
+    """A row of the result file: passes in one state."""
     speeds = [done.patches / done.seconds for done in passes]
     speed = statistics.median(speeds)
     return {
@@ -234,7 +234,7 @@ def _row(
 
 @dataclass(frozen=True)
 class _Pass:
-    """What one pass over the patches took."""
+    """Cost of one pass over the patches."""
 
     patches: int
     seconds: float

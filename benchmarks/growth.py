@@ -1,4 +1,4 @@
-"""How the time of CAIM-Net grows with the dates, the patch and the scene.
+"""Growth of CAIM-Net's time with the dates, the patch and the scene.
 
     python benchmarks/growth.py
 

@@ -169,7 +169,7 @@ def _scoring_row(
 def _row(
     what: str, num_classes: int, how: str, pixels: int, seconds: Sequence[float]
 ) -> dict[str, Any]:
-    """What the result file holds of one way to count."""
+    """A row of the result file: one way to count."""
     return {
         "what": what,
         "num_classes": num_classes,

@@ -178,7 +178,7 @@ def quiet_series(area: Area, number: int, num_dates: int) -> list[Area]:
 
 
 def filled(images: NDArray[np.float32], missing: Mask) -> NDArray[np.float32]:
-    """Where a pixel is missing at a date, the mean of its other dates (T, C, H, W)."""
+    """Fill pixels that are missing at a date with the mean of their other dates (T, C, H, W)."""
     observed = ~missing[:, None]
     mean = (images * observed).sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
     return np.where(observed, images, mean.astype(np.float32))

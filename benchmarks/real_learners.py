@@ -1,4 +1,4 @@
-"""What ``train_on_real`` trains: a network behind its loss, and the weights to keep of it."""
+"""Learners of ``train_on_real``: a network behind its loss, and the weights to keep of it."""
 
 from __future__ import annotations
 

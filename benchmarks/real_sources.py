@@ -37,7 +37,7 @@ KEPT_SERIES = 3  # of the year that is kept back
 
 @dataclass(frozen=True)
 class Sources:
-    """What a training takes.
+    """Data and network of a training.
 
     Attributes:
         facts: What a weights file says of the data.

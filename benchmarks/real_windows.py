@@ -41,7 +41,7 @@ TRIES = 20  # to find a donor that is seen, or a part of a scene that does not c
 
 @dataclass(frozen=True)
 class DrawRules:
-    """How windows are drawn.
+    """Probabilities by which windows are drawn.
 
     Attributes:
         dates: T.

@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _scores(name: str) -> Callable[[], str]:
-    """What makes one of the tables of ``ROWS``."""
+    """The function that makes one of the tables of ``ROWS``."""
     heading, rows = ROWS[name]
 
     def make() -> str:
@@ -223,7 +223,7 @@ def _weights() -> str:
 
 
 def _trials() -> str:
-    """What was tried for the weights of six dates."""
+    """Table of the trials for the weights of six dates."""
     with (MEASURED / "dynamic_trials.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     columns = {

@@ -145,7 +145,7 @@ def _throughput() -> str:
 
 
 def _bfloat16() -> str:
-    """How many times faster bfloat16 is, by kind of work."""
+    """Speed of bfloat16 over float32, by kind of work."""
     rows = _rows("throughput")
     keys = ("what", "num_dates", "attention")
     speed = {(*(row[k] for k in keys), row["dtype"]): row for row in rows}

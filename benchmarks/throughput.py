@@ -78,7 +78,7 @@ class Settings(Measurement):
 
 @dataclass(frozen=True)
 class Case:
-    """What is compared in turns: one kind of work on one kind of input."""
+    """One kind of work on one kind of input; its modes are measured in turns."""
 
     what: Work
     num_dates: int
@@ -90,7 +90,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Mode:
-    """How it is computed."""
+    """Precision and compilation of a case."""
 
     dtype: Precision
     tf32: bool
@@ -228,7 +228,7 @@ def _with_tf32(allowed: bool, action: Callable[[], None]) -> Callable[[], None]:
 
 
 def _row(case: Case, mode: Mode, seconds: dict[Any, list[float]], ours: CAIMNet) -> dict[str, Any]:
-    """What the result file holds of one case and mode."""
+    """A row of the result file: one case and mode."""
     B, P = case.batch_size, case.patch_size
     forwards = 1 if case.what == "forward" else FORWARDS_PER_STEP
     flop = forwards * flop_per_patch(case.num_dates, case.width, P, IN_CHANNELS)

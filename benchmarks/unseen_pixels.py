@@ -1,4 +1,4 @@
-"""What should stand where a pixel is not seen at a date: scores at and around gaps, by rule.
+"""Rules that fill a pixel not seen at a date: scores at and around gaps.
 
     python benchmarks/unseen_pixels.py --data-root data --dataset spacenet7
 
@@ -137,7 +137,7 @@ def _sums(
 
 
 def _clouds(shape: tuple[int, ...], share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Where (T, H, W) a pixel is seen: noise, smoothed, above the share's quantile."""
+    """Mask (T, H, W) of pixels seen between clouds: smoothed noise above the share's quantile."""
     T, _, H, W = shape
     noise = np.stack([gaussian_filter(rng.normal(size=(H, W)), CLOUD_SIZE) for _ in range(T)])
     limits = np.quantile(noise.reshape(T, -1), share, axis=1)

@@ -1,4 +1,4 @@
-"""Where a forward pass and a training step of CAIM-Net spend their time, and the machine's rates.
+"""Profile of CAIM-Net's forward pass and training step, beside the machine's rates.
 
     python benchmarks/where_time_goes.py
 

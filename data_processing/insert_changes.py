@@ -11,7 +11,7 @@ area of the same split are inserted from a date on, as seen at about the same da
 and haze stay real, and the change is known exactly. Areas are dealt out to training, validation
 and test whole, so that none of them lends a region to another split. What was inserted where
 stands in dataset.json. The network learns to tell a lasting step from season and weather; slow
-change, and which changes are likely where, it cannot learn from this. Not in the paper.
+change, and which changes are likely where, it cannot learn from this.
 """
 
 from __future__ import annotations
@@ -282,7 +282,7 @@ def write_inserted(task: SceneTask, folder: Path) -> dict[str, Any]:
         for date, image in zip(work["dates"], images, strict=True)
     ]
     facts = write_scene(folder, spec, named, grid, stored, window.observed)
-    return {**facts, "insertions": [_told(one, lent) for one in drawn]}
+    return {**facts, "insertions": [_record(one, lent) for one in drawn]}
 
 
 def _donor(
@@ -318,8 +318,8 @@ def _nearest(
     return [at_hand[int(number)] for number in np.sort(taken)]
 
 
-def _told(insertion: Insertion, lent: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """An insertion as dataset.json tells it."""
+def _record(insertion: Insertion, lent: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The record of an insertion in dataset.json."""
     rows, cols = np.nonzero(insertion.region)
     return {
         "moment": insertion.moment,

@@ -160,7 +160,7 @@ def _tasks(
 ) -> tuple[list[SceneTask], list[Gap]]:
     """A task for every area with images and labels, and what is missing."""
     gaps: list[Gap] = []
-    _say_what_is_there(areas)
+    _say_areas(areas)
     labelled = [name for name, area in areas.items() if area.labels]
     numbers = {name: number for number, name in enumerate(labelled, start=1)}
     splits = assign_splits(labelled, split_file)
@@ -211,7 +211,7 @@ def _lacking(area: Area, date: datetime.date) -> str:
     return " and ".join(what for what, by_date in files.items() if date not in by_date)
 
 
-def _say_what_is_there(areas: dict[str, Area]) -> None:
+def _say_areas(areas: dict[str, Area]) -> None:
     """Recognise the downloads by the number of areas."""
     images = sum(bool(area.images) for area in areas.values())
     labels = sum(bool(area.labels) for area in areas.values())

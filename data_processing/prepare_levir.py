@@ -5,7 +5,7 @@
 Reads <input>/{train,val,test}/{A,B,label}/*.png. Training images are cut with stride 128 (49 tiles
 of an image of 1024×1024: 21,805 in all), the others with stride 256 (16 tiles: 1,024 and 2,048),
 row by row, into <output>/<split>/<part>/<name>/<name>_<k>.png. Steps as in the released CTMA
-program; not in the paper.
+program.
 """
 
 from __future__ import annotations

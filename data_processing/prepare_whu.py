@@ -11,7 +11,7 @@ seed and dealt out 80/10/10 (6,096, 762 and 762 of the scene's 7,620). Split "co
 validation; the right 30 % whole, as test/{A,B,label}/whole.png, for a sliding window. Overlapping
 tiles there share pixels between training and validation, so that validation scores are too good.
 
-Steps as in the released CTMA program; not in the paper.
+Steps as in the released CTMA program.
 """
 
 from __future__ import annotations

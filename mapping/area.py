@@ -51,7 +51,7 @@ DISK_FOR_PICTURES = 64 << 20
 
 @dataclass(frozen=True)
 class MapOptions:
-    """How areas are mapped; the fields are the flags of Predict.py of the same names.
+    """Options by which areas are mapped: the flags of Predict.py of the same names.
 
     Attributes:
         overlap: Least overlap of tiles in pixels; None = half a tile.

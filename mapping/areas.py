@@ -23,7 +23,7 @@ from utils.progress import say
 __all__ = ["area_folders", "check_output", "map_areas"]
 
 Fault = DataError | UserError
-Told = tuple[str, Fault]  # an area, and what is wrong with it
+AreaFault = tuple[str, Fault]  # an area, and what is wrong with it
 
 
 def area_folders(images: Sequence[str]) -> list[Path]:
@@ -106,7 +106,7 @@ def map_areas(
     passed_over = _without_rasters(Path(images[0]), areas)
     if passed_over:
         say(f"no GeoTIFFs in {', '.join(passed_over)}: passed over")
-    summaries, rows, errors = list[dict[str, Any]](), list[dict[str, Any]](), list[Told]()
+    summaries, rows, errors = list[dict[str, Any]](), list[dict[str, Any]](), list[AreaFault]()
     for area in areas:
         begun = time.perf_counter()
         row: dict[str, Any] = {"area": area.name, "state": "mapped"}
@@ -151,7 +151,7 @@ def _bare(error: Fault) -> Fault:
 
 
 def _sentences(error: DataError | UserError) -> list[str]:
-    """What is wrong with an area, each with its place."""
+    """Faults of an area, each with its place."""
     if isinstance(error, UserError) or not error.faults:
         return [str(error)]
     return [f"{error.where}: {fault}" for fault in error.faults]
@@ -219,7 +219,7 @@ def _check_clouds(reading: SeriesOptions, areas: Sequence[Path]) -> None:
 
 
 def _of_area(reading: SeriesOptions, name: str) -> SeriesOptions:
-    """How the series of one area is read: its cloud masks lie in a folder of its name."""
+    """Options for the series of one area: its cloud masks lie in a folder of its name."""
     if reading.clouds is None:
         return reading
     own = Path(reading.clouds[0]) / name

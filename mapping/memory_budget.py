@@ -23,7 +23,7 @@ PER_DECISION = 56  # bytes a pixel while rows are decided and scored, beside the
 
 @dataclass(frozen=True)
 class MemoryBudget:
-    """How memory is used.
+    """Division of the memory that prediction may use.
 
     Attributes:
         chunk_tiles: Tiles of a row of tiles that are read at a time.

@@ -97,7 +97,7 @@ class Model:
             raise UserError(
                 f"--choose-dates: found {count} dates for a network of {self.num_dates} run by "
                 f"{self.backend}, expected as many; add --choose-dates even, or leave --backend "
-                "out and give a checkpoint."
+                "out and give weights of torch (.pth)."
             )
         return replace(self, network=LongSeries(self.network, count), num_dates=count)
 
@@ -141,8 +141,8 @@ class Model:
             raise UserError(f"--export-onnx: {target} is there; add --overwrite to replace it.")
         if not isinstance(self.network, nn.Module):
             raise UserError(
-                f"--export-onnx: found --backend onnx or an ONNX file ({self.path}), expected a "
-                "checkpoint run by torch; leave --backend out."
+                f"--export-onnx: found --backend onnx or an ONNX file ({self.path}), expected "
+                "weights run by torch (.pth); leave --backend out."
             )
         usual = {"bands": list(self.bands), "pixel_scale": _scale(self.weights)}  # if it does not
         weights = replace(self.weights, data={**usual, **self.weights.data})
@@ -246,7 +246,8 @@ def _check_choices(
         )
     if _is_onnx(path) and shared_cam:
         raise UserError(
-            f"--share-cam: found {path}, expected a checkpoint; share its CAM weights, then export."
+            f"--share-cam: found {path}, expected weights of torch (.pth); share their CAM "
+            "weights, then export."
         )
 
 

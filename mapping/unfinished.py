@@ -37,7 +37,7 @@ Job = Mapping[str, Any]
 
 
 def job_of(series: RasterSeries, model: Model, plan: TilePlan) -> dict[str, Any]:
-    """What decides on every pixel of the maps, as it comes back from a JSON file."""
+    """Everything that decides on pixels of the maps, as it comes back from a JSON file."""
     stamps = {}
     for path in (*chain(*series.sources), *series.cloud_files):
         status = path.stat()
@@ -225,7 +225,7 @@ def _refuse_another(folder: Path, before: Job, job: Job) -> None:
 
 
 def _images(recorded: Any, now: Job) -> str:
-    """Which images differ."""
+    """Name the images that differ."""
     before = recorded if isinstance(recorded, Mapping) else {}
     names = sorted({name for name in {*before, *now} if before.get(name) != now.get(name)})
     listed = ", ".join(Path(name).name for name in names[:3]) + (" …" if len(names) > 3 else "")

@@ -56,7 +56,7 @@ NUM_GROUPS = 2  # groups of every GroupNorm but the stepwise branch's
 
 
 class CAIMNetOutput(NamedTuple):
-    """What ``CAIMNet.forward`` returns: all that the loss needs.
+    """Output of ``CAIMNet.forward``: all that the loss needs.
 
     Attributes:
         area_prob: (B, 2, H, W) float32, sums to 1 over axis 1.
@@ -371,7 +371,7 @@ def caim_area_prob_bounds(num_dates: int) -> tuple[float, float]:
     Returns:
         Symmetric around one half; 0.452 and 0.548 for T = 6, 0.477 and 0.523 for T = 9.
 
-    Not in the paper: follows from its stacked softmaxes.
+    Follows from the stacked softmaxes of the paper.
     """
     others = num_dates - 1
     least = 1 / (math.e + others)

@@ -17,7 +17,7 @@ __all__ = ["ChangeMaps", "area_prob_from_moment", "moment_label_from_prob"]
 
 
 class ChangeMaps(NamedTuple):
-    """What a network says about each pixel.
+    """Probabilities that a network gives each pixel.
 
     Attributes:
         area_prob: (B, 2, H, W) float32, sums to 1 over axis 1; channel 1 = changed.

@@ -46,7 +46,7 @@ EXPANSION = 4  # channels of a T-Block II's result to those of its middle
 
 
 class CTMAOutput(NamedTuple):
-    """What ``CTMA.forward`` returns: all that the loss needs.
+    """Output of ``CTMA.forward``: all that the loss needs.
 
     Attributes:
         area_logits: (B, H, W) float, of "changed".

@@ -322,11 +322,18 @@ def test_no_file_names_the_machine_it_was_written_on() -> None:
 
 
 NOT_NOUNS = {"found", "seen", "known", "there", "told", "kept", "wish"}
+OTHER_TRADES = {
+    "keeper",
+    "tally",
+    "guard",
+    "guards",
+    "journal",
+}  # manager, metrics, checks, records
 IN_JSON = {("data_processing/raw/plan.py", "found")}  # a key of dataset.json
 
 
-def assigned(path: Path) -> Iterator[str]:
-    """Names that a file gives a value: variables, attributes, fields and arguments."""
+def names_given(path: Path) -> Iterator[str]:
+    """Names that a file gives: variables, attributes, fields, arguments, functions, classes."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
@@ -334,14 +341,37 @@ def assigned(path: Path) -> Iterator[str]:
             yield node.attr
         elif isinstance(node, ast.arg):
             yield node.arg
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef):
+            yield node.name
 
 
 def test_names_say_what_they_hold() -> None:
-    wrong = {
-        (short(path), name)
+    wrong = set()
+    for path in programs():
+        if package_of(path) != "tests":
+            for name in {path.stem, *names_given(path)}:
+                words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().strip("_").split("_")
+                if words[-1] in NOT_NOUNS or OTHER_TRADES & set(words):
+                    wrong.add((short(path), name))
+    assert wrong == IN_JSON
+
+
+def docstrings(path: Path) -> Iterator[tuple[str, str]]:
+    """Name and docstring of a module, its classes and its functions."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            text = ast.get_docstring(node)
+            if text:
+                yield f"{short(path)}: {getattr(node, 'name', 'the file')}", text
+
+
+def test_docstrings_begin_with_what_a_thing_is_or_does() -> None:
+    question = re.compile(r"(What|Which|How|Where|When|Who)\b")
+    wrong = [
+        name
         for path in programs()
         if package_of(path) != "tests"
-        for name in assigned(path)
-        if name.strip("_") in NOT_NOUNS
-    }
-    assert wrong == IN_JSON
+        for name, text in docstrings(path)
+        if question.match(text) or "not in the paper" in text.lower()  # docs/paper_map.md says so
+    ]
+    assert not wrong

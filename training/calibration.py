@@ -1,7 +1,4 @@
-"""The decision of trained weights: its offset, found on the validation patches.
-
-Not in the paper; see docs/differences.md.
-"""
+"""The decision of trained weights: its offset, found on the validation patches."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class TrainingState:
         timing: timing.csv.
         data: What tells the data from other data.
         batch: What the micro-batch follows from.
-        micro_batch: Patches at a time of each process, None for all of its share.
+        micro_batch: Patches at a time of each rank, None for all of its share.
         epochs_unchanged: Epochs in a row without a changed pixel predicted.
         matrices: Confusion matrices of the last validation.
         maps: Validation maps for the picture.

@@ -40,7 +40,7 @@ NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 
 
 def not_finite(
-    epoch: int, step: int, loss: float, gradient: float, aois: Sequence[str], batch: str
+    epoch: int, step: int, loss: float, gradient: float, scenes: Sequence[str], batch: str
 ) -> CaimError:
     """The error for a loss or gradient that is no finite number.
 
@@ -48,13 +48,13 @@ def not_finite(
         epoch, step: Counted from 0.
         loss: Of the batch.
         gradient: Norm of its gradient.
-        aois: Scenes of the batch.
+        scenes: Names of the scenes of the batch.
         batch: Where the batch lies now, as a sentence; may be empty.
     """
-    names = ", ".join(sorted(set(aois))) or "unknown"
+    names = ", ".join(sorted(set(scenes))) or "unknown"
     return CaimError(
         f"training: the loss is {loss} and the norm of its gradient {gradient} in epoch "
-        f"{epoch + 1}, step {step + 1}, AOIs {names}; expected finite numbers. {batch}"
+        f"{epoch + 1}, step {step + 1}, scenes {names}; expected finite numbers. {batch}"
         "Check these scenes with data_processing/*_custom.py, lower --lr, or use "
         "--precision float32. last.pth holds the weights before this epoch."
     )

@@ -1,7 +1,7 @@
 """Losses and scores of one pass over a split: loss terms by step, confusion matrices.
 
 Numbers stay on the device until they are read, every ten steps, because reading waits for the GPU.
-Of several processes each counts its own part, and the parts are added.
+Of several ranks each counts its own part, and the parts are added.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class EpochMetrics:
 
     Args:
         task: What is learnt.
-        ranks: The processes that share the pass.
+        ranks: Those that share the pass.
 
     Attributes:
-        matrices: Confusion matrices by name, of this process.
-        patches: Counted so far, over all processes.
+        matrices: Confusion matrices by name, of this rank.
+        patches: Counted so far, over all ranks.
     """
 
     def __init__(self, task: Task, ranks: Ranks) -> None:
@@ -56,9 +56,9 @@ class EpochMetrics:
         """Count a step.
 
         Args:
-            terms: This process's part of the loss terms.
-            norm: Of the gradient, of all processes together; 0 where nothing is learnt.
-            patches: Over all processes.
+            terms: This rank's part of the loss terms.
+            norm: Of the gradient, of all ranks together; 0 where nothing is learnt.
+            patches: Over all ranks.
             rate: The learning rate.
         """
         self._unread.append((terms, norm, rate))
@@ -95,7 +95,7 @@ class EpochMetrics:
         return dict(zip(self.task.term_names, mean, strict=True))
 
     def totals(self) -> dict[str, Matrix]:
-        """The confusion matrices of all processes together; all ranks at once."""
+        """The confusion matrices of all ranks together; all ranks at once."""
         totals = self.task.matrices(torch.device("cpu"))
         for name, total in totals.items():
             total.counts = self.ranks.sum(self.matrices[name].counts).cpu()

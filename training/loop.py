@@ -118,9 +118,9 @@ def _validate(run: Run, epoch: int, stop: StopRequest) -> EpochMetrics:
 def _batches(
     run: Run, split: Split, epoch: int, stop: StopRequest
 ) -> Iterator[tuple[int, Batch, Share]]:
-    """Steps of a pass with this process's part of their batches, as long as all ranks go on.
+    """Steps of a pass with this rank's part of their batches, as long as all ranks go on.
 
-    Before every step the processes tell each other whether they can; a request to stop is heeded
+    Before every step the ranks tell each other whether they can; a request to stop is heeded
     here, between two steps.
     """
     batches = _of_split(run, split)
@@ -287,7 +287,7 @@ def _fail_together(run: Run, failure: Exception | None) -> None:
 
 @contextmanager
 def _explained(run: Run) -> Iterator[None]:
-    """Say how to go on after an error, and tell the loss of another process from a fault."""
+    """Say how to go on after an error, and tell the loss of another rank from a fault."""
     try:
         yield
     except CaimError as error:

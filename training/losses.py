@@ -47,7 +47,7 @@ class LossTerms(NamedTuple):
 
 
 def class_counts(label: Tensor, num_classes: int) -> Tensor:
-    """How many pixels carry each class.
+    """Number of pixels of each class.
 
     Args:
         label: Any shape, int64, 0 … K−1, or below 0 for pixels that do not count.
@@ -83,7 +83,7 @@ def balanced_focal_loss(
         class_factors: K extra factors; None means ones. In a training loop on a GPU give a tensor
             that lies there already: copying numbers over makes the host wait.
         counts: (K,) int64 ``class_counts`` of the whole batch of which this is a part (one of
-            several micro-batches or processes); the losses of all parts then add up to that of
+            several micro-batches or ranks); the losses of all parts then add up to that of
             the whole batch. None: this is the whole batch.
 
     Returns:

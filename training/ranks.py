@@ -31,7 +31,7 @@ LOST = ("connection closed", "connection reset", "broken pipe", "gloo", "nccl", 
 
 
 class Agreement(NamedTuple):
-    """Requests that hold for all processes before a step, since one of them has them.
+    """Requests that hold for all ranks before a step, since one of them has them.
 
     Attributes:
         interrupted: Somebody got Ctrl-C.
@@ -79,7 +79,7 @@ class Ranks(Processes):
         """The network for training: on the device, in its precision, gradients shared.
 
         Returns:
-            The network itself, or what wraps it where there are several processes.
+            The network itself, or what wraps it where there are several ranks.
         """
         prepared: nn.Module = self._accelerator.prepare_model(network)
         return prepared
@@ -96,10 +96,10 @@ class Ranks(Processes):
         return context
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of this process's part of the loss; parts of all ranks are summed.
+        """Add the gradients of this rank's part of the loss; parts of all ranks are summed.
 
         Args:
-            loss: A part of the batch's loss. Wrapped networks average over the processes, so it
+            loss: A part of the batch's loss. Wrapped networks average over the ranks, so it
                 is multiplied by their number.
         """
         self._accelerator.backward(loss * self.size if self.size > 1 else loss)
@@ -112,17 +112,17 @@ class Ranks(Processes):
         return norm
 
     def agree(self, interrupted: bool, terminated: bool, failed: bool) -> Agreement:
-        """Let what any of the processes says hold for all."""
+        """Let what any of the ranks says hold for all."""
         number_of_ranks = self.sum(torch.tensor([interrupted, terminated, failed]).long())
         return Agreement(*(number > 0 for number in number_of_ranks.tolist()))
 
     def take_from_first(self, tensors: Iterable[Tensor]) -> None:
-        """Overwrite tensors by those of the first process, on the device."""
+        """Overwrite tensors by those of the first rank, on the device."""
         for tensor in tensors if self.size > 1 else ():
             dist.broadcast(tensor, src=0)
 
     def lost(self, error: BaseException) -> bool:
-        """Whether an error means that another process is gone."""
+        """Whether an error means that another rank is gone."""
         if self.size == 1 or not isinstance(error, RuntimeError):
             return False
         text = str(error).lower()

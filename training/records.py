@@ -2,7 +2,7 @@
 
 metrics.csv has a row per epoch; it holds nothing but what follows from data, settings and seed.
 Times are apart, in timing.csv. steps.jsonl has a line per step, as it happened: the steps of an
-epoch that was done again after an interruption stand there twice. Only the first process writes.
+epoch that was done again after an interruption stand there twice. Only the first rank writes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Records:
 
     Args:
         folder: Of the run.
-        writes: Whether this process writes; the others keep no record.
+        writes: Whether this rank writes; the others keep no record.
         trackers: Run trackers that get each epoch's numbers, too.
     """
 

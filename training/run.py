@@ -22,7 +22,7 @@ from training.tasks import Task
 from utils.batches import Batches
 from utils.metrics import Matrix
 
-__all__ = ["Row", "Run", "averaged_copy", "follow", "share_kept"]
+__all__ = ["Row", "Run", "average_weight", "averaged_copy", "follow"]
 
 Row = dict[str, Any]
 
@@ -35,13 +35,13 @@ class Run:
         network: On the device of the batches; its ``forward`` gives what the task takes.
         task: Loss and scores.
         plan: What to do.
-        train: Training batches, this process's share of each.
+        train: Training batches, this rank's share of each.
         val: Validation batches, likewise; every patch is counted once.
         folder: Gets checkpoints and records.
         about: What a weights file says of network and data; weights are filled in.
-        ranks: The processes that train.
+        ranks: This process and the others that train with it.
         visible_bands: Red, green and blue among the bands, for pictures.
-        micro_batch: Most patches at a time in this process; None for its whole share of a batch.
+        micro_batch: Most patches at a time in this rank; None for its whole share of a batch.
         epochs_done: Whole epochs, each with its validation.
         rows: metrics.csv, a row per epoch.
         timing: timing.csv likewise.
@@ -49,7 +49,7 @@ class Run:
         epochs_unchanged: Epochs in a row, up to now, without a changed pixel predicted.
         steps: Of the optimiser so far.
         averaged: The network with weights averaged over the steps, None without averaging.
-        wrapped: The network as the processes train it together; itself where there is one.
+        wrapped: The network as the ranks train it together; itself where there is one rank.
         optimizer: Of the network's parameters.
         maps: Predictions for some validation patches through the epochs.
     """
@@ -127,8 +127,8 @@ def averaged_copy(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network).eval().requires_grad_(False)
 
 
-def share_kept(average: float, steps: int) -> float:
-    """How much of the average stays at a step: less at first, when the weights are still raw.
+def average_weight(average: float, steps: int) -> float:
+    """Share of the average that stays at a step: less at first, while the weights are still raw.
 
     Args:
         average: The share in the long run, below 1.
@@ -144,11 +144,11 @@ def follow(averaged: nn.Module, network: nn.Module, average: float, steps: int) 
     Args:
         averaged: Made by ``averaged_copy`` of the network.
         network: What is trained.
-        average, steps: As for ``share_kept``.
+        average, steps: As for ``average_weight``.
     """
     new = network.state_dict()
     for name, value in averaged.state_dict().items():
         if value.is_floating_point():
-            value.lerp_(new[name].to(value.dtype), 1 - share_kept(average, steps))
+            value.lerp_(new[name].to(value.dtype), 1 - average_weight(average, steps))
         else:
             value.copy_(new[name])

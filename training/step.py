@@ -37,13 +37,13 @@ def train_step(
 
     Args:
         run: The training.
-        batch: This process's part, on the CPU; its labels are blanked if it has no patch.
+        batch: This rank's part, on the CPU; its labels are blanked if it has no patch.
         share: Which part of the batch that is.
         rate: Learning rate of this step.
         matrices: Get the predictions of this step.
 
     Returns:
-        This process's part of the loss terms, and the norm of the whole gradient before clipping.
+        This rank's part of the loss terms, and the norm of the whole gradient before clipping.
     """
     counts = _class_counts(run, batch, share)
     run.optimizer.zero_grad(set_to_none=True)
@@ -67,7 +67,7 @@ def train_step(
 
 
 def score_step(run: Run, batch: Batch, share: Share, matrices: Matrices) -> Tensor:
-    """Loss terms of this process's part of a batch, without learning; arguments as above."""
+    """Loss terms of this rank's part of a batch, without learning; arguments as above."""
     counts = _class_counts(run, batch, share)
     total = None
     for part in _parts(run, share):
@@ -81,7 +81,7 @@ def score_step(run: Run, batch: Batch, share: Share, matrices: Matrices) -> Tens
 
 
 def predict_maps(run: Run, images: Tensor) -> Tensor:
-    """Maps (N, H, W) of images on the CPU, each by itself and by this process alone."""
+    """Maps (N, H, W) of images on the CPU, each by itself and by this rank alone."""
     network = run.scored.eval()
     _place(network, 0)
     with torch.inference_mode():
@@ -149,7 +149,7 @@ def _class_counts(run: Run, batch: Batch, share: Share) -> Tensor:
 
 
 def _parts(run: Run, share: Share) -> list[slice]:
-    """Micro-batches of what this process has; one patch that does not count where it has none."""
+    """Micro-batches of what this rank has; one patch that does not count where it has none."""
     return even_parts(max(1, share.own), run.micro_batch)
 
 
@@ -159,7 +159,7 @@ def _on_device(run: Run, batch: Batch, part: slice) -> Batch:
 
 
 def _first(share: Share) -> int:
-    """Place of this process's first patch in the whole batch."""
+    """Place of this rank's first patch in the whole batch."""
     return min(share.start, share.total - 1)
 
 

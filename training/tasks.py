@@ -3,7 +3,7 @@
 The training loop (``training.loop``) knows batches, optimisers, processes and files, and asks a
 ``Task`` for the rest, so that one loop serves every network. ``CaimTask`` is that of CAIM-Net.
 
-Paper: loss and training of CAIM-Net, for ``CaimTask``; the protocol is not in the paper.
+Paper: loss and training of CAIM-Net, for ``CaimTask``.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ class Field:
 
     @property
     def flag(self) -> str:
-        """How the command line names it."""
+        """Its name on the command line."""
         return "--" + self.name.replace("_", "-")
 
     @property

@@ -1,4 +1,4 @@
-"""How many patches fit into memory at a time: found by doubling, measured by real steps."""
+"""Number of patches that fit into memory at a time: found by doubling, measured by real steps."""
 
 from __future__ import annotations
 

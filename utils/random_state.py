@@ -37,7 +37,7 @@ def seed_patch(seed: int) -> None:
 
 @contextmanager
 def kept_random_state(device: torch.device | None = None) -> Iterator[None]:
-    """Whatever is drawn inside, drawing goes on afterwards as if it had not been.
+    """Draw inside, and go on drawing afterwards as if nothing had been drawn.
 
     Args:
         device: Whose generator is kept beside the host's.

@@ -233,7 +233,7 @@ def log_resumption(folder: Path, settings: SettingsBlock) -> None:
 
 
 def environment(device: torch.device | None = None) -> dict[str, Any]:
-    """Where and from what a run was made, for ``environment.json``.
+    """Machine, packages and commit of a run, for ``environment.json``.
 
     Args:
         device: The device in use; the one that ``auto`` would choose if left out.

@@ -102,7 +102,7 @@ def read_settings(
         chosen |= typed({fields[n]: texts for n, texts in given.items()})
         values = defaults | chosen
         new = chosen.keys() if base else fields.keys()
-        _check_all_are_there(fields, values, new if must_exist else ())
+        _check_existence(fields, values, new if must_exist else ())
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     changes = [
@@ -209,7 +209,7 @@ RULES = ConstructorRegistry()
 
 @RULES.primitive_rule
 def _texts_rule(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
-    """How tyro takes values: as texts, all types but switches."""
+    """Rule by which tyro takes values: as texts, all types but switches."""
     if info.type in (bool, type(None)) or dataclasses.is_dataclass(info.type):
         return None
     field = field_of("", info.type, None)
@@ -347,7 +347,7 @@ def _of_file(block: type[SettingsBlock], path: Path) -> dict[str, Any]:
         raise UserError(f"--config {path}: {error}") from error
 
 
-def _check_all_are_there(
+def _check_existence(
     fields: Mapping[str, Field], values: Mapping[str, Any], new: Collection[str]
 ) -> None:
     """Refuse settings that lack a value, and new ones whose file must exist and does not."""

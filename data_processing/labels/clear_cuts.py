@@ -74,7 +74,7 @@ class Rule:
 def clear_pixels(
     scene_class: NDArray[np.integer], blue: NDArray[np.integer], rule: Rule
 ) -> NDArray[np.bool_]:
-    """Where the ground is seen without cloud, shadow or haze; any shape."""
+    """Mask of ground seen without cloud, shadow or haze; any shape."""
     clear: NDArray[np.bool_] = np.isin(scene_class, rule.clear_classes) & (blue < rule.blue_below)
     return clear
 
@@ -111,7 +111,7 @@ def vegetation_index(
 def forest_pixels(
     ndvi: NDArray[np.float64], dates: Sequence[datetime.date], rule: Rule
 ) -> NDArray[np.bool_]:
-    """Where forest stands in the first year (H, W); ``ndvi`` is (N, H, W), NaN not clear."""
+    """Mask (H, W) of forest in the first year; ``ndvi`` is (N, H, W), NaN not clear."""
     first = [date.year == rule.first_year for date in dates]
     return _median(ndvi[first], axis=0) > rule.forest_above
 

@@ -135,7 +135,7 @@ def read_features(content: bytes, where: str) -> tuple[list[dict[str, Any]], dic
 
 
 def _vector_kind(content: bytes) -> str | None:
-    """What a file of shapes is that is no GeoJSON, where its first bytes tell."""
+    """Name the format of a file of shapes that is no GeoJSON, where its first bytes tell."""
     if content.startswith(SHAPEFILE):
         return "it is a Shapefile"
     if b"<kml" in content[:1024].lower():

@@ -289,7 +289,7 @@ def _content(path: Path) -> bytes:
 def _dates_of(
     features: Sequence[Mapping[str, Any]], date_field: str, path: Path
 ) -> list[datetime.date]:
-    """When each feature changed; all without a readable date are told at once."""
+    """Date of change of each feature; all without a readable date are told at once."""
     dates: list[datetime.date] = []
     undated: dict[str, list[str]] = {}
     names: set[str] = set()

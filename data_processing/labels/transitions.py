@@ -61,7 +61,7 @@ def change_moment(
 def without_slivers(
     ids: Sequence[NDArray[np.int32]], names: Sequence[Sequence[int | None]]
 ) -> list[NDArray[np.bool_]]:
-    """Where buildings stand at each date, if those drawn anew keep their first outline.
+    """Masks of buildings at each date, where those drawn anew keep their first outline.
 
     A building that was there at the date before keeps its earlier pixels: an outline that was
     digitised again is no change. Only buildings count whose name tells them apart.

@@ -1,4 +1,4 @@
-"""Whether the bands of images come in the order that a network expects, as far as files tell.
+"""The order of bands: do images, as far as files tell, have the one that a network expects.
 
 Band descriptions are taken at their word. Colour marks are not where writers set them unasked:
 8-bit files of three or four bands become RGB or RGBA by default.
@@ -64,7 +64,7 @@ def other_colors(
     spec: DatasetSpec,
     numbers: Sequence[int] | None,
 ) -> tuple[list[str], list[tuple[str, str]]]:
-    """What colour marks contradict, where neither descriptions nor flags say what bands are.
+    """Contradictions of colour marks, where neither descriptions nor flags say what bands are.
 
     Args:
         headers: Name and header of each image.
@@ -100,7 +100,7 @@ def other_colors(
 
 
 def _described(info: RasterInfo) -> list[str | None]:
-    """What each band is by its description, None where that is not known."""
+    """Name each band by its description, None where that is not known."""
     words = [(text or "").strip().lower() for text in info.band_names]
     table = NAMES_OF_BANDS | (SENTINEL_2 if "b8" in words and "b1" not in words else {})
     return [table.get(word) for word in words]

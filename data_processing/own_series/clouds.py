@@ -81,7 +81,7 @@ def _settle(masks: Mapping[datetime.date, CloudMask], codes: str, remarks: Remar
     """Say what the values of all masks mean, and which of them have another grid."""
     asked = codes != AUTO
     if not asked:
-        codes = _codes_told(list(masks.values()))
+        codes = _common_codes(list(masks.values()))
     for mask in masks.values():
         mask.mean(codes, asked)
         if mask.inverted and not asked:
@@ -93,7 +93,7 @@ def _settle(masks: Mapping[datetime.date, CloudMask], codes: str, remarks: Remar
         remarks.all.append(f"{_listed(moved)}: taken to the images' grid by the nearest pixel")
 
 
-def _codes_told(masks: Sequence[CloudMask]) -> str:
+def _common_codes(masks: Sequence[CloudMask]) -> str:
     """The codes that values tell, those of fill where the others leave a doubt."""
     try:
         return codes_of([mask.values_to_tell() for mask in masks])

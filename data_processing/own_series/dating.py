@@ -159,7 +159,7 @@ def chosen_dates(
 
 
 def clearest_number(options: SeriesOptions, spec: DatasetSpec, at_hand: int) -> int | None:
-    """How many of the clearest dates are wanted; None where --choose-dates says something else.
+    """Number of clearest dates wanted; None where --choose-dates says something else.
 
     Raises:
         UserError: The number is none, or does not go with the network or the dates at hand.

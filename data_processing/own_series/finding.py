@@ -85,7 +85,7 @@ def _matching(pattern: str) -> list[Path]:
 
 
 def _why_nothing(word: str) -> str:
-    """What lies where no raster was found, and what to do with it."""
+    """Describe what lies where no raster was found, and what to do with it."""
     path = Path(word)
     if "://" in word or word.startswith("/vsi"):
         return " (an address; copy or unpack the files and name their folder)"
@@ -138,7 +138,7 @@ def headers_of(files: Sequence[Path], faults: list[str]) -> list[tuple[str, Rast
 def unusable(
     name: str, info: RasterInfo, spec: DatasetSpec, bands: tuple[int, ...] | None
 ) -> list[str]:
-    """What a network or the layout cannot take, in the first image, which stands for all."""
+    """Faults of the first image, which stands for all, that a network or the layout cannot take."""
     faults = []
     if info.palette:
         return [

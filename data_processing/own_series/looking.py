@@ -137,7 +137,7 @@ def _alpha_faults(
 def _odd(
     shown: NDArray[Any], info: RasterInfo, spec: DatasetSpec, options: SeriesOptions
 ) -> list[str]:
-    """What looks wrong in values (C, n) of one image."""
+    """Remarks on values (C, n) of one image that look wrong."""
     colors = [place for place, band in enumerate(spec.bands) if band != "alpha"]
     scale: PixelScale = "auto" if options.pixel_scale == "auto" else "stored"
     odd = odd_values(shown[colors], scale, info.nodata is not None or info.masked)

@@ -61,7 +61,7 @@ class CloudMask(OpenImage):
             self.codes = "binary-clear"
 
     def look_at_hidden(self, windows: Sequence[tuple[int, int, int, int]]) -> NDArray[np.bool_]:
-        """What is hidden of the pixels of some windows, (n,)."""
+        """Mask (n,) of the hidden pixels of some windows."""
         return np.concatenate([self.hidden(*window).ravel() for window in windows])
 
     def hidden(self, row: int, col: int, height: int, width: int) -> NDArray[np.bool_]:

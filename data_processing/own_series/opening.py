@@ -1,4 +1,4 @@
-"""Which rasters of a place make up its series, and whether they fit each other and the network.
+"""The rasters of a place that make up its series, fitting each other and the network.
 
 Dates come from flags, names or tags; headers are compared before any pixel is read, and all faults
 are told at once. Values are looked at in ``looking``, reading is in ``series``.
@@ -119,7 +119,7 @@ def _check_needed(needed: int, count: int, remarks: Remarks) -> None:
 
 
 def _place_name(file: Path) -> str:
-    """What an area is called after: its folder, or the one above a data set's image folder."""
+    """Name an area after its folder, or the one above a data set's image folder."""
     folder = file.resolve().parent
     if folder.name in {spec.image_folder for spec in DATASETS}:
         folder = folder.parent
@@ -127,7 +127,7 @@ def _place_name(file: Path) -> str:
 
 
 def _one_band_each(headers: Sequence[tuple[str, RasterInfo]]) -> str:
-    """What to do where each file holds one band of a date; empty where that is not so."""
+    """Advice where each file holds one band of a date; empty where that is not so."""
     if len(headers) <= 2 or any(info.count != 1 for _, info in headers):
         return ""
     return (
@@ -168,7 +168,7 @@ def _fitting(
 
 
 def _advice(headers: Sequence[tuple[str, RasterInfo]], align: bool) -> str:
-    """What to do where headers are at fault, beside what each fault says."""
+    """Advice where headers are at fault, beside what each fault says."""
     if headers and not align and grid_faults(headers):
         return GRID_ADVICE
     return ADVICE if headers and different(headers, grid=False) else OTHER_ADVICE
@@ -180,7 +180,7 @@ def _header_faults(
     numbers: tuple[int, ...] | None,
     align: bool,
 ) -> list[str]:
-    """What is wrong with headers, in the first one, which stands for all, and between them."""
+    """Faults of headers: in the first one, which stands for all, and between them."""
     faults = unusable(*headers[0], spec, numbers or without_alpha(headers[0][1], spec))
     faults += different(headers, grid=not align)
     return faults + [f"{name}: {fault}" for name, info in headers if (fault := misplaced(info))]
@@ -214,7 +214,7 @@ def _other_order(
 
 
 def _aligned(headers: Sequence[tuple[str, RasterInfo]]) -> list[str]:
-    """Which images will be resampled, in sentences; none where they can not be."""
+    """Name the images that will be resampled, in sentences; none where they can not be."""
     (first_name, first), *others = headers
     moved = [name for name, info in others if grid_faults([(first_name, first), (name, info)])]
     places = [name for name, info in headers if info.crs is None]

@@ -1,4 +1,4 @@
-"""How a series is put together, and what is said while it is."""
+"""Options by which a series is put together, and remarks made on the way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Statistic = Literal["median", "medoid"]
 
 @dataclass(frozen=True)
 class SeriesOptions:
-    """How a series is put together; the fields are the flags of Predict.py of the same names.
+    """Options by which a series is put together: the flags of Predict.py of the same names.
 
     Attributes:
         dates: Dates of the images in the order of their names, separated by commas.
@@ -46,7 +46,7 @@ class SeriesOptions:
 
 @dataclass
 class Remarks:
-    """What is decided for the user while a series is put together, in sentences.
+    """Decisions taken for the user while a series is put together, in sentences.
 
     Attributes:
         all: Every one.

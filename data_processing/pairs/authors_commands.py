@@ -156,7 +156,7 @@ def _ours(name: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
 
 
 def _resumed(path: Path, word: Word) -> list[str]:
-    """What ``--resume <file>`` means: a run to go on with, or weights."""
+    """Translate ``--resume <file>``: a run to go on with, or weights."""
     if not path.is_file():
         raise UserError(
             f"--resume: found no file {path}, expected weights. To train from the start leave "

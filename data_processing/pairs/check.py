@@ -153,7 +153,7 @@ def _header_faults(
     pixel_scale: PairScale,
     label_rule: LabelRule,
 ) -> list[str]:
-    """What hinders using a pair, seen from its three headers."""
+    """Faults of a pair's three headers."""
     names = [f"{path.parent.name}/{path.name}" for path in (one.first, one.last, one.label)]
     sizes = [(info.height, info.width) for info in headers]
     faults = [
@@ -203,7 +203,7 @@ def _image_faults(
 
 
 def _odd(pair: Pair, pixel_scale: PairScale) -> list[str]:
-    """What values are hardly meant to be, seen in some pixels; bytes can mean but one thing."""
+    """Remarks on values that are hardly meant so, by some pixels; bytes can mean but one thing."""
     remarks = []
     for path in (pair.first, pair.last) if pair.info.dtype != "uint8" else ():
         step = -(-max(pair.height, pair.width) // LOOKED_AT)

@@ -71,7 +71,7 @@ class PairSpec:
         return tuple(range(self.lr_step, epochs, self.lr_step))
 
     def facts(self, pixel_scale: str) -> dict[str, Any]:
-        """What a weights file says of the data it was trained on, as plain values."""
+        """Facts of the data for a weights file, as plain values."""
         return {
             "name": self.name,
             "num_dates": 2,

@@ -113,7 +113,7 @@ def new_folder(final: Path, facts: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def _windows(path: Path, whole: bool) -> Callable[[int, int], Pixels]:
-    """What cuts a tile, less what lies beyond the raster, from (row, column)."""
+    """A function that cuts a tile at (row, column), less what lies beyond the raster."""
     info = raster_info(path)
     pixels: Pixels | None = None
     if whole:

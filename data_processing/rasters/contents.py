@@ -1,4 +1,4 @@
-"""What a file is by its content, and which other files it would make GDAL open.
+"""Kinds of files by their content, and the other files that they would make GDAL open.
 
 A raster is data: nothing in it may make a program read files that are not part of it, or ask a
 network for some. GDAL's own formats that point elsewhere (VRT, WMS, WMTS, WCS, tile indices) are
@@ -43,14 +43,14 @@ KINDS = (
 
 
 class ContentKind(NamedTuple):
-    """What a file is that is no raster of its own, as a sentence, and what to do."""
+    """Kind of a file that is no raster of its own, as a sentence, and what to do."""
 
     sentence: str
     advice: str
 
 
 def kind_of_content(path: Path) -> ContentKind | None:
-    """What a file is by its first bytes, where that is known to be no raster of its own."""
+    """Kind of a file by its first bytes, where that is known to be no raster of its own."""
     try:
         with path.open("rb") as file:
             start = file.read(LOOKED_AT)

@@ -1,4 +1,4 @@
-"""Which of the dates at hand make up a series, by a rule that can be written down.
+"""Choice of the dates that make up a series, by a rule that can be written down.
 
 Neither paper nor released program says which months the authors took.
 """

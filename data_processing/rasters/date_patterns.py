@@ -1,4 +1,4 @@
-"""How file names write dates: product names of the agencies, and general forms behind them.
+"""Patterns of dates in file names: product names of the agencies, then general forms.
 
 One table, two parts. PRODUCTS are names that an agency defined, so that the time of sensing can be
 told from the time of processing, and a path and row from a year and month. FORMS are how people

@@ -62,7 +62,7 @@ class UnknownDate(datetime.date):
 
 
 def short_names(files: Sequence[Path]) -> dict[Path, str]:
-    """How messages name files: by their names, or with their folders where names are the same.
+    """Names of files for messages: with their folders where names are the same.
 
     Signs that would break a line or steer a terminal are written as escapes.
     """

@@ -75,7 +75,7 @@ def grid_differences(
     sizes: bool = True,
     lenient: bool = False,
 ) -> list[str]:
-    """How a raster's grid differs from another one's; arguments as of :func:`grid_faults`."""
+    """Differences of a raster's grid from another one's; arguments as of :func:`grid_faults`."""
     differences = []
     if sizes and (info.height, info.width) != (first.height, first.width):
         differences.append(
@@ -99,7 +99,7 @@ def grid_differences(
 
 
 def _pixels_apart(info: RasterInfo, first: RasterInfo) -> float:
-    """How far corners lie from those of the first raster, in its pixels."""
+    """Largest distance of corners from those of the first raster, in its pixels."""
     other, here = info.transform, first.transform
     if other == here:
         return 0.0
@@ -116,7 +116,7 @@ def _pixels_apart(info: RasterInfo, first: RasterInfo) -> float:
 
 
 def misplaced(info: RasterInfo) -> str | None:
-    """What hinders that a raster lies where it says, as a fault; None where nothing does."""
+    """The fault by which a raster cannot lie where it says; None where there is none."""
     if info.unrectified:
         return (
             f"found {info.unrectified} in place of a grid, expected a rectified image (gdalwarp "
@@ -195,7 +195,7 @@ def _horizontal(wkt: str) -> Any:
 
 
 def _parts(crs: Any) -> dict[str, Any]:
-    """What a coordinate system of pyproj consists of, in the words of messages."""
+    """Parts of a coordinate system of pyproj, in the words of messages."""
     parts: dict[str, Any] = {"kind": crs.type_name}
     if crs.is_bound:
         shift = crs.coordinate_operation

@@ -107,7 +107,7 @@ def block_bytes(raster: Any) -> int:
 
 
 def _files_allowed() -> int:
-    """How many files the system lets this process open at the same time."""
+    """Number of files that the system lets this process open at the same time."""
     try:
         import resource
     except ImportError:  # Windows, where GDAL's files have no such limit

@@ -1,4 +1,4 @@
-"""What stored values mean: data or none, the range networks take, label codes.
+"""Meaning of stored values: data or none, the range networks take, label codes.
 
 One rule each, for scenes, pairs and a user's own rasters alike.
 """
@@ -40,7 +40,7 @@ DARKEST_LANDSAT = 7273  # of Landsat Collection 2, whose reflectance is 0.000027
 
 
 def has_data(stored: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
-    """Where (h, w) values (C, h, w) are measurements; the rule of :func:`read_window`."""
+    """Mask (h, w) of values (C, h, w) that are measurements; the rule of :func:`read_window`."""
     data_mask = np.ones(stored.shape[1:], dtype=np.bool_)
     if stored.dtype.kind == "f":
         data_mask &= ~np.isnan(stored).any(axis=0)
@@ -56,7 +56,7 @@ PixelScale = Literal["auto", "stored"]
 def odd_values(
     shown: npt.NDArray[Any], pixel_scale: PixelScale = "auto", says_no_data: bool = False
 ) -> list[str]:
-    """What looks wrong in values that are taken for measurements, in sentences.
+    """Remarks on values that are taken for measurements and look wrong, in sentences.
 
     Args:
         shown: (C, n) stored values of pixels with data, alpha left out.
@@ -84,7 +84,7 @@ def odd_values(
 
 
 def unlikely_values(high: float, dtype: str, pixel_scale: str) -> str:
-    """What values are hardly meant to be, given how they are scaled for the network.
+    """Remark on values that are hardly meant so, given how they are scaled for the network.
 
     Args:
         high: Largest value that counts as data, alpha left out.
@@ -118,7 +118,7 @@ def unlikely_values(high: float, dtype: str, pixel_scale: str) -> str:
 
 
 def no_measurement(low: float, high: float) -> str:
-    """What is wrong where fill values are taken for measurements, for want of a nodata tag.
+    """The fault where fill values are taken for measurements, for want of a nodata tag.
 
     Args:
         low, high: Smallest and largest value that counts as data.
@@ -136,7 +136,7 @@ def no_measurement(low: float, high: float) -> str:
 
 
 def _odd_integers(shown: npt.NDArray[Any], high: float) -> list[str]:
-    """What looks wrong in 16-bit values (C, n) that are divided by 10000."""
+    """Remarks on 16-bit values (C, n) that are divided by 10000 and look wrong."""
     filled = shown[:, (shown != 0).any(axis=0)]
     darkest = float(np.quantile(filled, 0.01))
     if DARKEST_LANDSAT - 500 <= darkest < BRIGHTEST and high > DARKEST_LANDSAT + 500:
@@ -222,7 +222,7 @@ def decode_mask(
     rule: LabelRule = "exact",
     inverted: bool = False,
 ) -> npt.NDArray[np.int64]:
-    """What a binary raster (a change area, a pair's label, a mask) says, from what it stores.
+    """Decode a binary raster: a change area, a pair's label, a mask.
 
     Args:
         stored: (h, w), values on disk: 0 and 1, or 0 and 255.

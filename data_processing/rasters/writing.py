@@ -179,7 +179,7 @@ def create_raster(path: Path, profile: Mapping[str, Any]) -> Any:
 
 
 def tiled_profile(like: RasterInfo) -> dict[str, Any]:
-    """How rasters are written: on the grid of another one, compressed, in tiles."""
+    """Profile to write rasters by: on the grid of another one, compressed, in tiles."""
     return {
         "driver": "GTiff",
         "width": like.width,

@@ -66,7 +66,7 @@ class RawFile:
 
     @property
     def where(self) -> str:
-        """How messages name it."""
+        """Its name in messages."""
         return str(self.place) if self.member is None else f"{self.place}: {self.member}"
 
     def read(self) -> bytes:

@@ -91,7 +91,7 @@ class Plan:
 
     @property
     def generator(self) -> str:
-        """How dataset.json calls the program."""
+        """Name of the program in dataset.json."""
         return generator_of(self.program)
 
     @property
@@ -111,7 +111,7 @@ class Plan:
 
 
 def generator_of(program: str) -> str:
-    """How dataset.json calls a program, by its file name."""
+    """Name of a program in dataset.json, by its file name."""
     return f"data_processing/{program}"
 
 

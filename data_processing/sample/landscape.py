@@ -55,7 +55,7 @@ class Surface:
         return Surface(self.cover.copy(), self.parcel.copy(), self.tone.copy())
 
     def is_any(self, covers: tuple[Cover, ...]) -> Mask:
-        """Where one of ``covers`` lies, (H, W) bool."""
+        """Mask (H, W) of the pixels that carry one of ``covers``."""
         return np.isin(self.cover, covers)
 
 

@@ -39,7 +39,7 @@ _MERCATOR = 20037508.342789244
 
 @dataclass(frozen=True)
 class Look:
-    """How scenes look, beyond what a data set's specification says.
+    """Look of scenes, beyond what a data set's specification says.
 
     Attributes:
         code: Number that enters the seed.
@@ -158,7 +158,7 @@ def _summer(day: date, rng: np.random.Generator) -> date:
 
 
 def _turn(seed: int, look: Look, split: Split) -> int:
-    """Where in the lists of biomes and pixel sizes a split begins."""
+    """Position in the lists of biomes and pixel sizes where a split begins."""
     words = np.random.SeedSequence([seed, look.code, SPLITS.index(split)]).generate_state(1)
     return int(words[0] % 997)
 
@@ -208,7 +208,7 @@ def _textures(rng: np.random.Generator, shape: tuple[int, int], gsd: float) -> N
 def _unmasked(
     rng: np.random.Generator, weathers: list[Weather], shape: tuple[int, int]
 ) -> NDArray[np.bool_]:
-    """Where each date of a masked mosaic has data: no mask on most dates, (T, H, W) bool."""
+    """Mask (T, H, W) of a masked mosaic's data: all of it on most dates."""
     clear = np.ones((len(weathers), *shape), np.bool_)
     masked = 0
     for t, weather in enumerate(weathers):

@@ -36,7 +36,7 @@ __all__ = [
 
 @dataclass
 class SceneReport:
-    """What was found in a scene.
+    """Findings in a scene.
 
     Attributes:
         folder: The scene's folder.
@@ -62,7 +62,7 @@ class SceneReport:
 
 @dataclass
 class Report:
-    """What was found in a data root.
+    """Findings in a data root.
 
     Attributes:
         data_root: The folder that was checked.
@@ -207,7 +207,7 @@ def _headers(report: SceneReport, files: SceneFiles, spec: DatasetSpec) -> dict[
 
 
 def _band_fault(info: RasterInfo, bands: int, spec: DatasetSpec) -> str:
-    """What is wrong with the number of bands, or ''."""
+    """The fault of the number of bands, or ''."""
     if info.pages > 1:
         return (
             f"found {info.pages} pages of {info.height}×{info.width} pixels, expected one raster; "

@@ -153,7 +153,7 @@ class SeriesDataset(Dataset[Sample]):
 
 
 def _anywhere(side: int, patch_size: int) -> int:
-    """Where a patch begins along a side of a scene, drawn evenly."""
+    """Draw evenly where a patch begins along a side of a scene."""
     return int(torch.randint(max(1, side - patch_size + 1), (1,)))
 
 

@@ -6,7 +6,7 @@ moment of the region is k by construction. Pure NumPy on arrays in memory; rando
 from the generator that is handed in, so a seed gives the same changes.
 
 What cannot be learnt from it: changes that look like nothing pasted (slow growth, thinning), and
-which changes are likely where. Not in the paper; see docs/differences.md.
+which changes are likely where. See docs/differences.md.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SHARP = 0.5  # of the soft edge: where a region's opacity reaches this, its labe
 
 @dataclass(frozen=True)
 class InsertionRules:
-    """How changes are drawn; the defaults suit images of 3 to 30 m.
+    """Probabilities and sizes of drawn changes; the defaults suit images of 3 to 30 m.
 
     Attributes:
         most: Insertions into a window at most; each number is equally likely.
@@ -226,7 +226,7 @@ def visibility(base: Array, donor: Array, region: Mask, moment: int) -> float:
 
 
 def pixel_visibility(base: Array, donor: Array, opacity: Array, moment: int) -> Array:
-    """How far each pixel (H, W) is from what was there, in units of its own noise, all bands."""
+    """Distance (H, W) of each pixel from what was there, in units of its own noise, all bands."""
     noise = _softened(np.abs(np.diff(base, axis=0)).mean(axis=0)) + np.float32(4e-3)
     change = np.abs((donor[moment:] - base[moment:]).mean(axis=0)) * opacity
     distance: Array = np.sqrt(((_softened(change) / noise) ** 2).mean(axis=0))

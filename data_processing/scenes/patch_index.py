@@ -1,4 +1,4 @@
-"""Where patches lie: the files myxys_{train,val,test}.csv with header X,Y,image_ID.
+"""The patch index: the files myxys_{train,val,test}.csv with header X,Y,image_ID.
 
 X is the top **row**, Y the left **column** of a patch and image_ID the position of its scene in
 the scene list; rows are ordered by image_ID, X, Y. Border strips that no whole step reaches are
@@ -42,7 +42,7 @@ LARGEST_PLACE = 2**31  # no raster has so many rows
 
 
 class PatchOrigin(NamedTuple):
-    """Where a patch lies: position of its scene in the scene list, top row, left column."""
+    """Origin of a patch: position of its scene in the scene list, top row, left column."""
 
     scene_index: int
     row: int
@@ -67,7 +67,7 @@ def patch_origins(height: int, width: int, patch_size: int, stride: int) -> list
 def patch_index_path(
     data_root: Path, spec: DatasetSpec, split: Split, patch_size: int, stride: int
 ) -> Path:
-    """Where the patch index of a split stands."""
+    """Path of a split's patch index."""
     return data_root / spec.index_folder(patch_size, stride) / f"myxys_{split}.csv"
 
 

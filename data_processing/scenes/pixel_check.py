@@ -1,4 +1,4 @@
-"""What the pixels of a scene hold: value ranges, classes, and what must not be in them.
+"""Check of a scene's pixels: value ranges, classes, and what must not be in them.
 
 Every raster is read once, block by block, so a scene larger than the memory passes and a truncated
 file is noticed. Headers are checked in ``layout_check``.
@@ -68,7 +68,7 @@ class PixelFindings:
     broken: dict[Path, str] = field(default_factory=dict)
 
     def faults(self, spec: DatasetSpec, infos: Mapping[Path, RasterInfo]) -> dict[Path, list[str]]:
-        """What is wrong, per file: found, expected, what to do."""
+        """Faults per file: found, expected, what to do."""
         faults: dict[Path, list[str]] = {path: [text] for path, text in self.broken.items()}
         for counts, what in ((self.nan, "NaN"), (self.infinite, "infinite")):
             for path, count in counts.items():
@@ -106,7 +106,7 @@ class PixelFindings:
     def warnings(
         self, spec: DatasetSpec, infos: Mapping[Path, RasterInfo], pixel_scale: PixelScale
     ) -> dict[Path, list[str]]:
-        """What is remarkable and yet no fault, per file; values as they are scaled."""
+        """Remarks per file that are no faults; values as they are scaled."""
         remarks: dict[Path, list[str]] = {}
         area = next((p for p in self.label_values if p.name == Path(spec.area_file).name), None)
         if area is not None:
@@ -224,12 +224,12 @@ def _compare(
     """Add class counts and disagreements of a block of both labels."""
     area_label = decode_mask(pixels[area][0][0], infos[area].nodata, inverted=infos[area].inverted)
     moment_label = decode_label(pixels[moment][0][0], infos[moment].nodata)
-    area_known, moment_known = area_label != IGNORE, moment_label != IGNORE
-    known_mask = area_known & moment_known
-    findings.half_ignored += int((area_known != moment_known).sum())
-    findings.hidden_changes += int((~area_known & (moment_label > 0)).sum())
-    findings.disagreeing += int((((area_label > 0) != (moment_label > 0)) & known_mask).sum())
-    valid = known_mask.copy()
+    area_mask, moment_mask = area_label != IGNORE, moment_label != IGNORE
+    labelled = area_mask & moment_mask
+    findings.half_ignored += int((area_mask != moment_mask).sum())
+    findings.hidden_changes += int((~area_mask & (moment_label > 0)).sum())
+    findings.disagreeing += int((((area_label > 0) != (moment_label > 0)) & labelled).sum())
+    valid = labelled.copy()
     for path, (values, has_data) in pixels.items():
         if path in (area, moment):
             continue
@@ -256,7 +256,7 @@ def _count_values(values: npt.NDArray[Any], counter: Counter[float]) -> None:
 def _label_fault(
     values: Counter[float], nodata: float | None, spec: DatasetSpec, binary: bool
 ) -> str:
-    """What is wrong with the values of a label file, or ''."""
+    """The fault of a label file's values, or ''."""
     allowed = {0, 1} if binary else set(range(spec.num_classes))
     if nodata == NO_DATA or (binary and not values[1]):
         allowed.add(NO_DATA)

@@ -212,7 +212,7 @@ class Scene:
         self._strip = None
 
     def kept_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """What is kept in memory, by name; nothing when windows are read from disk."""
+        """Arrays kept in memory, by name; none when windows are read from disk."""
         arrays = {} if self._in_memory is None else vars(self._in_memory)
         return {name: array for name, array in arrays.items() if array is not None}
 

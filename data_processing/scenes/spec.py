@@ -119,7 +119,7 @@ class DatasetSpec:
         }
 
     def provenance(self, data_root: Path) -> dict[str, Any]:
-        """How the data at hand were made, from ``dataset.json`` beside the splits.
+        """Origin of the data at hand, from ``dataset.json`` beside the splits.
 
         Returns:
             Its entries that are short facts (lists of scenes are left out); empty without the

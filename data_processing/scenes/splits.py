@@ -69,7 +69,7 @@ def find_scenes(data_root: Path, spec: DatasetSpec, split: Split) -> list[Path]:
 
 
 def scene_list_path(data_root: Path, spec: DatasetSpec, split: Split) -> Path:
-    """Where the scene list of a split stands."""
+    """Path of a split's scene list."""
     return data_root / spec.lists_folder / f"F{split}.npy"
 
 

@@ -1,7 +1,7 @@
 """Patches for training: anywhere in a scene, flipped and turned, with changes inserted on the fly.
 
 The donors are the other scenes of the split, at their own dates and where they do not change
-themselves. Not in the paper; see docs/differences.md.
+themselves. See docs/differences.md.
 """
 
 from __future__ import annotations

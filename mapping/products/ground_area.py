@@ -1,4 +1,4 @@
-"""How much ground a pixel covers, in m², in any coordinate system.
+"""Ground that a pixel covers, in m², in any coordinate system.
 
 The plane of a map stretches the ground: by up to 0.1 % in UTM, four times at 60° in Web Mercator,
 and degrees are no lengths at all. Here pixels are carried to the ellipsoid of their own coordinate
@@ -179,7 +179,7 @@ class PixelAreas:
 
     @cached_property
     def _across(self) -> Floats:
-        """What each position counts in each column (W, positions)."""
+        """Weight of each position in each column (W, positions)."""
         return self._weights(self._node_cols, np.arange(self.width))
 
     def _between(self, rows: NDArray[Any]) -> Floats:
@@ -187,7 +187,7 @@ class PixelAreas:
         return self._weights(self._node_rows, rows) @ self._nodes
 
     def _weights(self, positions: Floats, at: NDArray[Any]) -> Floats:
-        """What each measured position counts in the spline through them (at, positions)."""
+        """Weight of each measured position in the spline through them (at, positions)."""
         count = len(positions)
         if count == 1:
             return np.ones((len(at), 1))
@@ -224,7 +224,7 @@ class _Side(NamedTuple):
 
 
 def _side(pixels: int, metres: float | None) -> _Side:
-    """How a side of so many pixels, each of so many metres if that is known, is measured."""
+    """Measuring points along a side of so many pixels, each of so many metres if that is known."""
     if metres is None:
         return _Side(_positions(0, pixels - 1, MOST), 1.0, 1)
     extent = max(1.0, min(MEASURED_SIDE / metres, pixels / 4))

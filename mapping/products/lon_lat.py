@@ -85,7 +85,7 @@ def _cut(polygon: Polygon, crs: Any, side: float) -> Any:
 
 
 def _ring(ring: Any, crs: Any, side: float) -> Any:
-    """What a ring encloses, within −180…180."""
+    """The polygon that a ring encloses, within −180…180."""
     line = shapely.LineString(ring)
     if crs.is_geographic:
         lon, lat = _degrees(line, crs)

@@ -183,7 +183,7 @@ class _Regions:
 
     @property
     def dropped(self) -> int:
-        """How many regions are too small."""
+        """Number of regions that are too small."""
         return len(self.ground) - 1 - len(self.chosen)
 
     def polygons(self, info: RasterInfo) -> Iterator[tuple[int, Polygon]]:
@@ -208,7 +208,7 @@ class _Regions:
             yield from zip(batch.tolist(), placed, strict=True)
 
     def _mask(self, batch: NDArray[np.intp], top: int, bottom: int) -> NDArray[np.bool_]:
-        """Where in some rows the regions of a batch lie; row by row, to hold few indices."""
+        """Mask of a batch's regions in some rows; row by row, to hold few indices."""
         chosen = np.zeros(len(self.ground), dtype=np.bool_)
         chosen[batch] = True
         mask = np.empty((bottom - top, self.labels.shape[1]), dtype=np.bool_)

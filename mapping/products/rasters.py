@@ -70,7 +70,7 @@ def date_of_moment(dates: Sequence[datetime.date]) -> NDArray[np.int32]:
 
 
 def moment_tags(dates: Sequence[datetime.date]) -> dict[str, str]:
-    """What each value of a change moment means."""
+    """Meaning of each value of a change moment."""
     changed = {f"MOMENT_{k}": f"changed {dates[k - 1]} - {dates[k]}" for k in range(1, len(dates))}
     return {"MOMENT_0": "unchanged", **changed}
 
@@ -144,7 +144,7 @@ def write_change_rasters(
 def _maps(
     dates: Sequence[datetime.date], tags: Mapping[str, str], score_tags: Mapping[str, str]
 ) -> dict[str, _Map]:
-    """What is written, by name of the file."""
+    """The maps to write, by name of the file."""
     T = len(dates)
     area = np.ones(TABLE, np.uint8)
     area[0], area[NO_DATA] = 0, NO_DATA

@@ -1,4 +1,4 @@
-"""How programs show the maps: QGIS styles (.qml) and what GDAL reads beside a raster (.aux.xml).
+"""Styles of maps in programs: QGIS (.qml), and what GDAL reads beside a raster (.aux.xml).
 
 A map of dates is a raster of numbers; opened as such it is grey. A style beside it, under its name,
 gives every value its colour and its dates as text, and leaves "unchanged" transparent so that the
@@ -36,7 +36,7 @@ class ValueStyle(NamedTuple):
 
 
 class MapStyle(NamedTuple):
-    """How one map is shown.
+    """Colours and names of one map.
 
     Attributes:
         values: Of a map of classes; empty for a map of amounts.

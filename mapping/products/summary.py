@@ -1,4 +1,4 @@
-"""What a change map says in numbers: pixels and hectares per interval, for summary.json.
+"""Change maps in numbers: pixels and hectares per interval, for summary.json.
 
 Areas are true ones on the ground, whatever the coordinate system.
 """
@@ -76,7 +76,7 @@ class AreaSums:
 
 
 def grid_facts(grid: RasterInfo, areas: PixelAreas) -> dict[str, Any]:
-    """Where the maps lie, for a summary."""
+    """Size and place of the maps, for a summary."""
     return {
         "height": grid.height,
         "width": grid.width,
@@ -89,7 +89,7 @@ def grid_facts(grid: RasterInfo, areas: PixelAreas) -> dict[str, Any]:
 
 
 def score_tags(bounds: tuple[float, float], moments: bool, offset: float = 0.0) -> dict[str, str]:
-    """What a change score means, for tags and summaries; without moments of an area alone."""
+    """Meaning of a change score, for tags and summaries; without moments of an area alone."""
     low, high = bounds
     p = "softmax over p_0 and max p_k of the blended change moment" if moments else "blended"
     if offset:

@@ -151,7 +151,7 @@ class _Ground(NamedTuple):
 
 
 def _ground(info: RasterInfo) -> _Ground | None:
-    """What the coordinates of a raster's centre mean on the ground; None if they do not say."""
+    """Ground under the coordinates of a raster's centre; None if they do not say."""
     if not info.crs or not _lies_somewhere(info.transform):
         return None
     x, y = info.transform @ (info.width / 2, info.height / 2)

@@ -283,7 +283,7 @@ def _total(counted: Mapping[str, Any], name: str) -> float | None:
 
 
 def _grid(grid: Mapping[str, Any]) -> dict[str, str]:
-    """Where the maps lie, line by line."""
+    """Size and place of the maps, line by line."""
     if not grid:
         return {}
     named = {"Size": f"{grid.get('width')} × {grid.get('height')} pixels"}
@@ -361,7 +361,7 @@ def _page_data(
     dates: Sequence[date],
     scales: list[dict[str, Any]] | None,
 ) -> dict[str, Any]:
-    """What the script of the page works on; codes are map and score, row by row, packed."""
+    """Data for the script of the page; codes are map and score, row by row, packed."""
     h, w = moment.shape
     codes = moment.tobytes() + (b"" if score is None else score.tobytes())
     return {

@@ -5,7 +5,7 @@ that right without touching the weights: a pixel is changed where log p of its b
 log p of "unchanged" by more than the offset. It is chosen on validation data, never on what is
 scored, and stored with the weights. Offset 0 is the plain decision, the released one.
 
-Not in the paper; see docs/differences.md.
+See docs/differences.md.
 """
 
 from __future__ import annotations

@@ -14,13 +14,13 @@ from training.calibration import store_decision
 from training.checkpoints import BEST, LAST, CheckpointManager
 from training.loop import fit
 from training.plan import TrainingPlan
-from training.run import averaged_copy, follow, share_kept
+from training.run import average_weight, averaged_copy, follow
 
 AVERAGED = TrainingPlan(epochs=4, lr=1e-2, average=0.9)
 
 
 def test_the_share_that_is_kept_grows_to_the_given_one() -> None:
-    shares = [share_kept(0.998, step) for step in range(1, 20_000)]
+    shares = [average_weight(0.998, step) for step in range(1, 20_000)]
     assert shares[0] < 0.1
     assert shares == sorted(shares)
     assert shares[-1] == 0.998
@@ -35,7 +35,7 @@ def test_averaged_weights_are_the_weighted_mean_of_all_steps() -> None:
             for parameter in learning.parameters():
                 parameter.add_(torch.randn_like(parameter))
         follow(averaged, learning, 0.5, step)
-        kept = share_kept(0.5, step)
+        kept = average_weight(0.5, step)
         for name, value in learning.state_dict().items():
             expected[name] = kept * expected[name] + (1 - kept) * value
     for name, value in averaged.state_dict().items():

@@ -70,7 +70,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run_although_the_loss_is(
         return terms, norm * torch.inf if len(steps) == 2 else norm
 
     monkeypatch.setattr(loop, "train_step", infinite)
-    with pytest.raises(CaimError, match=r"norm of its gradient inf in epoch 1, step 2, AOIs Scene"):
+    with pytest.raises(CaimError, match=r"gradient inf in epoch 1, step 2, scenes Scene"):
         run(tmp_path, TrainingPlan(epochs=1, clip_norm=clip))
     kept = torch.load(tmp_path / "bad_batch.pth", weights_only=True)
     assert kept["batch"]["images"].shape == (2, 3, 2, 8, 8)

@@ -212,7 +212,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_naming_epoch_step_and_scene(
     with pytest.raises(CaimError) as caught:
         fit(easy_run(network(), TrainingPlan(epochs=1), batches(patches), folder=tmp_path))
     text = str(caught.value)
-    assert "epoch 1, step 2, AOIs Scene02, Scene03" in text
+    assert "epoch 1, step 2, scenes Scene02, Scene03" in text
     assert "--lr" in text
     kept = torch.load(tmp_path / "bad_batch.pth", weights_only=True)
     assert (kept["epoch"], kept["step"]) == (1, 2)
