@@ -13,7 +13,7 @@ minutes that is used up, so that a run ends on time on a busy machine; how many 
 written down. With ``--steps`` it follows these instead: the same flags then give the same weights,
 interrupted or not. Started again with the same folder it goes on. Writes state.pth (to go on),
 log.csv (validation as it goes) and weights.pth, a checkpoint with its decision. One CPU thread,
-bfloat16.
+bfloat16 (pairs: float32).
 """
 
 from __future__ import annotations
