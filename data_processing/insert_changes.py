@@ -31,7 +31,7 @@ from rasterio.transform import Affine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_processing.own_series.finding import find_rasters
+from data_processing.own_series.finding import find_files
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.options import SeriesOptions
 from data_processing.own_series.series import RasterSeries
@@ -157,7 +157,7 @@ def _areas(flags: Settings, spec: DatasetSpec, gaps: list[Gap]) -> list[Area]:
     areas = []
     for folder in dict.fromkeys(path.resolve() for path in folders):
         faults: list[str] = []
-        dated = dates_of(find_rasters([str(folder)], "--images"), None, faults, [], tags=False)
+        dated = dates_of(find_files([str(folder)], "--images"), None, faults, [], tags=False)
         if faults:
             raise DataError(str(folder), faults, "Rename the files: a date in each name.")
         if len(dated) < spec.num_dates:

@@ -33,13 +33,14 @@ from data_processing.labels.own_labels import (
     labels_from_raster,
 )
 from data_processing.labels.transitions import Event, Transitions
-from data_processing.own_series.finding import find_rasters
+from data_processing.own_series.finding import find_files
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.options import SeriesOptions
 from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.cloud_codes import CloudCodes
 from data_processing.rasters.date_choice import DATE_RULES
 from data_processing.rasters.reading import require_room
+from data_processing.rasters.sources import folder_of, stamps_of
 from data_processing.raw.plan import Gap, Plan, RunSettings, SceneTask
 from data_processing.raw.preparation import prepare
 from data_processing.scenes.spec import SPLITS, DatasetName, DatasetSpec, Split, spec_by_name
@@ -264,7 +265,7 @@ def _labels(
     """Labels of the one kind that is given."""
     grid, dates = series.grid, series.dates
     if settings.masks is not None:
-        return labels_from_masks(find_rasters(settings.masks, "--masks"), dates, grid, **rules)
+        return labels_from_masks(find_files(settings.masks, "--masks"), dates, grid, **rules)
     path: Path = getattr(settings, kind)
     if not path.is_file():
         raise UserError(f"{_flag(kind)}: there is no file {path}.")
@@ -302,7 +303,8 @@ def _say_what_differs(
 
 
 def _folder(series: RasterSeries) -> str:
-    return str(series.files[0].resolve().parent)
+    image = series.files[0]
+    return str(image.resolve().parent) if isinstance(image, Path) else folder_of(image)
 
 
 def _task(
@@ -310,18 +312,17 @@ def _task(
 ) -> SceneTask:
     """The scene to be written; what does not change it stands in ``provenance`` only."""
     grid, folder = series.grid, _folder(series)
-    files = [*series.files, *series.cloud_files, *labels.files]
-    states = [(file.name, file.stat()) for file in files]
+    rasters = [*series.files, *series.cloud_files, *labels.files]
     provenance = {
         "images_from": folder,
-        "made_from": [file.name for file in files],
+        "made_from": [raster.name for raster in rasters],
         "dates_chosen_by": settings.choose_dates,
         "remarks": series.remarks,
     }
     return SceneTask(
         settings.name, settings.split, Path(folder).name,
         scene_bytes(series.spec, grid.height, grid.width, np.dtype(grid.dtype).itemsize),
-        [(name, state.st_size, state.st_mtime_ns) for name, state in states],
+        [(path.name, size, time) for path, (size, time, _) in stamps_of(rasters).items()],
         {**facts, "bands_taken": settings.bands, "align": settings.align},
         {"series": series, "moment": labels.moment, "provenance": provenance},
     )  # fmt: skip

@@ -21,6 +21,7 @@ import torch
 
 from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.reading import read_map, set_decoded_bytes
+from data_processing.rasters.sources import Raster, files_of, stamps_of
 from mapping.memory_budget import GB, divide_memory
 from mapping.model import Model
 from mapping.pipeline import WriteBehind
@@ -88,13 +89,13 @@ def tile_grid(series: RasterSeries, model: Model, overlap: int | None) -> TileGr
     return TileGrid(series.height, series.width, side, chosen)
 
 
-def refuse_among(files: Iterable[Path], folder: Path) -> None:
+def refuse_among(rasters: Iterable[Raster], folder: Path) -> None:
     """Make sure that no maps are laid among images or masks, where the next run would take them.
 
     Raises:
         UserError: The folder holds some of the files, or links to them.
     """
-    for path in files:
+    for path in dict.fromkeys(chain.from_iterable(map(files_of, rasters))):
         if folder.resolve() in (path.parent.resolve(), path.resolve().parent):
             raise UserError(
                 f"--output-dir {folder}: found {path.name} in it, which goes into the maps, "
@@ -280,11 +281,21 @@ def _checksum(path: Path) -> dict[str, Any]:
 
 
 def _files(series: RasterSeries) -> list[dict[str, Any]]:
-    """The images of a series, for its summary."""
+    """The images of a series, for its summary; of one at an address its name alone is known."""
+    facts = {
+        path: _checksum(path)
+        for path in stamps_of(chain(*series.sources))
+        if path.is_file()  # a cube may be a folder
+    }
+    unknown = {"bytes": None, "sha256": None}
     return [
-        {"date": date.isoformat(), "name": path.name, **_checksum(path)}
-        for date, paths in zip(series.dates, series.sources, strict=True)
-        for path in paths
+        {
+            "date": date.isoformat(),
+            "name": raster.name,
+            **next((facts[path] for path in files_of(raster) if path in facts), unknown),
+        }
+        for date, rasters in zip(series.dates, series.sources, strict=True)
+        for raster in rasters
     ]
 
 

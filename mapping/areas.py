@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_processing.own_series.finding import SUFFIXES, find_rasters
+from data_processing.own_series.finding import find_rasters, rasters_in
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.options import SeriesOptions
 from data_processing.own_series.series import spec_for
@@ -193,8 +193,7 @@ def _without_rasters(root: Path, areas: Sequence[Path]) -> list[str]:
 
 
 def _holds_rasters(folder: Path) -> bool:
-    shown = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return any(path.suffix.lower() in SUFFIXES and path.is_file() for path in shown)
+    return bool(rasters_in(folder))
 
 
 def _check_clouds(reading: SeriesOptions, areas: Sequence[Path]) -> None:

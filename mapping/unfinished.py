@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.own_series.series import RasterSeries
+from data_processing.rasters.sources import Source, stamps_of
 from mapping.model import Model
 from mapping.prediction import TilePlan
 from mapping.products.files import PICTURES, PRODUCTS, SUMMARY
@@ -38,12 +39,13 @@ Job = Mapping[str, Any]
 
 def job_of(series: RasterSeries, model: Model, plan: TilePlan) -> dict[str, Any]:
     """Everything that decides on pixels of the maps, as it comes back from a JSON file."""
-    stamps = {}
-    for path in (*chain(*series.sources), *series.cloud_files):
-        status = path.stat()
-        stamps[str(path.resolve())] = [status.st_size, status.st_mtime_ns]
+    rasters = (*chain(*series.sources), *series.cloud_files)
+    stamps = {
+        str(path.resolve()): [size, time] for path, (size, time, _) in stamps_of(rasters).items()
+    }
+    others: dict[str, list[int]] = {str(r): [] for r in rasters if isinstance(r, Source)}
     job = {
-        "images": stamps,
+        "images": {**others, **stamps},
         "dates": [date.isoformat() for date in series.dates],
         "checkpoint": model.checksum,
         "pixel_scale": model.pixel_scale,

@@ -21,11 +21,12 @@ MOST_FILES = 16  # of code in a folder: rooms, not corridors
 # Which rooms of ours a room may import, beside itself: exactly these folders. "(programs)" are the
 # files that users run: nobody imports them.
 D, M = "data_processing", "mapping"
-RASTERS, SCENES, LABELS, OWN_SERIES = (
-    f"{D}/{room}" for room in ("rasters", "scenes", "labels", "own_series")
+RASTERS, SCENES, LABELS, OWN_SERIES, CONTAINERS = (
+    f"{D}/{room}" for room in ("rasters", "scenes", "labels", "own_series", "containers")
 )
 TOOLS = {"utils", "utils/pictures"}
-ALL_DATA = {RASTERS, SCENES, LABELS, OWN_SERIES} | {f"{D}/{r}" for r in ("raw", "pairs", "sample")}
+ALL_DATA = {RASTERS, SCENES, LABELS, OWN_SERIES, CONTAINERS}
+ALL_DATA |= {f"{D}/{room}" for room in ("raw", "pairs", "sample")}
 ROOMS: dict[str, set[str]] = {
     "utils": set(),
     "utils/pictures": {"utils"},
@@ -35,7 +36,8 @@ ROOMS: dict[str, set[str]] = {
     SCENES: {RASTERS, "utils", "utils/pictures"},
     LABELS: {RASTERS, "utils"},
     f"{D}/raw": {LABELS, SCENES, RASTERS, "utils"},
-    OWN_SERIES: {SCENES, RASTERS, "utils"},
+    CONTAINERS: {RASTERS, "utils"},
+    OWN_SERIES: {CONTAINERS, SCENES, RASTERS, "utils"},
     f"{D}/pairs": {SCENES, RASTERS, "utils"},
     f"{D}/sample": {SCENES, RASTERS, "utils"},
     D: ALL_DATA | TOOLS,

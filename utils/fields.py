@@ -61,6 +61,7 @@ __all__ = [
     "shown",
     "texts_of",
     "typed",
+    "without_secrets",
 ]
 
 REPOSITORY: Path = Path(__file__).resolve().parents[1]
@@ -317,11 +318,23 @@ def plain(value: Any) -> Any:
     """A value as JSON holds it."""
     if isinstance(value, tuple):
         return [plain(item) for item in value]
+    if isinstance(value, str) and "://" in value:
+        return without_secrets(value)
     if isinstance(value, Path | str) and Path(value).is_absolute():
         path = Path(value)
         inside = path.is_relative_to(REPOSITORY)
         return path.relative_to(REPOSITORY).as_posix() if inside else str(value)
     return str(value) if isinstance(value, Path) else value
+
+
+def without_secrets(address: str) -> str:
+    """An address as it may be written down: without a password or signature; other texts as is."""
+    scheme, mark, rest = address.partition("://")
+    if not mark:
+        return address
+    path = rest.partition("?")[0]
+    host, slash, name = path.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{name}"
 
 
 def shown(value: Any) -> str:

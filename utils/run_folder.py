@@ -23,7 +23,7 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from utils.device import choose_device, describe_device
 from utils.errors import UserError, at_program_end
-from utils.fields import SettingsBlock
+from utils.fields import SettingsBlock, without_secrets
 from utils.files import (
     read_json,
     remove_partial_files,
@@ -222,7 +222,7 @@ def log_resumption(folder: Path, settings: SettingsBlock) -> None:
     }
     line = {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _command(),
         "changed": changed,
     }
     with (folder / "resumed.jsonl").open("a", encoding="utf-8") as stream:
@@ -243,11 +243,10 @@ def environment(device: torch.device | None = None) -> dict[str, Any]:
         None by package name), ``git_commit`` (None outside a git checkout of this repository)
         and ``git_changed`` (tracked files differ from that commit).
     """
-    program = Path(sys.argv[0]).name if sys.argv else ""
     commit = _git_commit()
     return {
         "time": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "command": shlex.join(["python", program, *sys.argv[1:]]),
+        "command": _command(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
@@ -284,6 +283,12 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _command() -> str:
+    """The command line as it may be written down."""
+    program = Path(sys.argv[0]).name if sys.argv else ""
+    return shlex.join(["python", program, *map(without_secrets, sys.argv[1:])])
 
 
 def _git_commit() -> str | None:

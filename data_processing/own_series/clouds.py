@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from data_processing.own_series.finding import find_rasters, headers_of
 from data_processing.own_series.mask import CloudMask
@@ -14,6 +13,7 @@ from data_processing.rasters.cloud_codes import CLOUD_CODES, codes_of
 from data_processing.rasters.dates import dates_of, partners
 from data_processing.rasters.grids import grid_faults, touch
 from data_processing.rasters.reading import RasterInfo
+from data_processing.rasters.sources import Raster, folder_of
 from data_processing.rasters.values import INVERTED
 from utils.errors import DataError, UserError
 
@@ -65,7 +65,7 @@ def cloud_masks(
             f"{', '.join(map(str, dated)) or 'none'}"
         )
     if faults:
-        raise DataError(str(files[0].parent), faults, ADVICE)
+        raise DataError(folder_of(files[0]), faults, ADVICE)
     masks = {
         date: CloudMask(file, info, grid)
         for (date, file), (_, info) in zip(masks_of.items(), headers, strict=True)
@@ -103,7 +103,7 @@ def _common_codes(masks: Sequence[CloudMask]) -> str:
         raise doubt
 
 
-def _listed(paths: Sequence[Path]) -> str:
+def _listed(paths: Sequence[Raster]) -> str:
     more = len(paths) - 1
     return f"cloud mask {paths[0].name}{f' and {more} more' if more else ''}"
 

@@ -10,6 +10,7 @@ from data_processing.own_series.options import Remarks, SeriesOptions
 from data_processing.rasters.date_choice import check_rule, choose_dates
 from data_processing.rasters.dates import UnknownDate, dates_of, has_date, short_names
 from data_processing.rasters.reading import IMAGES, header_of
+from data_processing.rasters.sources import Raster, folder_of
 from data_processing.scenes.spec import DatasetSpec
 from utils.errors import DataError, UserError
 
@@ -33,11 +34,11 @@ FOR_PAIRS = (
 
 def dated_files(
     words: Sequence[str | Path],
-    files: Sequence[Path],
+    files: Sequence[Raster],
     spec: DatasetSpec,
     given: str | None,
     remarks: list[str],
-) -> dict[datetime.date, Path]:
+) -> dict[datetime.date, Raster]:
     """Files by date, ascending: as given, from names or tags; of a pair without any, as named.
 
     Args:
@@ -51,8 +52,8 @@ def dated_files(
         UserError: The given dates cannot be used.
         DataError: Some files have no date, or one twice.
     """
-    pair = spec.num_dates == PAIR == len(words) == len(files) and all(
-        Path(w).is_file() for w in words
+    pair = spec.num_dates == PAIR == len(words) == len(files) and not any(
+        Path(word).is_dir() for word in words
     )
     if pair and given is None and not has_date(files):
         labels = list(short_names(files).values())
@@ -64,7 +65,7 @@ def dated_files(
     faults: list[str] = []
     dated = dates_of(files, given, faults, remarks)
     if faults:
-        raise DataError(str(files[0].parent), faults, _advice(spec, len(files)))
+        raise DataError(folder_of(files[0]), faults, _advice(spec, len(files)))
     if pair and list(dated.values()) != list(files):
         remarks.append(
             f"warning: {files[0].name} is named first and is the later one by its date: "
@@ -85,7 +86,7 @@ def _advice(spec: DatasetSpec, count: int) -> str:
     )
 
 
-def refuse_stack(files: Sequence[Path], num_bands: int, num_dates: int) -> None:
+def refuse_stack(files: Sequence[Raster], num_bands: int, num_dates: int) -> None:
     """Refuse one file that holds all dates as bands, and say how it becomes files of one date.
 
     Raises:

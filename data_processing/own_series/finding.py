@@ -10,18 +10,29 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_processing.containers.virtual import Address, is_address, members_of
 from data_processing.rasters.dates import short_names
 from data_processing.rasters.grids import grid_faults
 from data_processing.rasters.reading import IMAGES, RasterInfo, header_of
+from data_processing.rasters.sources import Raster
 from data_processing.rasters.values import PIXEL_TYPES
 from data_processing.scenes.spec import DatasetSpec
 from utils.errors import DataError, UserError
 
-__all__ = ["band_numbers", "different", "find_rasters", "headers_of", "unusable"]
+__all__ = [
+    "band_numbers",
+    "different",
+    "find_files",
+    "find_rasters",
+    "headers_of",
+    "rasters_in",
+    "unusable",
+]
 
-SUFFIXES = (".tif", ".tiff")  # looked for in folders; a pattern may name others
-OTHERS = (".jp2", ".img", ".vrt", ".png", ".jpg", ".jpeg", ".bmp", ".dat", ".bil", ".nc", ".h5")
-ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".safe", ".7z")
+SUFFIXES = (".tif", ".tiff")  # what a folder is searched for, and if it holds none, for one kind of
+OTHERS = (".jp2", ".vrt", ".img", ".png", ".jpg", ".jpeg", ".bmp", ".dat", ".bil", ".nc", ".h5")
+ZIP = ".zip"
+PACKED = (".tar", ".gz", ".tgz", ".7z", ".rar")
 BESIDE = (".aux.xml", ".msk", ".ovr", ".tfw", ".prj", ".hdr")  # lies beside rasters and is none
 LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")
 SHOWN = 3  # names of a kind in a message
@@ -29,29 +40,40 @@ RGB = 3  # bands that an alpha band can be added to
 OPAQUE = 255
 
 
-def find_rasters(given: Sequence[str], flag: str) -> list[Path]:
-    """Files that a flag names: folders, patterns such as ``city/*.tif``, files.
+def find_files(given: Sequence[str], flag: str) -> list[Path]:
+    """Files of this machine that a flag names: folders, patterns such as ``city/*.tif``, files.
+
+    Returns:
+        Each once, sorted by name; where all are named one by one, in that order.
+
+    Raises:
+        UserError: Some of them name nothing, or something else.
+    """
+    rasters = find_rasters(given, flag)
+    files = [raster for raster in rasters if isinstance(raster, Path)]
+    if len(files) < len(rasters):
+        raise UserError(
+            f"{flag}: found an archive or an address, expected files. Unpack or download them."
+        )
+    return files
+
+
+def find_rasters(given: Sequence[str], flag: str) -> list[Raster]:
+    """Rasters that a flag names: as :func:`find_files`, and zip archives and addresses.
 
     Returns:
         Each once, sorted by name; where all are named one by one, in that order.
 
     Raises:
         UserError: Some of them name nothing.
+        DataError: An archive cannot be used.
     """
-    files: list[Path] = []
+    rasters: list[Raster] = []
     nothing: list[str] = []
     for word in given:
-        path = Path(word)
-        if path.is_dir():
-            here = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
-        elif path.is_file():
-            here = [path]
-        else:
-            left = BESIDE + LEFT_BY_SYSTEMS
-            here = [file for file in _matching(word) if not file.name.lower().endswith(left)]
-        here = [file for file in here if file.is_file() and not file.name.startswith(".")]
+        here = [Address(word)] if is_address(word) else _rasters_at(word)
         nothing += [] if here else [word]
-        files += here
+        rasters += here
     if nothing or not given:
         where = ", ".join(repr(word) + _why_nothing(word) for word in nothing[:SHOWN]) or "all"
         where += f" and {len(nothing) - SHOWN} more" if len(nothing) > SHOWN else ""
@@ -59,16 +81,58 @@ def find_rasters(given: Sequence[str], flag: str) -> list[Path]:
             f"{flag}: found no raster at {where}, expected a folder of "
             'GeoTIFFs, a pattern such as "city/*.tif" (in quotes), or files.'
         )
-    packed = [file.name for file in files if file.suffix.lower() in ARCHIVES]
+    packed = [raster.name for raster in rasters if raster.name.lower().endswith(PACKED)]
     if packed:
         raise UserError(
-            f"{flag}: found {', '.join(packed)}, expected rasters. Unpack archives and name the "
-            "folder."
+            f"{flag}: found {', '.join(packed)}, expected rasters or .zip. Unpack other archives "
+            "and name the folder."
         )
-    unique = {file.resolve(): file for file in files}
-    if all(Path(word).is_file() for word in given):
+    unique = {str(raster.resolve() if isinstance(raster, Path) else raster): raster
+              for raster in rasters}  # fmt: skip
+    if all(is_address(word) or _is_one_file(Path(word)) for word in given):
         return list(unique.values())
-    return sorted(unique.values(), key=lambda file: (file.name, str(file)))
+    return sorted(unique.values(), key=lambda raster: (raster.name, str(raster)))
+
+
+def rasters_in(folder: Path) -> list[Raster]:
+    """The images of a folder: its GeoTIFFs, else those of the only other kind, archives unpacked.
+
+    Returns:
+        Nothing where it holds none, or other kinds of rasters beside each other.
+    """
+    files = [file for file in folder.iterdir() if file.is_file() and file.name[0] != "."]
+    files = [file for file in files if not file.name.lower().endswith(BESIDE)]
+    tiffs = [file for file in files if file.suffix.lower() in SUFFIXES]
+    if tiffs:
+        return list(tiffs)
+    kinds = {file.suffix.lower() for file in files} & {*OTHERS, ZIP}
+    if len(kinds) != 1:
+        return []
+    kind = kinds.pop()
+    images = sorted(file for file in files if file.suffix.lower() == kind)
+    if kind == ZIP:
+        return [member for file in images for member in members_of(file)]
+    return list(images)
+
+
+def _rasters_at(word: str) -> list[Raster]:
+    """Rasters that a folder, file or pattern names on this machine."""
+    path = Path(word)
+    if path.is_dir():
+        return rasters_in(path)
+    files = [path]
+    if not path.is_file():
+        left = BESIDE + LEFT_BY_SYSTEMS
+        files = [file for file in _matching(word) if not file.name.lower().endswith(left)]
+    files = [file for file in files if file.is_file() and not file.name.startswith(".")]
+    rasters: list[Raster] = []
+    for file in files:
+        rasters += members_of(file) if file.suffix.lower() == ZIP else [file]
+    return rasters
+
+
+def _is_one_file(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() != ZIP
 
 
 def _matching(pattern: str) -> list[Path]:
@@ -88,16 +152,17 @@ def _why_nothing(word: str) -> str:
     """Describe what lies where no raster was found, and what to do with it."""
     path = Path(word)
     if "://" in word or word.startswith("/vsi"):
-        return " (an address; copy or unpack the files and name their folder)"
+        return " (an address of another kind: http, https, s3 and gs are read; or download it)"
     if not path.is_dir():
         return "" if glob.has_magic(word) or path.exists() else " (does not exist)"
-    kinds = Counter(file.suffix.lower() for file in path.iterdir() if file.is_file())
-    for suffix in ARCHIVES:
-        if kinds[suffix]:
-            return f" (it holds {kinds[suffix]} {suffix} files; unpack them)"
-    for suffix in OTHERS:
-        if kinds[suffix]:
-            return f' (it holds {kinds[suffix]} {suffix} files; name them: "{path / "*"}{suffix}")'
+    counts = Counter(file.suffix.lower() for file in path.iterdir() if file.is_file())
+    for suffix in PACKED:
+        if counts[suffix]:
+            return f" (it holds {counts[suffix]} {suffix} files; unpack them)"
+    kinds = [suffix for suffix in (*OTHERS, ZIP) if counts[suffix]]
+    if kinds:
+        listed = ", ".join(f"{counts[suffix]} {suffix}" for suffix in kinds)
+        return f' (it holds {listed} files; name those meant: "{path / "*"}{kinds[0]}")'
     return ""
 
 
@@ -121,7 +186,7 @@ def band_numbers(text: str | None, spec: DatasetSpec) -> tuple[int, ...] | None:
     return numbers
 
 
-def headers_of(files: Sequence[Path], faults: list[str]) -> list[tuple[str, RasterInfo]]:
+def headers_of(files: Sequence[Raster], faults: list[str]) -> list[tuple[str, RasterInfo]]:
     """Name and header of every file; what cannot be read is a fault."""
     headers: list[tuple[str, RasterInfo]] = []
     for file, name in short_names(files).items():

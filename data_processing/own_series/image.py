@@ -28,6 +28,7 @@ from rasterio.windows import Window
 from data_processing.own_series.finding import OPAQUE, RGB
 from data_processing.rasters.grids import grid_faults
 from data_processing.rasters.reading import IMAGES, RasterInfo, open_raster, quiet, reading
+from data_processing.rasters.sources import Raster, stamps_of
 from data_processing.rasters.values import has_data, no_measurement
 from utils.errors import DataError
 
@@ -44,7 +45,7 @@ class OpenImage:
     """An image on the grid of its series.
 
     Args:
-        path: The file.
+        path: The file, or another source.
         info: Its header.
         grid: Header whose grid it is read on.
         numbers: Bands to take, from 1; all if None.
@@ -63,7 +64,7 @@ class OpenImage:
 
     def __init__(
         self,
-        path: Path,
+        path: Raster,
         info: RasterInfo,
         grid: RasterInfo,
         numbers: tuple[int, ...] | None,
@@ -179,10 +180,9 @@ class OpenImage:
             return None
         return self.numbers[self._alpha]
 
-    def _stored_version(self) -> tuple[int, int, int]:
+    def _stored_version(self) -> dict[Path, tuple[int, int, int]]:
         with reading(str(self.path)):
-            status = self.path.stat()
-        return status.st_mtime_ns, status.st_size, status.st_ino
+            return stamps_of([self.path])
 
     def _open(self) -> Any:
         if self._raster is not None:

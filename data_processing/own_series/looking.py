@@ -16,6 +16,7 @@ from data_processing.own_series.image import OpenImage
 from data_processing.own_series.mask import CloudMask
 from data_processing.own_series.options import Remarks, SeriesOptions
 from data_processing.rasters.reading import RasterInfo
+from data_processing.rasters.sources import folder_of
 from data_processing.rasters.values import BRIGHTEST, PixelScale, odd_values
 from data_processing.scenes.spec import DatasetSpec
 from utils.errors import DataError
@@ -78,7 +79,7 @@ def look_at_values(
     faults += [f"{name}: {fault}" for name, error in errors for fault in error.faults]
     if faults:
         advice = ADVICE if options.clouds is None else f"{ADVICE} {CLOUD_ADVICE}"
-        raise DataError(str(images[0].path.parent), faults, advice)
+        raise DataError(folder_of(images[0].path), faults, advice)
     remarks.all += warnings_of(odd)
     remarks.all += _shares(dates, unseen)
     most = [date for date, share in zip(dates, unseen, strict=True) if share > MOSTLY]

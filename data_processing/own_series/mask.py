@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from data_processing.own_series.image import OpenImage
 from data_processing.rasters.cloud_codes import hidden_pixels
 from data_processing.rasters.reading import RasterInfo
+from data_processing.rasters.sources import Raster
 from utils.errors import DataError
 
 __all__ = ["CloudMask"]
@@ -30,7 +30,7 @@ class CloudMask(OpenImage):
         moved: Whether it has another grid.
     """
 
-    def __init__(self, path: Path, info: RasterInfo, grid: RasterInfo) -> None:
+    def __init__(self, path: Raster, info: RasterInfo, grid: RasterInfo) -> None:
         super().__init__(path, info, grid, None, None, nearest=True)
         self.codes = "binary"
 

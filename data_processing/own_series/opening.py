@@ -32,6 +32,7 @@ from data_processing.own_series.options import Remarks, SeriesOptions
 from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.grids import grid_faults, misplaced, touch
 from data_processing.rasters.reading import RasterInfo
+from data_processing.rasters.sources import Raster, Source, folder_of
 from data_processing.scenes.spec import DATASETS, DatasetSpec
 from utils.errors import DataError, UserError
 
@@ -64,7 +65,7 @@ def open_raster_series(
     numbers = band_numbers(options.bands, spec)
     words = [given] if isinstance(given, str | Path) else given
     files = find_rasters([str(path) for path in words], "--images")
-    where = str(files[0].parent)
+    where = folder_of(files[0])
     remarks = Remarks()
     refuse_stack(files, len(spec.bands), spec.num_dates)
     try:
@@ -118,12 +119,12 @@ def _check_needed(needed: int, count: int, remarks: Remarks) -> None:
         )
 
 
-def _place_name(file: Path) -> str:
+def _place_name(file: Raster) -> str:
     """Name an area after its folder, or the one above a data set's image folder."""
-    folder = file.resolve().parent
+    folder = Path(folder_of(file)) if isinstance(file, Source) else file.resolve().parent
     if folder.name in {spec.image_folder for spec in DATASETS}:
         folder = folder.parent
-    return folder.name or "area"
+    return folder.name.removesuffix(".zip") or "area"
 
 
 def _one_band_each(headers: Sequence[tuple[str, RasterInfo]]) -> str:
@@ -141,7 +142,7 @@ def _one_band_each(headers: Sequence[tuple[str, RasterInfo]]) -> str:
 
 
 def _fitting(
-    paths: Sequence[Path],
+    paths: Sequence[Raster],
     spec: DatasetSpec,
     options: SeriesOptions,
     numbers: tuple[int, ...] | None,

@@ -15,7 +15,14 @@ from xml.etree import ElementTree
 
 from utils.errors import DataError
 
-__all__ = ["ContentKind", "check_beside", "check_sources", "kind_of_bytes", "kind_of_content"]
+__all__ = [
+    "ContentKind",
+    "check_beside",
+    "check_sources",
+    "kind_of_bytes",
+    "kind_of_content",
+    "start_of",
+]
 
 LOOKED_AT = 4096  # bytes at the beginning of a file
 MOST_VRT_BYTES = 32 << 20
@@ -49,14 +56,19 @@ class ContentKind(NamedTuple):
     advice: str
 
 
-def kind_of_content(path: Path) -> ContentKind | None:
-    """Kind of a file by its first bytes, where that is known to be no raster of its own."""
+def start_of(path: Path) -> bytes | None:
+    """The first bytes of a file; None where it cannot be read."""
     try:
         with path.open("rb") as file:
-            start = file.read(LOOKED_AT)
+            return file.read(LOOKED_AT)
     except OSError:
         return None
-    return kind_of_bytes(start)
+
+
+def kind_of_content(path: Path) -> ContentKind | None:
+    """Kind of a file by its first bytes, where that is known to be no raster of its own."""
+    start = start_of(path)
+    return None if start is None else kind_of_bytes(start)
 
 
 def kind_of_bytes(start: bytes) -> ContentKind | None:

@@ -10,11 +10,12 @@ import datetime
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
+from typing import TypeVar
 
 from data_processing.rasters.date_patterns import meets, read_name, shown, span
 from data_processing.rasters.name_dates import dates_of_names, whole_date
 from data_processing.rasters.reading import IMAGES, open_raster, reading
+from data_processing.rasters.sources import Raster
 from utils.errors import DataError, UserError
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "short_names",
     "tagged_date",
 ]
+
+AnyRaster = TypeVar("AnyRaster", bound=Raster)
 
 # When an image was taken, as its file may say; the first one that a file has counts.
 ACQUISITION_TAGS = (
@@ -61,7 +64,7 @@ class UnknownDate(datetime.date):
         return self.label
 
 
-def short_names(files: Sequence[Path]) -> dict[Path, str]:
+def short_names(files: Sequence[AnyRaster]) -> dict[AnyRaster, str]:
     """Names of files for messages: with their folders where names are the same.
 
     Signs that would break a line or steer a terminal are written as escapes.
@@ -75,7 +78,7 @@ def short_names(files: Sequence[Path]) -> dict[Path, str]:
 
 
 def dates_of(
-    files: Sequence[Path],
+    files: Sequence[AnyRaster],
     given: str | None,
     faults: list[str],
     remarks: list[str],
@@ -83,7 +86,7 @@ def dates_of(
     flag: str = "--dates",
     tags: bool = True,
     title: str = "dates",
-) -> dict[datetime.date, Path]:
+) -> dict[datetime.date, AnyRaster]:
     """Files by date, ascending; a month or year alone is a CoarseDate.
 
     Args:
@@ -122,7 +125,7 @@ def dates_of(
     return {date: file for date, _, file, _ in pairs}
 
 
-def has_date(files: Sequence[Path]) -> bool:
+def has_date(files: Sequence[Raster]) -> bool:
     """Whether any of the files may have a date of its own; when it was written is none."""
     readings = [read_name(file.name) for file in files]
     tags = [tagged_date(file) for file in files]
@@ -132,8 +135,8 @@ def has_date(files: Sequence[Path]) -> bool:
 
 
 def partners(
-    dates: Iterable[datetime.date], dated: Mapping[datetime.date, Path], faults: list[str]
-) -> dict[datetime.date, Path]:
+    dates: Iterable[datetime.date], dated: Mapping[datetime.date, AnyRaster], faults: list[str]
+) -> dict[datetime.date, AnyRaster]:
     """The file of each date: of the same day, or of a month and one of its days.
 
     Args:
@@ -144,8 +147,8 @@ def partners(
     Returns:
         By the dates of the series that have one.
     """
-    files: dict[datetime.date, Path] = {}
-    users: dict[Path, datetime.date] = {}
+    files: dict[datetime.date, AnyRaster] = {}
+    users: dict[AnyRaster, datetime.date] = {}
     for date in dates:
         candidates = {d: file for d, file in dated.items() if meets(date, d)}
         if len(candidates) > 1:
@@ -160,7 +163,7 @@ def partners(
     return files
 
 
-def tagged_date(path: Path) -> tuple[str, datetime.date] | None:
+def tagged_date(path: Raster) -> tuple[str, datetime.date] | None:
     """Tag and date of a file, None without one; the tag of acquisition before that of writing."""
     with contextlib.suppress(DataError), reading(str(path)), open_raster(path, IMAGES) as raster:
         tags = {**raster.tags(ns="IMAGERY"), **raster.tags()}
@@ -177,15 +180,15 @@ def _finer(one: datetime.date, other: datetime.date) -> datetime.date:
 
 
 def _own_dates(
-    names: Mapping[Path, str], flag: str, tags: bool, faults: list[str], remarks: list[str]
-) -> dict[str, dict[Path, datetime.date]]:
+    names: Mapping[AnyRaster, str], flag: str, tags: bool, faults: list[str], remarks: list[str]
+) -> dict[str, dict[AnyRaster, datetime.date]]:
     """Dates of files by where they come from: names first, then tags."""
     named = dates_of_names([file.name for file in names], list(names.values()))
     faults += named.faults
     if named.faults:
         return {}
     by_name = f"names ({', '.join(named.forms)})"
-    sources: dict[str, dict[Path, datetime.date]] = {by_name: {}}
+    sources: dict[str, dict[AnyRaster, datetime.date]] = {by_name: {}}
     for (file, name), date in zip(names.items(), named.dates, strict=True):
         tag, tagged = (tagged_date(file) if tags else None) or ("", None)
         if date is None and tagged is None:
@@ -214,8 +217,8 @@ def _apart(date: datetime.date, tagged: datetime.date) -> bool:
 
 
 def _given_dates(
-    names: Mapping[Path, str], given: str, flag: str, remarks: list[str]
-) -> dict[Path, datetime.date]:
+    names: Mapping[AnyRaster, str], given: str, flag: str, remarks: list[str]
+) -> dict[AnyRaster, datetime.date]:
     """Dates of files as given; where a name says the same more exactly, as there.
 
     A name that says another day is a contradiction. One that only suggests a date (a number that
@@ -233,7 +236,7 @@ def _given_dates(
     in_order = [date for date in suggested if date is not None]
     swapped = len(in_order) == len(dates) and all(map(meets, sorted(in_order), sorted(dates)))
     contradictions = []
-    taken: dict[Path, datetime.date] = {}
+    taken: dict[AnyRaster, datetime.date] = {}
     for (file, name), date in zip(names.items(), dates, strict=True):
         said = read_name(file.name)
         others = sorted(said.every)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from data_processing.rasters.contents import check_beside, check_sources, kind_of_content
+from data_processing.rasters.contents import check_beside, check_sources, kind_of_bytes, start_of
 from data_processing.rasters.header import COLORS, RasterInfo, has_own_mask, header
 from data_processing.rasters.held import HeldRasters, block_bytes
+from data_processing.rasters.sources import Raster, Source
 from data_processing.rasters.values import has_data
 from utils.errors import DataError
+from utils.fields import without_secrets
 
 __all__ = [
     "COLORS",
@@ -41,6 +44,7 @@ __all__ = [
     "header_of",
     "open_raster",
     "open_variable",
+    "open_with",
     "quiet",
     "raster_blocks",
     "raster_info",
@@ -59,15 +63,21 @@ IMAGES = (*PLAIN, "JP2OpenJPEG", "HFA", "ENVI", "EHdr", "netCDF", "HDF5", "VRT")
 SHOWN_NAMES = {"GTiff": "GeoTIFF", "JP2OpenJPEG": "JPEG 2000", "HFA": "Imagine"}  # others as is
 MOST_BLOCK_BYTES = 1 << 30  # of one stored block, which is decoded as a whole
 COPIES = 3  # of a whole raster: as stored, as converted, and masks
+NEAR = "The file is damaged, truncated or no raster: copy or download it again."
+FAR = (
+    "Is the address right, can it be reached, and may you read it (login, key, signed address)? "
+    "What GDAL can read there it reads; else download the file."
+)
+ADDRESS = re.compile(r"\w+://[^\s'\"]+")
 DECODED_MIB = 64  # of blocks that GDAL keeps decoded where rasters are read from end to end
 BLOCK_VALUES = 1 << 22  # values read at a time when a whole raster is gone through
 
 
-def open_raster(path: Path, drivers: Sequence[str] = PLAIN) -> Any:
-    """Open a file of this machine for reading, as one of the formats that are expected.
+def open_raster(path: Raster, drivers: Sequence[str] = PLAIN) -> Any:
+    """Open a raster for reading, as one of the formats that are expected.
 
     Args:
-        path: The file; taken as a name, never as an address.
+        path: A file, taken as a name and never as an address; or another source.
         drivers: GDAL's names of the formats.
 
     Returns:
@@ -78,6 +88,8 @@ def open_raster(path: Path, drivers: Sequence[str] = PLAIN) -> Any:
             cannot be decoded block by block.
         RasterioError: It cannot be opened; see :func:`reading`.
     """
+    if isinstance(path, Source):
+        return path.opened(drivers)
     path = Path(path).absolute()  # so that no name is taken as an address
     check_beside(path)
     if "VRT" in drivers and path.suffix.lower() == ".vrt":
@@ -86,23 +98,40 @@ def open_raster(path: Path, drivers: Sequence[str] = PLAIN) -> Any:
         allowed = ["VRT"]
     else:
         allowed = [driver for driver in drivers if driver != "VRT"]
+    return open_with(path, allowed, str(path), lambda: start_of(path))
+
+
+def open_with(
+    name: Path | str, drivers: Sequence[str], where: str, start: Callable[[], bytes | None]
+) -> Any:
+    """Open what GDAL knows by a name, as one of these formats.
+
+    Args:
+        name: A file, or one of GDAL's virtual paths.
+        drivers: GDAL's names of the formats.
+        where: How messages name it.
+        start: Gives its first bytes where it cannot be opened; None if they cannot be had.
+
+    Raises:
+        DataError, RasterioError: See :func:`open_raster`.
+    """
     try:
         with quiet():
-            raster = ensure_env(DatasetReader)(path, driver=allowed)
+            raster = ensure_env(DatasetReader)(name, driver=list(drivers))
     except RasterioError as error:
-        kind = kind_of_content(path)
+        content = start()
+        kind = None if content is None else kind_of_bytes(content)
         if kind is None:
             raise
-        names = ", ".join(SHOWN_NAMES.get(driver, driver) for driver in allowed)
+        names = ", ".join(SHOWN_NAMES.get(driver, driver) for driver in drivers)
         fault = f"the raster cannot be read ({kind.sentence}), expected {names}"
-        raise DataError(str(path), [fault], kind.advice) from error
+        raise DataError(where, [fault], kind.advice) from error
     nbytes = block_bytes(raster)
     if nbytes > MOST_BLOCK_BYTES:
         raster.close()
         fault = f"found blocks of {nbytes / 1e9:.1f} GB, which are decoded as a whole"
-        raise DataError(
-            str(path), [fault], "Write it in tiles: gdal_translate -co TILED=YES in.tif out.tif"
-        )
+        advice = "Write it in tiles: gdal_translate -co TILED=YES in.tif out.tif"
+        raise DataError(where, [fault], advice)
     return raster
 
 
@@ -116,12 +145,14 @@ def open_variable(path: Path, name: str) -> Any:
         return ensure_env(DatasetReader)(f'netcdf:"{path}":{name}', driver=["netCDF"])
 
 
-def raster_info(path: Path, drivers: Sequence[str] = PLAIN) -> RasterInfo:
+def raster_info(path: Raster, drivers: Sequence[str] = PLAIN) -> RasterInfo:
     """Header of a raster, without reading pixels.
 
     Raises:
         DataError: When the file is missing or cannot be opened as a raster.
     """
+    if isinstance(path, Source):
+        return path.header(drivers)
     with reading(str(path)), open_raster(path, drivers) as raster:
         return header(raster, str(path))
 
@@ -309,16 +340,17 @@ def reading(where: str) -> Iterator[None]:
         raise DataError(
             where,
             [f"the raster cannot be read ({_first_line(cause)})"],
-            "The file is damaged, truncated or no raster: copy or download it again.",
+            FAR if "://" in where else NEAR,
         ) from error
 
 
 def _first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its class where it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """The first line of an error's text without keys of addresses; its class where it has none."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return ADDRESS.sub(lambda match: without_secrets(match[0]), line)
 
 
-def header_of(path: Path, drivers: Sequence[str] = PLAIN) -> RasterInfo:
+def header_of(path: Raster, drivers: Sequence[str] = PLAIN) -> RasterInfo:
     """Header of a raster that has one page.
 
     Raises:

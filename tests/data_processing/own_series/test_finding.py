@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from rasterio.rpc import RPC
 
 from tests.helpers.scene_files import write_raster
@@ -23,38 +23,55 @@ def test_a_pattern_below_a_folder_takes_the_folder_by_its_name(tmp_path: Path, n
     assert open_them(str(tmp_path / name / "*.tif")).files == paths
 
 
-@pytest.mark.parametrize(
-    ("suffix", "remedy"),
-    [(".jp2", "*.jp2"), (".png", "*.png"), (".vrt", "*.vrt"), (".zip", "unpack them")],
-)
-def test_a_folder_of_other_files_is_told_what_it_holds(
-    tmp_path: Path, suffix: str, remedy: str
+@pytest.mark.parametrize(("suffix", "driver"), [(".png", "PNG"), (".img", "HFA"), (".jp2", "JP2")])
+def test_a_folder_without_geotiffs_gives_the_one_other_kind_of_rasters(
+    tmp_path: Path, suffix: str, driver: str
 ) -> None:
-    for day in DAYS[:3]:
-        (tmp_path / f"{day}{suffix}").write_bytes(b"x")
-    message = refusal(UserError, tmp_path)
-    assert f"it holds 3 {suffix} files" in message
-    assert remedy in message
+    profile = {"driver": "JP2OpenJPEG", "QUALITY": 100, "REVERSIBLE": "YES"}
+    profile = profile if driver == "JP2" else {"driver": driver}
+    images = noise(bands=3, dtype="uint8")
+    for path in write_series(tmp_path / "source", images):
+        rasterio.shutil.copy(path, tmp_path / path.with_suffix(suffix).name, **profile)
+    (tmp_path / "readme.txt").write_text("not one")
+
+    window = open_them(tmp_path, ("red", "green", "blue")).read(0, 0, 20, 30)
+
+    np.testing.assert_array_equal(window.images, images.astype("f4") / np.float32(255))
 
 
-def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "city.zip", "w") as archive:
-        for path in write_series(tmp_path / "city"):
-            archive.write(path, path.name)
-    assert "Unpack archives" in refusal(UserError, tmp_path / "city.zip")
+def test_a_folder_of_vrts_gives_their_pixels(tmp_path: Path) -> None:
+    for path in write_series(tmp_path / "parts"):
+        rasterio.shutil.copy(path, tmp_path / path.name, driver="GTiff")
+        rasterio.shutil.copy(tmp_path / path.name, tmp_path / f"{path.stem}.vrt", driver="VRT")
+        (tmp_path / path.name).rename(tmp_path / f"{path.stem}.dat")
+        vrt = tmp_path / f"{path.stem}.vrt"
+        vrt.write_text(vrt.read_text().replace(".tif<", ".dat<"))
+    assert "it holds 3 .vrt, 3 .dat files; name those meant" in refusal(UserError, tmp_path)
+    series = open_them(str(tmp_path / "*.vrt"))
+    np.testing.assert_array_equal(series.read_stored(1)[0], noise()[1])
+
+
+def test_a_folder_with_an_archive_of_another_kind_is_told_to_unpack_it(tmp_path: Path) -> None:
+    (tmp_path / "scene.tar").write_bytes(b"x")
+    assert "it holds 1 .tar files; unpack them" in refusal(UserError, tmp_path)
+    assert "found scene.tar, expected rasters" in refusal(UserError, tmp_path / "scene.tar")
 
 
 @pytest.mark.parametrize(
-    "address",
+    ("address", "sentence"),
     [
-        "/vsizip/city.zip/a.tif",
-        "zip://city.zip!/a.tif",
-        "https://localhost:1/a.tif",
-        "s3://b/a.tif",
+        ("/vsizip/city.zip/a.tif", "an address of another kind"),
+        ("zip://city.zip!/a.tif", "an address of another kind"),
+        ("ftp://localhost:1/a.tif", "an address of another kind"),
+        ("https://localhost:1/*.tif", "Patterns and folders cannot be looked at"),
+        ("s3://bucket", "found no address of a raster"),
+        ("https://localhost:1/city.zip?key=secret", "download archives"),
     ],
 )
-def test_addresses_are_no_files(address: str) -> None:
-    assert "copy or unpack the files" in refusal(UserError, [address])
+def test_addresses_that_cannot_be_read_are_refused(address: str, sentence: str) -> None:
+    message = refusal(UserError, [address])
+    assert sentence in message
+    assert "secret" not in message
 
 
 def test_what_systems_leave_beside_images_is_passed_over(tmp_path: Path) -> None:
