@@ -81,7 +81,7 @@ class Virtual(Source):
             return header(raster, self.where)
 
     def _patience(self) -> dict[str, str]:
-        """How long to wait and try, where the user's environment says nothing."""
+        """Waiting and trying again, where the user's environment says nothing."""
         return {key: value for key, value in PATIENCE.items() if key not in os.environ}
 
     def _start(self) -> bytes | None:

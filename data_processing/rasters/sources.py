@@ -1,4 +1,4 @@
-"""A raster that is not simply a file of this machine: its name, files behind it, how it is opened.
+"""A raster that is not simply a file of this machine: its name, its files, how it is opened.
 
 What there is of them lies in the room ``containers``; reading treats them as it treats files.
 """
@@ -18,7 +18,7 @@ Stamp = tuple[int, int, int]  # size, time of the last change, number of the fil
 
 
 class Source(ABC):
-    """Where the pixels of one image lie. Its text is where it lies, for messages.
+    """The place of the pixels of one image. Its text is where it lies, for messages.
 
     Args:
         where: What it is called in full.
@@ -64,12 +64,12 @@ def files_of(raster: Raster) -> tuple[Path, ...]:
 
 
 def folder_of(raster: Raster) -> str:
-    """Where a raster lies, for messages."""
+    """Place of a raster, for messages."""
     return raster.folder if isinstance(raster, Source) else str(raster.parent)
 
 
 def stamps_of(rasters: Iterable[Raster]) -> dict[Path, Stamp]:
-    """What tells files from others of the same name; a folder is told by all files in it.
+    """Sizes and times that tell files from others of the same name; a folder is told by all files in it.
 
     Raises:
         OSError: A file is gone.
