@@ -54,6 +54,8 @@ class Settings:
     composite_of: Literal["median", "medoid"] = "median"  # medoid = all bands of one date
     bands: str | None = None  # band numbers in the weights' order, e.g. 3,2,1,4
     align: bool = False  # resample other grids to that of the first image
+    # values: auto, type, tags, landsat-c2, sentinel2-offset, sentinel2-by-baseline, 0.0001,-0.1
+    scaling: str = "auto"
     # cloud masks as agencies ship them, with dates in their names
     clouds: tuple[PathPattern, ...] | None = None
     cloud_codes: CloudCodes = "auto"  # what their values mean; auto = as they tell
@@ -124,7 +126,7 @@ def main() -> None:
     reading = SeriesOptions(
         settings.dates, settings.choose_dates, settings.bands, settings.align, settings.clouds,
         settings.cloud_codes, settings.min_valid_dates, model.pixel_scale, settings.composite,
-        settings.composite_of,
+        settings.composite_of, settings.scaling,
     )  # fmt: skip
     options = MapOptions(
         settings.overlap, settings.batch_size, settings.memory, settings.polygons,

@@ -80,6 +80,8 @@ class Settings(RunSettings):
     feathered: Fraction = 0.2  # probability of a soft edge
     least_visible: NonNegative = 0.6  # times the place's noise; fainter insertions are left out
     bands: str | None = None  # 1,2,3,4: bands to take in the data set's order, from 1
+    # values: auto, type, tags, landsat-c2, sentinel2-offset, sentinel2-by-baseline, 0.0001,-0.1
+    scaling: str = "auto"
     seed: Seed = 1  # of splits, dates, places and shapes
 
 
@@ -124,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rules = InsertionRules(feathered=flags.feathered, least_visible=flags.least_visible)
     settings = {
         name: getattr(flags, name)
-        for name in ("scenes_per_area", "scene_size", "changes", "seed", "bands")
+        for name in ("scenes_per_area", "scene_size", "changes", "seed", "bands", "scaling")
     } | {"rules": asdict(rules)}
     tasks = [
         _task(number, area, split, splits[split], rules, spec, flags)
@@ -164,7 +166,8 @@ def _areas(flags: Settings, spec: DatasetSpec, gaps: list[Gap]) -> list[Area]:
             found_dates = f"found {len(dated)} dates, expected {spec.num_dates} or more"
             gaps.append(Gap(folder.name, found_dates, "left out"))
             continue
-        opened = _opened(folder.name, dated, sorted(dated)[: spec.num_dates], spec, flags.bands)
+        first = sorted(dated)[: spec.num_dates]
+        opened = _opened(folder.name, dated, first, spec, _reading(flags))
         grid = opened.grid
         itemsize = np.dtype(grid.dtype).itemsize
         areas.append(Area(folder.name, dated, grid.height, grid.width, itemsize))
@@ -214,7 +217,7 @@ def _task(
     most = max(1, round(flags.changes * height * width / USUAL))
     work = {
         "area": area, "donors": [peer for peer in peers if peer is not area] or [area],
-        "spec": spec, "dates": dates, "bands": flags.bands, "scene": name,
+        "spec": spec, "dates": dates, "reading": _reading(flags), "scene": name,
         "rules": dataclasses.replace(rules, most=most), "seed": int(rng.integers(2**32)),
     }  # fmt: skip
     return SceneTask(
@@ -244,11 +247,13 @@ def _opened(
     files: Mapping[datetime.date, Path],
     dates: Sequence[datetime.date],
     spec: DatasetSpec,
-    bands: str | None,
+    reading: SeriesOptions,
 ) -> RasterSeries:
-    return open_raster_series(
-        [files[date] for date in dates], spec, SeriesOptions(bands=bands), name
-    )  # fmt: skip
+    return open_raster_series([files[date] for date in dates], spec, reading, name)
+
+
+def _reading(flags: Settings) -> SeriesOptions:
+    return SeriesOptions(bands=flags.bands, scaling=flags.scaling)
 
 
 def write_inserted(task: SceneTask, folder: Path) -> dict[str, Any]:
@@ -259,7 +264,7 @@ def write_inserted(task: SceneTask, folder: Path) -> dict[str, Any]:
     """
     work, spec = task.work, task.work["spec"]
     row, col, height, width = task.facts["window"]
-    series = _opened(work["scene"], work["area"].files, work["dates"], spec, work["bands"])
+    series = _opened(work["scene"], work["area"].files, work["dates"], spec, work["reading"])
     window = series.read(row, col, height, width)
     rng = np.random.default_rng(work["seed"])
     lent: list[dict[str, Any]] = []
@@ -292,7 +297,7 @@ def _donor(
     work, (_, _, height, width) = task.work, task.facts["window"]
     area = work["donors"][rng.integers(len(work["donors"]))]
     dates = _nearest(sorted(area.files), work["dates"])
-    series = _opened(area.name, area.files, dates, work["spec"], work["bands"])
+    series = _opened(area.name, area.files, dates, work["spec"], work["reading"])
     for _ in range(TRIES):
         row = int(rng.integers(max(1, series.height - height + 1)))
         col = int(rng.integers(max(1, series.width - width + 1)))

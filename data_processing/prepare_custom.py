@@ -77,6 +77,8 @@ class Settings(RunSettings):
     choose_dates: str = "even"  # if there are more: even, first, every:N, YYYY-MM,YYYY-MM,…
     bands: str | None = None  # 1,2,3,4: bands to take in the data set's order, from 1
     align: bool = False  # resample other grids to that of the first image
+    # values: auto, type, tags, landsat-c2, sentinel2-offset, sentinel2-by-baseline, 0.0001,-0.1
+    scaling: str = "auto"
     # cloud masks as agencies ship them, with dates in their names
     clouds: tuple[PathPattern, ...] | None = None
     cloud_codes: CloudCodes = "auto"  # what their values mean; auto = as they tell
@@ -119,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     options = SeriesOptions(
         settings.dates, settings.choose_dates, settings.bands, settings.align, settings.clouds,
-        settings.cloud_codes,
+        settings.cloud_codes, scaling=settings.scaling,
     )  # fmt: skip
     series = open_raster_series(settings.images, spec, options, settings.name)
     for remark in series.remarks:
@@ -132,6 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for line in [*labels.remarks, *balance(labels.moment, spec.num_classes)]:
         say(f"{settings.split}/{settings.name}: {line}")
     facts = {"dates": [str(date) for date in series.dates], "labels": kind, **rules}
+    if any(series.scaling):
+        facts["scaling"] = series.scaling
     _say_what_differs(settings, spec, series, rules)
     task = _task(series, labels, facts, settings)
     notes = {**NOTES, "bands": list(spec.bands)}
@@ -321,7 +325,7 @@ def _task(
     }
     return SceneTask(
         settings.name, settings.split, Path(folder).name,
-        scene_bytes(series.spec, grid.height, grid.width, np.dtype(grid.dtype).itemsize),
+        scene_bytes(series.spec, grid.height, grid.width, series.itemsize),
         [(path.name, size, time) for path, (size, time, _) in stamps_of(rasters).items()],
         {**facts, "bands_taken": settings.bands, "align": settings.align},
         {"series": series, "moment": labels.moment, "provenance": provenance},

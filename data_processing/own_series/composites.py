@@ -89,6 +89,7 @@ class CompositeImage:
         paths, mask_paths: All sources, and their cloud masks.
         working_bytes: Held per pixel and band beside the image while it is made.
         grid, numbers, nodata: Those of the first.
+        scaling, itemsize: Of all of them, and the largest.
         block_rows: Rows of the tallest stored block.
     """
 
@@ -101,6 +102,8 @@ class CompositeImage:
         first = images[0]
         self.path, self.paths = first.path, [image.path for image in images]
         self.grid, self.numbers, self.nodata = first.grid, first.numbers, first.nodata
+        self.scaling = [scale for image in images for scale in image.scaling]
+        self.itemsize = max(image.itemsize for image in images)
         self.block_rows = max(image.block_rows for image in images)
         self.working_bytes = WORKING_VALUES * len(images) * np.dtype(np.float32).itemsize
         self.mask_paths = [mask.path for mask in masks if mask is not None]

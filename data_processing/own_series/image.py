@@ -39,6 +39,7 @@ FARTHEST_OFF = 0.01  # pixels by which it may take a place wrong, for speed
 MOST_LOOKED_AT, FEW_LOOKED_AT = 8, 3  # windows along each side, where values are only looked at
 LOOKED_AT_SIDE = 64  # pixels of a side of them
 LARGE_BLOCK = 16 << 20  # bytes; GDAL does not keep several of them decoded
+NOTHING = np.zeros((1, 1), np.float32)
 
 
 class OpenImage:
@@ -57,6 +58,10 @@ class OpenImage:
         numbers: The bands that are taken, from 1.
         block_rows: Rows that are decoded together.
         inverted: Whether a mask shows 0 white and the other value black.
+        scaling: Scale and offset of each band that is taken; empty where values are given out as
+            they are stored.
+        zero: What a stored 0 becomes in each of them (C, 1); a single 0 without scaling.
+        itemsize: Bytes of a value as it is given out.
 
     Raises:
         DataError: The file is gone.
@@ -75,6 +80,11 @@ class OpenImage:
         self._info, self._alpha, self._nearest = info, alpha, nearest
         self.numbers = list(numbers or range(1, info.count + 1))
         self.inverted = info.inverted
+        self.scaling = [info.scaling[n - 1] for n in self.numbers] if info.scaling else []
+        pairs = np.array(self.scaling, np.float32).reshape(-1, 2, 1)
+        self._factor: NDArray[np.float32] = pairs[:, 0]
+        self.zero: NDArray[np.float32] = pairs[:, 1] if self.scaling else NOTHING
+        self.itemsize = 4 if self.scaling else np.dtype(info.dtype).itemsize
         self._moved = bool(grid_faults([("", grid), ("", info)]))
         self.block_rows = max(info.block_shape[0], RESAMPLED_ROWS if self._moved else 1)
         # 8-bit files of four bands are marked RGBA by default: what is taken as NIR hides nothing
@@ -290,7 +300,16 @@ class OpenImage:
         if self._alpha is not None and len(values) == RGB:
             opaque = np.where(data_mask, OPAQUE, 0).astype(values.dtype)
             values = np.concatenate([values, opaque[None]])
-        return values, data_mask
+        return (values, data_mask) if not self.scaling else (self._reflectance(values), data_mask)
+
+    def _reflectance(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+        """Stored values by scale and offset; alpha becomes 0 and 1."""
+        colors = stored[: len(self.numbers)]
+        values: NDArray[np.float32] = stored.astype(np.float32)
+        values[: len(colors)] = colors * self._factor[..., None] + self.zero[..., None]
+        if self._alpha is not None:
+            values[self._alpha] = stored[self._alpha] > 0
+        return values
 
 
 def _bands(raster: Any, numbers: list[int], where: Mapping[str, Any]) -> NDArray[Any]:

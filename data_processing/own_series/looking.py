@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from data_processing.own_series.image import OpenImage
 from data_processing.own_series.mask import CloudMask
 from data_processing.own_series.options import Remarks, SeriesOptions
+from data_processing.own_series.scaling import AUTO, Glance, ask_about_products
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.sources import folder_of
 from data_processing.rasters.values import BRIGHTEST, PixelScale, odd_values
@@ -52,14 +53,15 @@ def look_at_values(
         The share of pixels that are not seen at each date.
 
     Raises:
-        DataError: With all files that cannot be read, hold infinite values or are no masks, or
-            whose alpha stands where the network takes a colour.
+        DataError: With all files that cannot be read, hold infinite values, are no masks, have
+            alpha where the network takes a colour, or values that have to be asked about.
     """
     odd: list[tuple[str, str]] = []
     errors: list[tuple[str, DataError]] = []
     faults: list[str] = []
     unseen: list[float] = []
-    for image, mask, (name, info) in zip(images, clouds, headers, strict=True):
+    glances: list[Glance] = []
+    for date, image, mask, (name, info) in zip(dates, images, clouds, headers, strict=True):
         try:
             windows = image.windows_to_look_at()
             values, observed = image.look_at(windows)
@@ -71,8 +73,10 @@ def look_at_values(
             observed = observed if mask is None else observed & ~mask.look_at_hidden(windows)
         except DataError as error:
             errors.append((mask.path.name if mask else name, error))
+        shown = values[:, observed]
         if mask is None or observed.any():  # all under clouds is no remark on values
-            odd += [(name, sentence) for sentence in _odd(values[:, observed], info, spec, options)]
+            odd += [(name, sentence) for sentence in _odd(shown, image, info, spec, options)]
+        glances.append(Glance.at(date, image.path, name, shown[_colors(spec)]))
         unseen.append(1 - float(observed.mean()))
     if len(errors) == 1 and not faults:
         raise errors[0][1]
@@ -80,11 +84,10 @@ def look_at_values(
     if faults:
         advice = ADVICE if options.clouds is None else f"{ADVICE} {CLOUD_ADVICE}"
         raise DataError(folder_of(images[0].path), faults, advice)
+    if options.scaling == options.pixel_scale == AUTO:
+        remarks.all += ask_about_products(glances, folder_of(images[0].path))
     remarks.all += warnings_of(odd)
-    remarks.all += _shares(dates, unseen)
-    most = [date for date, share in zip(dates, unseen, strict=True) if share > MOSTLY]
-    if most:
-        remarks.add_gaps([_mostly_unseen(most, options.clouds is not None)])
+    _say_shares(dates, unseen, options.clouds is not None, remarks)
     return unseen
 
 
@@ -99,12 +102,18 @@ def warnings_of(said: Sequence[tuple[str, str]]) -> list[str]:
     ]
 
 
-def _shares(dates: Sequence[datetime.date], unseen: Sequence[float]) -> list[str]:
-    """One sentence on what is not seen at each date, of the pixels looked at."""
+def _say_shares(
+    dates: Sequence[datetime.date], unseen: Sequence[float], with_clouds: bool, remarks: Remarks
+) -> None:
+    """Say what is not seen at each date, of the pixels looked at; a warning where it is most."""
     if not any(unseen):
-        return ["every pixel looked at is seen at all dates"]
+        remarks.all.append("every pixel looked at is seen at all dates")
+        return
     listed = ", ".join(f"{date} {share:.1%}" for date, share in zip(dates, unseen, strict=True))
-    return [f"not seen, of the pixels looked at: {listed}"]
+    remarks.all.append(f"not seen, of the pixels looked at: {listed}")
+    most = [date for date, share in zip(dates, unseen, strict=True) if share > MOSTLY]
+    if most:
+        remarks.add_gaps([_mostly_unseen(most, with_clouds)])
 
 
 def _mostly_unseen(dates: Sequence[datetime.date], with_clouds: bool) -> str:
@@ -135,13 +144,23 @@ def _alpha_faults(
     ]
 
 
+def _colors(spec: DatasetSpec) -> list[int]:
+    """Places of all bands but alpha."""
+    return [place for place, band in enumerate(spec.bands) if band != "alpha"]
+
+
 def _odd(
-    shown: NDArray[Any], info: RasterInfo, spec: DatasetSpec, options: SeriesOptions
+    shown: NDArray[Any],
+    image: OpenImage,
+    info: RasterInfo,
+    spec: DatasetSpec,
+    options: SeriesOptions,
 ) -> list[str]:
     """Remarks on values (C, n) of one image that look wrong."""
-    colors = [place for place, band in enumerate(spec.bands) if band != "alpha"]
+    colors = _colors(spec)
     scale: PixelScale = "auto" if options.pixel_scale == "auto" else "stored"
-    odd = odd_values(shown[colors], scale, info.nodata is not None or info.masked)
+    zero = image.zero[colors] if image.scaling else 0
+    odd = odd_values(shown[colors], scale, info.nodata is not None or info.masked, zero)
     if spec.alpha_band is None or not shown.size:
         return odd
     if scale == "auto" and info.dtype in ("uint16", "int16"):

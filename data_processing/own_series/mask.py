@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ class CloudMask(OpenImage):
     """
 
     def __init__(self, path: Raster, info: RasterInfo, grid: RasterInfo) -> None:
-        super().__init__(path, info, grid, None, None, nearest=True)
+        codes = replace(info, scaling=())  # whatever its tags say: no measurements
+        super().__init__(path, codes, grid, None, None, nearest=True)
         self.codes = "binary"
 
     @property

@@ -29,6 +29,7 @@ from data_processing.own_series.finding import (
 from data_processing.own_series.image import OpenImage
 from data_processing.own_series.looking import look_at_values, warnings_of
 from data_processing.own_series.options import Remarks, SeriesOptions
+from data_processing.own_series.scaling import with_scaling
 from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.grids import grid_faults, misplaced, touch
 from data_processing.rasters.reading import RasterInfo
@@ -85,6 +86,7 @@ def open_raster_series(
     first = headers[0][1]
     if options.align:
         remarks.all += _aligned(headers)
+    headers = with_scaling(list(paths), list(paths.values()), headers, options.scaling, remarks.all)
     opened = {
         date: OpenImage(path, info, first, numbers, spec.alpha_band)
         for (date, path), (_, info) in zip(paths.items(), headers, strict=True)
@@ -196,11 +198,7 @@ def _other_order(
 ) -> list[str]:
     """Faults where files say that their bands come in another order."""
     faults, understood = other_names(headers, spec, numbers)
-    odd = [
-        (name, f"scale and offset in its tags ({info.scaling}) are not applied")
-        for name, info in headers
-        if info.scaling
-    ]
+    odd: list[tuple[str, str]] = []
     if not understood:
         remarks.append(f"bands are taken as {', '.join(spec.bands)}, the files do not name them")
         if not picked:

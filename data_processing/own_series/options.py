@@ -30,6 +30,8 @@ class SeriesOptions:
             of the model.
         composite: Period whose clear pixels become one image; None = every date for itself.
         composite_of: How, see ``composites.CompositeImage``.
+        scaling: What stored values mean, see ``scaling.with_scaling``; ``auto`` = as tags or type
+            say, products without tags are asked about.
     """
 
     dates: str | None = None
@@ -42,6 +44,7 @@ class SeriesOptions:
     pixel_scale: str = "auto"
     composite: Period | None = None
     composite_of: Statistic = "median"
+    scaling: str = "auto"
 
 
 @dataclass

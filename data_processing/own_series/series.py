@@ -68,6 +68,7 @@ class RasterSeries:
         gaps: Those of them that say what is missing.
         left_out: Dates at hand that were not chosen.
         cloud_files: Its cloud masks.
+        scaling: Scale and offset of the bands of each, see ``OpenImage``.
         reading: How values are taken from the files.
     """
 
@@ -95,12 +96,14 @@ class RasterSeries:
         self.cloud_files = [mask.path for mask in clouds if mask is not None]
         for image in images:
             self.cloud_files += image.mask_paths if isinstance(image, CompositeImage) else []
+        self.scaling = [image.scaling for image in images]
         self.reading = {
             "bands": [image.numbers for image in images],
             "align": options.align,
             "composite": [options.composite, options.composite_of],
             "cloud_codes": [mask.codes for mask in clouds if mask is not None],
             "min_valid_dates": options.min_valid_dates,
+            "scaling": self.scaling,
         }
         self._scale: PixelScale = "stored" if options.pixel_scale == "stored" else "auto"
         self._needed = options.min_valid_dates or spec.num_dates
@@ -146,8 +149,9 @@ class RasterSeries:
         return values, data_mask if clouds is None else data_mask & ~clouds.hidden(*whole)
 
     def nodata(self, date: int) -> float | None:
-        """Nodata tag of an image."""
-        return self._images[date].nodata
+        """Nodata tag of an image; None where its values are given out as reflectance."""
+        image = self._images[date]
+        return None if image.scaling else image.nodata
 
     def reduced(self, date: int, step: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """About every ``step``-th pixel of one date, for pictures.
@@ -159,9 +163,14 @@ class RasterSeries:
         return self._images[date].read_reduced(step)
 
     @property
+    def itemsize(self) -> int:
+        """Bytes of a value as images give it out, the largest of them."""
+        return max(image.itemsize for image in self._images)
+
+    @property
     def bytes_per_pixel(self) -> int:
         """Of all dates as stored."""
-        item = np.dtype(self.grid.dtype).itemsize
+        item = self.itemsize
         composites = [image for image in self._images if isinstance(image, CompositeImage)]
         working = max((image.working_bytes for image in composites), default=0)
         return (item * len(self.dates) + working) * len(self.spec.bands)

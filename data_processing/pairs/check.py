@@ -23,7 +23,7 @@ from data_processing.rasters.reading import (
     read_window,
     require_room,
 )
-from data_processing.rasters.values import INVERTED, LabelRule, unlikely_values
+from data_processing.rasters.values import INVERTED, UNAPPLIED, LabelRule, unlikely_values
 from utils.errors import DataError
 from utils.progress import progress, say
 
@@ -116,6 +116,7 @@ def open_pairs(
         if not own:
             pair = _pair(one, headers, bands, pixel_scale, label_rule)
             own, remarks = _label_faults(one.label, headers[2], label_rule)
+            remarks += [UNAPPLIED] if any(info.scaling for info in headers[:2]) else []
             unusual += [f"{one.name}: {remark}" for remark in (*remarks, *_odd(pair, pixel_scale))]
         faults += [f"{one.name}: {fault}" for fault in own]
         if not own:

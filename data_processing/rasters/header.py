@@ -41,7 +41,7 @@ class RasterInfo:
         palette: Red, green, blue, alpha of each stored value; empty without a colour table.
         white_is_zero: Whether small values are meant to be bright (MINISWHITE).
         orientation: EXIF number of the way up; 1 is as stored.
-        scaling: Scale and offset of values in the tags, for messages; None without them.
+        scaling: Scale and offset of each band by the tags; empty where these say nothing.
         unrectified: What stands for a grid where there is none, or None.
     """
 
@@ -61,7 +61,7 @@ class RasterInfo:
     palette: Mapping[int, tuple[int, int, int, int]] = field(default_factory=dict)
     white_is_zero: bool = False
     orientation: int = 1
-    scaling: str | None = None
+    scaling: tuple[tuple[float, float], ...] = ()
     unrectified: str | None = None
 
     @property
@@ -98,7 +98,7 @@ def header(raster: Any, where: str) -> RasterInfo:
     colors = tuple(mark.name if mark.name in COLORS else None for mark in raster.colorinterp)
     structure = raster.tags(ns="IMAGE_STRUCTURE")
     orientation = raster.tags().get("EXIF_Orientation", "1").strip()
-    scales = set(zip(raster.scales, raster.offsets, strict=True)) - {(1.0, 0.0)}
+    scales = tuple(zip(raster.scales, raster.offsets, strict=True))
     points = "ground control points" if raster.gcps[0] else None
     unrectified = "rational polynomials (RPC)" if raster.tags(ns="RPC") else points
     palette: dict[int, tuple[int, int, int, int]] = {}
@@ -121,6 +121,6 @@ def header(raster: Any, where: str) -> RasterInfo:
         palette=palette,
         white_is_zero=structure.get("MINISWHITE") == "YES",
         orientation=int(orientation) if orientation in ORIENTATIONS else 1,
-        scaling=", ".join(f"{scale:g} and {offset:g}" for scale, offset in sorted(scales)) or None,
+        scaling=scales if set(scales) - {(1.0, 0.0)} else (),
         unrectified=unrectified if raster.transform.is_identity else None,
     )

@@ -69,7 +69,7 @@ def folder_of(raster: Raster) -> str:
 
 
 def stamps_of(rasters: Iterable[Raster]) -> dict[Path, Stamp]:
-    """Sizes and times that tell files from others of the same name; a folder is told by all files in it.
+    """Sizes and times that tell files from others of the same name; of a folder those of all in it.
 
     Raises:
         OSError: A file is gone.

@@ -16,6 +16,7 @@ __all__ = [
     "INVERTED",
     "LARGEST_BYTE",
     "PIXEL_TYPES",
+    "UNAPPLIED",
     "LabelRule",
     "PixelScale",
     "decode_label",
@@ -34,9 +35,13 @@ LOWEST, HIGHEST = -9999.0, 1e30  # no measurement lies at the one or below, at t
 LARGEST_REFLECTANCE = 10.0  # values above are hardly the 0…1 that networks take
 LARGEST_BYTE = 255
 INVERTED = "0 is shown white and 1 black (colour table or MINISWHITE): white is taken as 1"
+UNAPPLIED = (
+    "scale and offset in the tags are not applied here: values are taken by their type "
+    "(prepare_custom.py and Predict.py apply them)"
+)
 BRIGHTEST = 10000  # of 16-bit values, reflectance × 10000
 EMPTY_SHARE = 0.01  # of pixels that are 0 in all bands, worth a word
-DARKEST_LANDSAT = 7273  # of Landsat Collection 2, whose reflectance is 0.0000275·v − 0.2
+DARKEST, BELOW_SHARE = -0.02, 0.05  # reflectance, and the share of pixels below it worth a word
 
 
 def has_data(stored: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.bool_]:
@@ -54,7 +59,10 @@ PixelScale = Literal["auto", "stored"]
 
 
 def odd_values(
-    shown: npt.NDArray[Any], pixel_scale: PixelScale = "auto", says_no_data: bool = False
+    shown: npt.NDArray[Any],
+    pixel_scale: PixelScale = "auto",
+    says_no_data: bool = False,
+    zero: float | npt.NDArray[np.float32] = 0,
 ) -> list[str]:
     """Remarks on values that are taken for measurements and look wrong, in sentences.
 
@@ -62,6 +70,7 @@ def odd_values(
         shown: (C, n) stored values of pixels with data, alpha left out.
         pixel_scale: How they become what the networks take.
         says_no_data: Whether the file says where there is none, by a nodata tag or a mask.
+        zero: What a stored 0 has become, where scale and offset are applied (C, 1).
     """
     if not shown.size:
         return ["no data in any pixel looked at"]
@@ -69,17 +78,20 @@ def odd_values(
     if low == high:
         return [f"all pixels looked at are {low:g}"]
     said = []
-    empty = float((shown == 0).all(axis=0).mean())
+    empty = float((shown == zero).all(axis=0).mean())
     if not says_no_data and empty > EMPTY_SHARE:
         said.append(
             f"{empty:.0%} of the pixels looked at are 0 in all bands and count as data; set the "
             "nodata tag to 0 if they are none"
         )
     text = unlikely_values(high, shown.dtype.name, pixel_scale)
+    below = float((shown < DARKEST).any(axis=0).mean())
+    if shown.dtype.kind == "f" and below > BELOW_SHARE:
+        said.append(f"{below:.0%} of the pixels looked at hold reflectance below {DARKEST}")
     if text:
         said.append(text)
     elif pixel_scale == "auto" and shown.dtype.kind in "ui" and shown.dtype.itemsize == 2:
-        said += _odd_integers(shown, high)
+        said += _odd_integers(shown)
     return said
 
 
@@ -135,16 +147,8 @@ def no_measurement(low: float, high: float) -> str:
     )
 
 
-def _odd_integers(shown: npt.NDArray[Any], high: float) -> list[str]:
+def _odd_integers(shown: npt.NDArray[Any]) -> list[str]:
     """Remarks on 16-bit values (C, n) that are divided by 10000 and look wrong."""
-    filled = shown[:, (shown != 0).any(axis=0)]
-    darkest = float(np.quantile(filled, 0.01))
-    if DARKEST_LANDSAT - 500 <= darkest < BRIGHTEST and high > DARKEST_LANDSAT + 500:
-        return [
-            f"no 16-bit value below {darkest // 100 * 100:.0f}, as in Landsat Collection 2 "
-            f"(reflectance = 0.0000275·v − 0.2), and they are divided by {BRIGHTEST}; write "
-            f"reflectance × {BRIGHTEST} instead, (0.0000275·v − 0.2)·{BRIGHTEST}"
-        ]
     if float(np.median(shown)) > BRIGHTEST:
         return [
             f"16-bit values are mostly above {BRIGHTEST} and divided by it, expected reflectance "

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from data_processing.rasters.reading import RasterInfo, raster_blocks, read_window
 from data_processing.rasters.values import (
     INVERTED,
+    UNAPPLIED,
     PixelScale,
     decode_label,
     decode_mask,
@@ -126,6 +127,9 @@ class PixelFindings:
             text = unlikely_values(high, dtype, pixel_scale)
             if text:
                 remarks.setdefault(of_type[0].parent, []).append(text)
+        scaled = [path for path in self.ranges if infos[path].scaling]
+        if scaled:
+            remarks.setdefault(scaled[0].parent, []).append(UNAPPLIED)
         return remarks
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
 
 from tests.helpers.small_series import (
     BGRN,
@@ -295,15 +294,6 @@ def test_usual_values_are_not_remarked_on(tmp_path: Path) -> None:
 
     assert dates.startswith("dates from names")
     assert seen == "every pixel looked at is seen at all dates"
-
-
-def test_scale_and_offset_of_tags_are_said_not_to_be_applied(tmp_path: Path) -> None:
-    path = write_series(tmp_path)[1]
-    with rasterio.open(path, "r+") as raster:
-        raster.scales, raster.offsets = (0.0001,) * 4, (-0.1,) * 4
-
-    said = f"warning: {path.name}: scale and offset in its tags (0.0001 and -0.1) are not applied"
-    assert said in open_them(tmp_path).remarks
 
 
 def test_values_as_stored_are_not_said_to_be_divided(tmp_path: Path) -> None:

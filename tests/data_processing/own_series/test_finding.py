@@ -124,13 +124,6 @@ def test_an_image_with_rational_polynomials_is_to_be_rectified(tmp_path: Path) -
     assert "found rational polynomials (RPC) in place of a grid" in message
 
 
-def test_numbers_of_landsat_collection_2_are_warned_of(tmp_path: Path) -> None:
-    images = (noise() / 10000 + 0.2) / 0.0000275
-    write_series(tmp_path, images.astype("uint16"))
-    remarks = " ".join(open_them(tmp_path).remarks)
-    assert "as in Landsat Collection 2 (reflectance = 0.0000275·v − 0.2)" in remarks
-
-
 @pytest.mark.parametrize("share", [0.3, 0.9])
 def test_the_share_that_is_not_seen_is_said_and_most_of_it_is_a_warning(
     tmp_path: Path, share: float

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 
 from data_processing.pairs.check import Pair
@@ -259,6 +260,16 @@ def test_values_that_the_scale_cannot_mean_are_said(
     write_images(tmp_path, np.full((16, 16, 3), 200, dtype))
     open_pair_split(tmp_path, FOLDER, "train", pixel_scale=scale)
     assert f"warning: one: A/one.tif: {sentence}" in capsys.readouterr().out
+
+
+def test_tags_of_scale_that_are_not_applied_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path, np.full((16, 16, 3), 0.2, "float32"))
+    with rasterio.open(tmp_path / "train/A/one.tif", "r+") as raster:
+        raster.scales = (0.5,) * 3
+    open_pair_split(tmp_path, FOLDER, "train", pixel_scale="stored")
+    assert "scale and offset in the tags are not applied here" in capsys.readouterr().out
 
 
 def test_the_alpha_of_rgba_images_marks_pixels_without_data(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from data_processing.rasters.values import PixelScale
 from data_processing.scenes.check import (
@@ -307,6 +308,16 @@ def test_values_that_the_scale_cannot_mean_are_a_warning(
     assert report.faults == []
     assert bool(report.warnings) == bool(sentence)
     assert sentence in " ".join(report.warnings)
+
+
+def test_tags_of_scale_that_are_not_applied_are_a_warning(tmp_path: Path) -> None:
+    folder = write_dynamic_scene(tmp_path / "train" / "Scene01", size=SIZE)
+    for image in (folder / IMAGE).parent.iterdir():
+        with rasterio.open(image, "r+") as raster:
+            raster.scales, raster.offsets = (0.0001,) * 4, (-0.1,) * 4
+    report = examine_scene(folder, DYNAMIC)
+    assert report.faults == []
+    assert "scale and offset in the tags are not applied here" in " ".join(report.warnings)
 
 
 def test_alpha_says_nothing_of_the_scale(tmp_path: Path) -> None:
