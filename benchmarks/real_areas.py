@@ -16,6 +16,7 @@ import rasterio
 from numpy.typing import NDArray
 
 from data_processing.rasters.dates import dates_of
+from data_processing.rasters.values import scale_pixels
 from data_processing.sample.scene import draw_scene
 from data_processing.scenes.spec import DYNAMIC, DatasetSpec, Split
 from utils.errors import DataError
@@ -32,7 +33,6 @@ __all__ = [
     "split_years",
 ]
 
-SCALES = {"uint8": 255.0, "uint16": 10000.0, "int16": 10000.0, "float32": 1.0}
 LAND, WATER, SNOW = 0, 1, 3  # of Landsat's mask; shadow, cloud and fill are missing
 BRIGHTEST = 16000  # stored reflectance; what is above is saturated
 
@@ -60,8 +60,7 @@ class Area:
 
     def values(self, dates: object = slice(None), window: tuple[slice, ...] = ()) -> Pixels:
         """Scaled values (n, C, h, w) float32 of some dates and a window; 0 where missing."""
-        images = self.images[(dates, slice(None), *window)].astype(np.float32)
-        images /= np.float32(SCALES[self.images.dtype.name])
+        images = np.array(scale_pixels(self.images[(dates, slice(None), *window)], "auto"))
         if self.missing is not None:
             images[np.broadcast_to(self.missing[(dates, *window)][:, None], images.shape)] = 0
         return images

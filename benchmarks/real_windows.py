@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.real_areas import Area, filled
+from data_processing.rasters.values import fill_unseen
 from data_processing.scenes.insertion import (
     InsertionRules,
     add_transient,
@@ -177,7 +178,7 @@ class WindowMaker:
         if area.missing is not None:
             missing = area.missing[(dates, *place)]
             if rng.random() < rules.carried:
-                images = _carried(images, missing)
+                fill_unseen(images, ~missing)
             else:
                 images[np.broadcast_to(missing[:, None], images.shape)] = 0
             label[missing.any(axis=0)] = -1
@@ -229,15 +230,6 @@ class WindowMaker:
             if area.label is not None and not area.label[place].any():
                 break
         return _turned(rng, area.values(np.arange(self.rules.dates), place))[0]
-
-
-def _carried(images: Floats, missing: NDArray[np.bool_]) -> Floats:
-    """Gaps take the value of the date before, the first dates that of the first one seen."""
-    observed = ~missing
-    order = np.where(observed, np.arange(len(images))[:, None, None], -1)
-    last = np.maximum.accumulate(order, axis=0)
-    source = np.where(last >= 0, last, observed.argmax(axis=0)[None])
-    return np.take_along_axis(images, source[:, None], axis=0)
 
 
 def _turned(

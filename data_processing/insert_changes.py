@@ -36,6 +36,7 @@ from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.options import SeriesOptions
 from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.dates import dates_of
+from data_processing.rasters.values import unscale_pixels
 from data_processing.raw.plan import Gap, Plan, RunSettings, SceneTask
 from data_processing.raw.preparation import prepare
 from data_processing.scenes.insertion import (
@@ -45,7 +46,6 @@ from data_processing.scenes.insertion import (
     insert_changes,
 )
 from data_processing.scenes.spec import (
-    SPACENET7,
     SPLITS,
     DatasetName,
     DatasetSpec,
@@ -90,7 +90,6 @@ class Settings(RunSettings):
 PROGRAM, VERSION = "insert_changes.py", 1
 USUAL = 128**2  # pixels to which --changes refers
 TRIES = 10  # to find a donor window that is seen at all dates
-LARGEST = {"u1": 255.0, "u2": 10000.0, "i2": 10000.0}  # what 1 is stored as; floats as they are
 NOTES = {
     "data_set": "one's own series with inserted changes",
     "labels": "EXACT BY CONSTRUCTION: regions of another area inserted from a date on; the changes "
@@ -230,8 +229,7 @@ def _drawn_dates(
     rng: np.random.Generator, at_hand: Sequence[datetime.date], spec: DatasetSpec
 ) -> list[datetime.date]:
     """T dates: about evenly spread, or any; one a month for layouts whose names hold no day."""
-    if spec is SPACENET7:
-        at_hand = list({(date.year, date.month): date for date in at_hand}.values())
+    at_hand = list({spec.image_file(date, ""): date for date in at_hand}.values())
     N, T = len(at_hand), spec.num_dates
     if N < T:
         raise DataError(
@@ -283,7 +281,7 @@ def write_inserted(task: SceneTask, folder: Path) -> dict[str, Any]:
     )  # fmt: skip
     stored = np.where(moment < 0, NO_DATA, moment).astype(np.uint8)
     named = [
-        (spec.image_file(date, task.name), _stored(image, series.grid.dtype))
+        (spec.image_file(date, task.name), unscale_pixels(image, series.grid.dtype))
         for date, image in zip(work["dates"], images, strict=True)
     ]
     facts = write_scene(folder, spec, named, grid, stored, window.observed)
@@ -333,16 +331,6 @@ def _record(insertion: Insertion, lent: Sequence[Mapping[str, Any]]) -> dict[str
         "cols": [int(cols.min()), int(cols.max())],
         "donor": dict(lent[insertion.number]),
     }
-
-
-def _stored(image: NDArray[np.float32], dtype: str) -> NDArray[Any]:
-    """Values 0…1 as the layout stores them."""
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        return image.astype(kind)
-    scaled = np.rint(image * LARGEST.get(kind.str[1:], 10000.0))
-    stored: NDArray[Any] = np.clip(scaled, 0, np.iinfo(kind).max).astype(kind)
-    return stored
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ class DifferenceBackbone(nn.Module):
     The released program enlarges the features twofold, convolves them and then keeps every second
     pixel of the result. The pixels that are kept see a 2×2 neighbourhood of the features, and the
     kernel's second and third rows and columns fall on the same one: the same result comes from a
-    2×2 convolution without enlarging. ``convolved_at_double_size`` is the long way.
+    2×2 convolution without enlarging.
 
     Args:
         in_channels: Bands of an image.
@@ -153,11 +153,6 @@ class DifferenceBackbone(nn.Module):
         kernel = torch.stack((kernel[:, :, 0], kernel[:, :, 1] + kernel[:, :, 2]), dim=2)
         kernel = torch.stack((kernel[..., 0], kernel[..., 1] + kernel[..., 2]), dim=3)
         return F.conv2d(F.pad(features, (1, 0, 1, 0)), kernel, conv.bias)
-
-    def convolved_at_double_size(self, features: Tensor) -> Tensor:
-        """The output convolution as the released program computes it."""
-        double: Tensor = self.conv_out(F.interpolate(features, scale_factor=2))
-        return double[:, :, ::2, ::2]
 
 
 class PairEncoder(nn.Module):

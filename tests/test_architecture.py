@@ -309,6 +309,17 @@ def test_models_know_no_files_and_no_devices() -> None:
     assert not foreign
 
 
+def test_facts_of_a_data_set_are_asked_of_its_specification() -> None:
+    wrong = [
+        f"{short(path)}, line {node.lineno}: {ast.unparse(node)}"
+        for path in package_modules()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Compare)
+        and re.search(r"\b(DYNAMIC|SPACENET7)$|'(Dynamic|SpaceNet7)'$", ast.unparse(node))
+    ]
+    assert not wrong
+
+
 def test_no_file_names_the_machine_it_was_written_on() -> None:
     # put together here so that this file does not name them either; /home/someone is made up
     places = ["/" + place for place in ("work/", "tmp/", "root/", "home/(?!someone)", "Users/")]

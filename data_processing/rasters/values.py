@@ -27,6 +27,7 @@ __all__ = [
     "odd_values",
     "scale_pixels",
     "unlikely_values",
+    "unscale_pixels",
 ]
 
 
@@ -192,8 +193,29 @@ def scale_pixels(stored: npt.NDArray[Any], pixel_scale: PixelScale) -> npt.NDArr
     """
     images = stored.astype(np.float32, copy=False)
     if pixel_scale == "auto" and stored.dtype.kind in "ui":
-        images /= np.float32(255 if stored.dtype.itemsize == 1 else 10000)
+        images /= np.float32(_full(stored.dtype))
     return images
+
+
+def unscale_pixels(images: npt.NDArray[np.float32], dtype: str) -> npt.NDArray[Any]:
+    """Values of the networks' range as files of a type store them; undoes ``scale_pixels``.
+
+    Args:
+        images: Any shape, 0…1.
+        dtype: 8-bit, 16-bit or float.
+    """
+    stored_type = np.dtype(dtype)
+    if stored_type.kind not in "ui":
+        return images.astype(stored_type)
+    limits = np.iinfo(stored_type)
+    values = np.rint(images * _full(stored_type))
+    stored: npt.NDArray[Any] = np.clip(values, 0, limits.max).astype(stored_type)
+    return stored
+
+
+def _full(dtype: np.dtype[Any]) -> int:
+    """The whole number that stands for 1."""
+    return LARGEST_BYTE if dtype.itemsize == 1 else BRIGHTEST
 
 
 def decode_label(stored: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.int64]:

@@ -56,14 +56,12 @@ class Area:
         place: The folder that says longitude and latitude.
         images: By date.
         labels: By date.
-        other_days: Images of other days, which are not used.
     """
 
     name: str
     place: str = ""
     images: dict[datetime.date, RawFile] = field(default_factory=dict)
     labels: dict[datetime.date, RawFile] = field(default_factory=dict)
-    other_days: int = 0
 
 
 def find_areas(files: RawFiles) -> dict[str, Area]:
@@ -75,8 +73,6 @@ def find_areas(files: RawFiles) -> dict[str, Area]:
         date = whole_date(match["date"])
         if date is not None and date.day == 1:
             area.images[date] = file
-        else:
-            area.other_days += 1
     for match, file in files.matching(_LABEL):
         date = whole_date(match["date"])
         if date is not None:

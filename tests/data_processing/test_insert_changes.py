@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from data_processing.insert_changes import main
+from data_processing.insert_changes import _drawn_dates, main
 from data_processing.scenes.dataset import cover_split
 from data_processing.scenes.spec import SPACENET7, spec_by_name
 from tests.helpers.scene_files import write_raster
@@ -97,6 +99,13 @@ def test_the_same_seed_makes_the_same_scenes_and_another_one_others(tmp_path: Pa
     )
     assert first == again
     assert first != other
+
+
+def test_dates_whose_files_would_have_one_name_are_taken_once() -> None:
+    yearly = replace(SPACENET7, num_dates=3, image_format="{date:%Y}.tif")
+    at_hand = [datetime.date(year, month, 1) for year in (2018, 2019, 2020) for month in (2, 8)]
+    dates = _drawn_dates(np.random.default_rng(1), at_hand, yearly)
+    assert [date.year for date in dates] == [2018, 2019, 2020]
 
 
 def test_rgb_series_get_an_alpha_band(tmp_path: Path) -> None:

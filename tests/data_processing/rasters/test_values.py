@@ -14,7 +14,13 @@ from data_processing.pairs.check import open_pairs
 from data_processing.pairs.dataset import PairDataset, whole
 from data_processing.pairs.files import PairFiles
 from data_processing.rasters.reading import raster_info
-from data_processing.rasters.values import INVERTED, decode_mask, fill_unseen
+from data_processing.rasters.values import (
+    INVERTED,
+    decode_mask,
+    fill_unseen,
+    scale_pixels,
+    unscale_pixels,
+)
 from data_processing.scenes.check import examine_scene
 from data_processing.scenes.scene import Scene
 from data_processing.scenes.spec import DYNAMIC
@@ -200,6 +206,15 @@ def test_a_mask_is_decoded_by_tag_rule_and_colours() -> None:
     assert decode_mask(stored, 200).tolist() == [0, 1, -1, 1]
     assert decode_mask(stored, None, inverted=True).tolist() == [1, 0, 0, 0]
     assert decode_mask(stored, 0, "above_127").tolist() == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "float32"])
+def test_pixels_are_stored_as_they_were_read(dtype: str) -> None:
+    stored = np.array([0, 1, 77, 126, 127]).astype(dtype)
+    images = scale_pixels(stored, "auto")
+    np.testing.assert_array_equal(unscale_pixels(images, dtype), stored, strict=True)
+    if dtype != "float32":  # beyond what the type holds
+        assert unscale_pixels(np.float32([9.0]), dtype) == min(np.iinfo(dtype).max, 90000)
 
 
 def test_gaps_take_the_date_before_else_the_first_seen_else_0() -> None:
