@@ -25,8 +25,9 @@ from skimage.filters import threshold_otsu
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measuring import RESULTS
+from data_processing.scenes.custom import dataset_spec
 from data_processing.scenes.scene import Scene
-from data_processing.scenes.spec import DatasetName, DatasetSpec, spec_by_name
+from data_processing.scenes.spec import DatasetName, DatasetSpec
 from data_processing.scenes.splits import find_scenes
 from mapping.decision import Decision
 from models.weights.offset_search import OffsetSearch
@@ -140,7 +141,7 @@ def row_of(method: str, matrix: Matrix, **facts: Any) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Choose on val, score test, write the rows."""
     flags = read_settings(Settings, arguments)
-    spec = spec_by_name(flags.dataset)
+    spec = dataset_spec(flags.dataset, flags.data_root)
     val, test = (list(windows(flags.data_root, spec, split)) for split in ("val", "test"))
     search = OffsetSearch(spec.num_classes)
     for images, label in val:

@@ -37,9 +37,10 @@ from matplotlib.ticker import MaxNLocator
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measuring import Measurement, report, timed_device
+from data_processing.scenes.custom import dataset_spec
 from data_processing.scenes.dataset import SeriesDataset, cover_split, open_splits
 from data_processing.scenes.scene import Scene
-from data_processing.scenes.spec import DatasetName, DatasetSpec, Split, spec_by_name
+from data_processing.scenes.spec import DatasetName, DatasetSpec, Split
 from mapping.scores import SceneResult
 from mapping.scoring import ScoringProtocol, score_scenes
 from models import build_network
@@ -131,9 +132,9 @@ def agreement(flags: Settings) -> None:
     """Score a split in both formats, print how they agree and add it to the results."""
     if flags.checkpoint is None:
         raise UserError("--checkpoint: found none, expected the weights to compare with themselves")
-    device, spec = timed_device(flags.device), spec_by_name(flags.dataset)
+    device, spec = timed_device(flags.device), dataset_spec(flags.dataset, flags.data_root)
     weights = load_for_scoring(
-        flags.checkpoint, spec.facts(spec.patch_size, spec.released_scale), protocol="full",
+        flags.checkpoint, spec.facts(spec.patch_size, spec.pixel_scale), protocol="full",
         patch_size=None, batch_size=flags.batch_size, pixel_scale="checkpoint", share_cam=False,
     )  # fmt: skip
     patches = cover_split(
@@ -234,7 +235,7 @@ def training(flags: Settings) -> None:
     """Train with all seeds in all ways, print, write and draw how the curves compare."""
     if len(set(flags.seeds)) < 2:
         raise UserError(f"--seeds: found {flags.seeds}, expected at least two for a spread.")
-    device, spec = timed_device(flags.device), spec_by_name(flags.dataset)
+    device, spec = timed_device(flags.device), dataset_spec(flags.dataset, flags.data_root)
     train, val = open_splits(
         flags.data_root, spec, {"train": None, "val": None},
         flags.patch_size, flags.stride, cache=True,

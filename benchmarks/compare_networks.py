@@ -29,8 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.measuring import Measurement, in_turns, peak_gb, report, spread, timed_device
 from benchmarks.pairs import flop_of_pair
 from benchmarks.throughput import attention_flop_per_patch, flop_per_patch
+from data_processing.scenes.custom import dataset_spec
 from data_processing.scenes.dataset import cover_split
-from data_processing.scenes.spec import DatasetName, DatasetSpec, Split, spec_by_name
+from data_processing.scenes.spec import DatasetName, DatasetSpec, Split
 from mapping.scoring import ScoringProtocol, score_scenes
 from models import CTMA, CAIMNet, ChangeMaps, gives_moments
 from models.weights.checkpoint import Checkpoint, load_checkpoint
@@ -88,7 +89,7 @@ class FirstAndLast(nn.Module):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Score and measure both networks."""
     flags = read_settings(Settings, arguments)
-    spec = spec_by_name(flags.dataset)
+    spec = dataset_spec(flags.dataset, flags.data_root)
     device = timed_device("cpu")
     images = _images(flags, spec)
     networks = {name: _network(flags, spec, name) for name in NAMES}
@@ -178,7 +179,7 @@ def _images(flags: Settings, spec: DatasetSpec) -> Tensor:
 
 def work_of_case(flags: Settings, name: str) -> Callable[[], None]:
     """The forward pass whose memory is measured."""
-    spec = spec_by_name(flags.dataset)
+    spec = dataset_spec(flags.dataset, flags.data_root)
     return _forward(_network(flags, spec, name)[0], _images(flags, spec))
 
 

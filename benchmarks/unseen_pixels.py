@@ -27,8 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.measuring import Measurement, report
 from data_processing.own_series.series import RasterSeries, Window
 from data_processing.rasters.values import fill_unseen
+from data_processing.scenes.custom import dataset_spec
 from data_processing.scenes.scene import Scene
-from data_processing.scenes.spec import DatasetName, Split, spec_by_name
+from data_processing.scenes.spec import DatasetName, Split
 from data_processing.scenes.splits import find_scenes
 from mapping.model import Model, load_model
 from mapping.prediction import predict_rows
@@ -77,7 +78,7 @@ class Whole(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure one data set and write its rows."""
     flags = read_settings(Settings, arguments)
-    spec = spec_by_name(flags.dataset)
+    spec = dataset_spec(flags.dataset, flags.data_root)
     shipped = REPOSITORY / f"best_model/Pretrained_model_{spec.name}.pth"
     model = load_model(flags.checkpoint or shipped, "cpu")
     scenes = [

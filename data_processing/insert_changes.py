@@ -6,12 +6,12 @@
         --scenes-per-area 4 --data-root inserted
 
 Every folder is one area: co-registered GeoTIFFs with the date in the name, at least as many dates
-as the layout takes (6 or 9), any number more. Into scenes of the usual layout regions of another
-area of the same split are inserted from a date on, as seen at about the same dates: season, light
-and haze stay real, and the change is known exactly. Areas are dealt out to training, validation
-and test whole, so that none of them lends a region to another split. What was inserted where
-stands in dataset.json. The network learns to tell a lasting step from season and weather; slow
-change, and which changes are likely where, it cannot learn from this.
+as a scene takes (dynamic 6, spacenet7 9, custom --num-dates), any number more. Into scenes of the
+usual layout regions of another area of the same split are inserted from a date on, as seen at about
+the same dates: season, light and haze stay real, and the change is known exactly. Areas are dealt
+out to training, validation and test whole, so that none of them lends a region to another split.
+What was inserted where stands in dataset.json. The network learns to tell a lasting step from
+season and weather; slow change, and which changes are likely where, it cannot learn from this.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from rasterio.transform import Affine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from data_processing.own_series.facts import FactSettings, spec_for_images
 from data_processing.own_series.finding import find_files
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.options import SeriesOptions
@@ -39,19 +40,14 @@ from data_processing.rasters.dates import dates_of
 from data_processing.rasters.values import unscale_pixels
 from data_processing.raw.plan import Gap, Plan, RunSettings, SceneTask
 from data_processing.raw.preparation import prepare
+from data_processing.scenes.custom import facts_of
 from data_processing.scenes.insertion import (
     Insertion,
     InsertionRules,
     draw_insertions,
     insert_changes,
 )
-from data_processing.scenes.spec import (
-    SPLITS,
-    DatasetName,
-    DatasetSpec,
-    Split,
-    spec_by_name,
-)
+from data_processing.scenes.spec import CUSTOM, SPLITS, DatasetSpec, Split
 from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.codes import NO_DATA
 from utils.errors import DataError, UserError, run_program
@@ -67,11 +63,13 @@ Share = Annotated[float, Bounds(minimum=0, below=0.5)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings):
-    """One value a line; each is also a flag. Those of all such programs stand in RunSettings."""
+class Settings(RunSettings, FactSettings):
+    """One value a line; each is also a flag.
+
+    Those of all such programs stand in RunSettings, what says which data set in FactSettings.
+    """
 
     images: tuple[PathPattern, ...]  # a folder of GeoTIFFs per area, or a pattern: "areas/*/"
-    dataset: DatasetName  # whose layout: dynamic has 6 dates, spacenet7 has 9
     scenes_per_area: Positive = 2  # each with other dates
     scene_size: SceneSide = 256  # largest side in pixels
     changes: Positive = 12  # most insertions per 128×128 pixels
@@ -79,7 +77,6 @@ class Settings(RunSettings):
     test_share: Share = 0.15  # of the areas, at least one
     feathered: Fraction = 0.2  # probability of a soft edge
     least_visible: NonNegative = 0.6  # times the place's noise; fainter insertions are left out
-    bands: str | None = None  # 1,2,3,4: bands to take in the data set's order, from 1
     # values: auto, type, tags, landsat-c2, sentinel2-offset, sentinel2-by-baseline, 0.0001,-0.1
     scaling: str = "auto"
     seed: Seed = 1  # of splits, dates, places and shapes
@@ -118,15 +115,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         DataError: Images are at fault.
     """
     flags = read_settings(Settings, arguments)
-    spec = spec_by_name(flags.dataset)
+    folders = _folders(flags)
+    images = find_files([str(folders[0])], "--images")
+    spec = spec_for_images(flags, flags.data_root, images, None)
     gaps: list[Gap] = []
-    areas = _areas(flags, spec, gaps)
+    areas = _areas(folders, flags, spec, gaps)
     splits = _dealt(areas, flags)
     rules = InsertionRules(feathered=flags.feathered, least_visible=flags.least_visible)
     settings = {
         name: getattr(flags, name)
         for name in ("scenes_per_area", "scene_size", "changes", "seed", "bands", "scaling")
     } | {"rules": asdict(rules)}
+    if flags.dataset == CUSTOM:
+        settings["facts"] = facts_of(spec)
     tasks = [
         _task(number, area, split, splits[split], rules, spec, flags)
         for split in SPLITS
@@ -134,17 +135,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for number in range(flags.scenes_per_area)
     ]
     source = {"areas": {split: [area.name for area in splits[split]] for split in SPLITS}}
-    notes = {**NOTES, "bands": list(spec.bands)}
+    notes = {**NOTES, **facts_of(spec)}
     plan = Plan(PROGRAM, VERSION, spec, flags.data_root, source, settings, notes, tasks, gaps)
     prepare(plan, write_inserted, flags)
 
 
-def _areas(flags: Settings, spec: DatasetSpec, gaps: list[Gap]) -> list[Area]:
-    """Every folder that has dates enough, in the order of their names.
+def _folders(flags: Settings) -> list[Path]:
+    """The folders that are named, each once.
 
     Raises:
-        UserError: There is no such folder.
-        DataError: Files are at fault, or less than three areas are left.
+        UserError: A word names none.
     """
     folders: list[Path] = []
     for word in flags.images:
@@ -155,8 +155,19 @@ def _areas(flags: Settings, spec: DatasetSpec, gaps: list[Gap]) -> list[Area]:
                 "GeoTIFFs of its dates."
             )
         folders += matches
+    return list(dict.fromkeys(path.resolve() for path in folders))
+
+
+def _areas(
+    folders: Sequence[Path], flags: Settings, spec: DatasetSpec, gaps: list[Gap]
+) -> list[Area]:
+    """Every folder that has dates enough, in the order of their names.
+
+    Raises:
+        DataError: Files are at fault, or less than three areas are left.
+    """
     areas = []
-    for folder in dict.fromkeys(path.resolve() for path in folders):
+    for folder in folders:
         faults: list[str] = []
         dated = dates_of(find_files([str(folder)], "--images"), None, faults, [], tags=False)
         if faults:

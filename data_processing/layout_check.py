@@ -3,8 +3,8 @@
     python data_processing/layout_check.py --data-root data --dataset dynamic
 
 The full check goes once through all pixels (seconds for a split); the quick one reads headers
-only. Nothing is changed. What the values are is shown by ``Dynamic_custom.py`` and
-``SpaceNet7_custom.py``.
+only. Nothing is changed. What the values are is shown by ``Dynamic_custom.py``,
+``SpaceNet7_custom.py`` and ``Custom_custom.py``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_processing.scenes.check import check_data_root
-from data_processing.scenes.spec import DatasetName, spec_by_name
+from data_processing.scenes.custom import dataset_spec
+from data_processing.scenes.spec import DatasetName
 from data_processing.scenes.splits import SplitChoice, chosen_splits
 from utils.errors import run_program
 from utils.progress import say
@@ -43,7 +44,7 @@ class Settings:
 def main() -> None:
     """Check a data root and say what was found."""
     settings = read_settings(Settings)
-    spec = spec_by_name(settings.dataset)
+    spec = dataset_spec(settings.dataset, settings.data_root)
     report = check_data_root(
         settings.data_root, spec, chosen_splits(settings.split), full=not settings.quick
     )

@@ -1,14 +1,15 @@
-"""One's own images and labels to the processed layout of either data set, one scene per call.
+"""One's own images and labels to the processed layout of a data set, one scene per call.
 
-    python data_processing/prepare_custom.py --images city/ --moment-raster labels.tif \\
-        --dataset dynamic --split train --name Scene01 --data-root data
+    python data_processing/prepare_custom.py --images city/ --polygons changes.geojson \\
+        --dataset custom --split train --name Scene01 --data-root data
     python data_processing/prepare_custom.py --images "city/*.tif" --masks masks/ …
-    python data_processing/prepare_custom.py --images city/ --polygons changes.geojson …
+    python data_processing/prepare_custom.py --images city/ --moment-raster labels.tif …
 
-Images are co-registered GeoTIFFs, one per date, with the date in the name; dynamic takes 6 of
-them, spacenet7 takes 9. Labels are one of three kinds: a raster of the change moment, a binary
-mask per date, or polygons with the date of their change. Further calls add scenes to the same data
-root. docs/data.md says more.
+Images are co-registered GeoTIFFs, one per date, with the date in the name. custom takes any bands
+and any number of dates from 2 on, the same for all scenes of a data root, and keeps them in
+dataset.json; dynamic takes 6 dates and spacenet7 9, of the paper's bands. Labels are one of three
+kinds: a raster of the change moment, a binary mask per date, or polygons with the date of their
+change. Further calls add scenes to the same data root. docs/data.md says more.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from data_processing.labels.own_labels import (
     labels_from_raster,
 )
 from data_processing.labels.transitions import Event, Transitions
-from data_processing.own_series.finding import find_files
+from data_processing.own_series.facts import FactSettings, spec_for_images
+from data_processing.own_series.finding import find_files, find_rasters
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.options import SeriesOptions
 from data_processing.own_series.series import RasterSeries
@@ -43,7 +45,8 @@ from data_processing.rasters.reading import require_room
 from data_processing.rasters.sources import folder_of, stamps_of
 from data_processing.raw.plan import Gap, Plan, RunSettings, SceneTask
 from data_processing.raw.preparation import prepare
-from data_processing.scenes.spec import SPLITS, DatasetName, DatasetSpec, Split, spec_by_name
+from data_processing.scenes.custom import facts_of
+from data_processing.scenes.spec import CUSTOM, SPLITS, DatasetSpec, Split
 from data_processing.scenes.writing import SceneImage, scene_bytes, write_scene
 from utils.errors import DataError, UserError, run_program
 from utils.fields import PathPattern
@@ -57,11 +60,13 @@ __all__ = ["Settings", "main"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(RunSettings):
-    """One value a line; each is also a flag. Those of all such programs stand in RunSettings."""
+class Settings(RunSettings, FactSettings):
+    """One value a line; each is also a flag.
+
+    Those of all such programs stand in RunSettings, what says which data set in FactSettings.
+    """
 
     images: tuple[PathPattern, ...]  # folder of GeoTIFFs, pattern (city/*.tif), or files
-    dataset: DatasetName  # whose layout: dynamic has 6 dates, spacenet7 has 9
     split: Split  # where the scene goes
     name: str  # of the scene, for example Scene01
     # labels, one kind of them
@@ -75,7 +80,6 @@ class Settings(RunSettings):
     # dates and bands
     dates: str | None = None  # 2020-01,2020-04,… in the order of names that say none
     choose_dates: str = "even"  # if there are more: even, first, every:N, YYYY-MM,YYYY-MM,…
-    bands: str | None = None  # 1,2,3,4: bands to take in the data set's order, from 1
     align: bool = False  # resample other grids to that of the first image
     # values: auto, type, tags, landsat-c2, sentinel2-offset, sentinel2-by-baseline, 0.0001,-0.1
     scaling: str = "auto"
@@ -111,8 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         DataError: Images or labels are at fault.
     """
     settings = read_settings(Settings, arguments)
-    spec = spec_by_name(settings.dataset)
     kind, rules = _label_settings(settings)
+    spec = _spec(settings)
     _check_name(settings, spec)
     if settings.choose_dates == "all":
         raise UserError(
@@ -136,9 +140,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     facts = {"dates": [str(date) for date in series.dates], "labels": kind, **rules}
     if any(series.scaling):
         facts["scaling"] = series.scaling
+    if settings.dataset == CUSTOM:
+        facts["bands"] = list(spec.bands)
     _say_what_differs(settings, spec, series, rules)
     task = _task(series, labels, facts, settings)
-    notes = {**NOTES, "bands": list(spec.bands)}
+    notes = {**NOTES, **facts_of(spec)}
     plan = Plan(
         PROGRAM, VERSION, spec, settings.data_root, SOURCE, {}, notes, [task], gaps, adds=True
     )  # fmt: skip
@@ -181,6 +187,16 @@ def _images(scene: str, series: RasterSeries, valid: NDArray[np.bool_]) -> Itera
     series.close()
     if faults:
         raise DataError(scene, faults)
+
+
+def _spec(settings: Settings) -> DatasetSpec:
+    """The facts of the data set that the scene goes into; T is as --choose-dates lists, or all."""
+    files = find_rasters(settings.images, "--images")
+    listed = settings.choose_dates.count(",") + 1
+    return spec_for_images(
+        settings, settings.data_root, files, listed if listed > 1 else len(files),
+        (settings.split, settings.name),
+    )  # fmt: skip
 
 
 def _label_settings(settings: Settings) -> tuple[str, dict[str, Any]]:

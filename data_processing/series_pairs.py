@@ -2,7 +2,7 @@
 
     python data_processing/series_pairs.py --dataset dynamic --data-root data --output-dir pairs
 
-Reads the processed layout of DynamicEarthNet or SpaceNet7 and writes, per scene,
+Reads the processed layout of any of the data sets and writes, per scene,
 <output>/<split>/{A,B,label}/<scene>.tif: the visible bands of the first date, those of the last
 date, and the change area (255 = not known). Then CTMA can be trained on the scenes that CAIM-Net is
 trained on: Train_CTMA.py --dataset folder.
@@ -24,8 +24,9 @@ from data_processing.pairs.tiling import new_folder
 from data_processing.rasters.reading import read_window
 from data_processing.rasters.writing import write_image, write_map
 from data_processing.scenes.check import require_sound
+from data_processing.scenes.custom import dataset_spec
 from data_processing.scenes.scene import Scene
-from data_processing.scenes.spec import SPLITS, DatasetName, spec_by_name
+from data_processing.scenes.spec import SPLITS, DatasetName
 from data_processing.scenes.splits import find_scenes
 from utils.codes import NO_DATA
 from utils.errors import run_program
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         UserError: The output folder is there already.
     """
     settings = read_settings(Settings, arguments)
-    spec = spec_by_name(settings.dataset)
+    spec = dataset_spec(settings.dataset, settings.data_root)
     root = settings.data_root / spec.images_root
     splits = [split for split in SPLITS if (root / split).is_dir()] or list(SPLITS)
     folders = {split: find_scenes(settings.data_root, spec, split) for split in splits}

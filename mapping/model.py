@@ -283,7 +283,7 @@ def _released_spec(weights: Checkpoint) -> DatasetSpec | None:
 def _scale(weights: Checkpoint) -> str:
     """Scale of pixel values: the file's, else that of its data set's released program."""
     released = _released_spec(weights)
-    usual = released.released_scale if released else "auto"
+    usual = released.pixel_scale if released else "auto"
     return str(weights.data.get("pixel_scale", usual))
 
 

@@ -90,7 +90,7 @@ def score_series(dataset: DatasetSpec, settings: SeriesScoring) -> None:
     """
     device = choose_device(settings.device)
     weights = load_for_scoring(
-        settings.checkpoint, dataset.facts(dataset.patch_size, dataset.released_scale),
+        settings.checkpoint, dataset.facts(dataset.patch_size, dataset.pixel_scale),
         protocol=settings.protocol, patch_size=settings.patch_size, batch_size=settings.batch_size,
         pixel_scale=settings.pixel_scale, share_cam=settings.share_cam,
     )  # fmt: skip

@@ -56,7 +56,7 @@ def watched(program: str, *flags: str) -> tuple[int, list[str], float, str]:
 
 
 def test_there_are_programs() -> None:
-    assert len(PROGRAMS) >= 23
+    assert len(PROGRAMS) >= 28
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -87,6 +87,7 @@ PATHS = {
     "Train_CTMA.py": ["--data-root", "nowhere"],
     "Test_CTMA.py": ["--data-root", "nowhere", "--checkpoint", "best_model/README.md"],
     "data_processing/insert_changes.py": ["--images", "nowhere", "--dataset", "dynamic"],
+    "Test_Custom.py": ["--data-root", "nowhere", "--checkpoint", "best_model/README.md"],
     "data_processing/layout_check.py": ["--data-root", "nowhere", "--dataset", "dynamic"],
     "data_processing/prepare_custom.py": [
         "--images", "nowhere/*.tif", "--masks", "m", "--dataset", "dynamic", "--split", "test",

@@ -286,9 +286,10 @@ def test_footprints(guard: Guard, tmp_path: Path) -> None:
 
 PROGRAMS = (
     "Train_Dynamic", "Train_SpaceNet7", "Train_CTMA", "Test_Dynamic", "Test_SpaceNet7", "Test_CTMA",
+    "Train_Custom", "Test_Custom",
     *(f"data_processing.{name}" for name in (
         "Dynamic_Fsplit", "SpaceNet7_create_xys", "Dynamic_custom", "layout_check",
-        "prepare_custom",
+        "prepare_custom", "insert_changes", "Custom_create_xys", "Custom_custom",
         "prepare_dynamic", "prepare_levir", "prepare_romania", "prepare_spacenet7", "prepare_whu",
         "sample_data", "series_pairs",
     )), "models.weights.convert",

@@ -90,7 +90,7 @@ def caim_experiment(name: str, spec: DatasetSpec, settings: CaimSettings) -> Exp
         arguments,
         CaimTask(spec.num_classes, settings.area_factors, settings.moment_factors),
         lambda: _open_scenes(spec, settings),
-        spec.facts(settings.patch_size, settings.pixel_scale),
+        spec.facts(settings.patch_size, settings.pixel_scale or spec.pixel_scale),
         spec.visible_bands,
         start_cams if settings.cam_start == "mean" else None,
     )
@@ -98,10 +98,11 @@ def caim_experiment(name: str, spec: DatasetSpec, settings: CaimSettings) -> Exp
 
 def _open_scenes(spec: DatasetSpec, settings: CaimSettings) -> list[SeriesDataset]:
     """Training patches, varied as the settings say, and validation patches as they are."""
+    scale = settings.pixel_scale or spec.pixel_scale
     train_set, val_set = open_splits(
         settings.data_root, spec, {"train": None, "val": None},
         settings.patch_size, settings.stride, cache=settings.cache,
-        pixel_scale=settings.pixel_scale, ignore_invalid=settings.ignore_invalid,
+        pixel_scale=scale, ignore_invalid=settings.ignore_invalid,
     )  # fmt: skip
     vary_patches(
         train_set, random_crops=settings.random_crops, insert_changes=settings.insert_changes,

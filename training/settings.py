@@ -56,7 +56,7 @@ class CaimSettings(TrainingSettings):
     stride: int
     augment: bool
     ignore_invalid: bool
-    pixel_scale: Literal["auto", "stored"]
+    pixel_scale: Literal["auto", "stored"] | None
     cache: bool
     random_crops: bool
     insert_changes: float

@@ -12,7 +12,7 @@ from data_processing.own_series.finding import RGB
 from data_processing.rasters.reading import COLORS, RasterInfo
 from data_processing.scenes.spec import DatasetSpec
 
-__all__ = ["other_colors", "other_names", "without_alpha"]
+__all__ = ["common_names", "names_of_bands", "other_colors", "other_names", "without_alpha"]
 
 # what band descriptions are called; exact words only, since "coastal blue" is not blue
 NAMES_OF_BANDS = {
@@ -30,6 +30,25 @@ def without_alpha(info: RasterInfo, spec: DatasetSpec) -> tuple[int, ...] | None
     if spec.alpha_band is None and info.count == wanted + 1 and info.alpha is not None:
         return tuple(n + 1 for n in range(info.count) if n != info.alpha)
     return None
+
+
+def common_names(words: Sequence[str]) -> tuple[str, ...]:
+    """Names of bands, common bands by their common names: B02, B03 are blue, green."""
+    return tuple(common or word for common, word in zip(_common(words), words, strict=True))
+
+
+def names_of_bands(info: RasterInfo, numbers: Sequence[int] | None) -> tuple[str, ...] | None:
+    """The names a file gives its bands, common ones by their common names; None where one has none.
+
+    Args:
+        info: Header of the file.
+        numbers: The bands that are taken, from 1; all if None.
+    """
+    words = [(text or "").strip() for text in info.band_names]
+    places = range(info.count) if numbers is None else [number - 1 for number in numbers]
+    names = common_names(words)
+    taken = [names[place] for place in places if place < len(names)]
+    return tuple(taken) if len(taken) == len(places) and all(taken) else None
 
 
 def other_names(
@@ -50,7 +69,7 @@ def other_names(
     faults = []
     understood = False
     for name, info in headers:
-        described = _described(info)
+        described = _described(info, spec)
         pairs, order = _against(described, spec, numbers)
         understood = understood or bool(pairs)
         if any(band != wanted for band, wanted in pairs):
@@ -99,11 +118,19 @@ def other_colors(
     return faults, warnings
 
 
-def _described(info: RasterInfo) -> list[str | None]:
-    """Name each band by its description, None where that is not known."""
-    words = [(text or "").strip().lower() for text in info.band_names]
-    table = NAMES_OF_BANDS | (SENTINEL_2 if "b8" in words and "b1" not in words else {})
-    return [table.get(word) for word in words]
+def _described(info: RasterInfo, spec: DatasetSpec) -> list[str | None]:
+    """Name each band by its description, None where that is neither common nor the spec's."""
+    words = [text or "" for text in info.band_names]
+    own = {band.lower(): band for band in spec.bands}
+    pairs = zip(_common(words), words, strict=True)
+    return [own.get(word.strip().lower(), common) for common, word in pairs]
+
+
+def _common(words: Sequence[str]) -> list[str | None]:
+    """The common name of each band, None where there is none."""
+    lower = [word.strip().lower() for word in words]
+    table = NAMES_OF_BANDS | (SENTINEL_2 if "b8" in lower and "b1" not in lower else {})
+    return [table.get(word) for word in lower]
 
 
 def _against(

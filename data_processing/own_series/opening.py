@@ -34,7 +34,7 @@ from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.grids import grid_faults, misplaced, touch
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.sources import Raster, Source, folder_of
-from data_processing.scenes.spec import DATASETS, DatasetSpec
+from data_processing.scenes.spec import IMAGE_FOLDERS, DatasetSpec
 from utils.errors import DataError, UserError
 
 __all__ = ["open_raster_series"]
@@ -124,7 +124,7 @@ def _check_needed(needed: int, count: int, remarks: Remarks) -> None:
 def _place_name(file: Raster) -> str:
     """Name an area after its folder, or the one above a data set's image folder."""
     folder = Path(folder_of(file)) if isinstance(file, Source) else file.resolve().parent
-    if folder.name in {spec.image_folder for spec in DATASETS}:
+    if folder.name in IMAGE_FOLDERS:
         folder = folder.parent
     return folder.name.removesuffix(".zip") or "area"
 

@@ -21,7 +21,7 @@ from data_processing.own_series.mask import CloudMask
 from data_processing.own_series.options import Remarks, SeriesOptions
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.values import PixelScale, fill_unseen, scale_pixels
-from data_processing.scenes.spec import DATASETS, DatasetSpec
+from data_processing.scenes.spec import DatasetSpec, own_spec
 
 __all__ = ["RasterSeries", "Window", "spec_for"]
 
@@ -40,17 +40,8 @@ class Window(NamedTuple):
 
 def spec_for(bands: Sequence[str], num_dates: int) -> DatasetSpec:
     """Facts of images without labels, in the form that checks of images take."""
-    names = tuple(bands)
-    visible = [names.index(color) if color in names else 0 for color in ("red", "green", "blue")]
     return dataclasses.replace(
-        next((spec for spec in DATASETS if spec.bands == names), DATASETS[0]),
-        name="Series",
-        title="the training data",
-        num_dates=num_dates,
-        bands=names,
-        visible_bands=(visible[0], visible[1], visible[2]),
-        alpha_band=names.index("alpha") if "alpha" in names else None,
-        patch_size=1,
+        own_spec(bands, num_dates), name="Series", title="the training data", patch_size=1
     )
 
 

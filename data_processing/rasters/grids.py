@@ -25,12 +25,14 @@ __all__ = [
     "grid_differences",
     "grid_faults",
     "misplaced",
+    "pixel_metres",
     "require_one_grid",
     "same_crs",
     "touch",
 ]
 
 FARTHEST = 0.01  # pixels that two grids may be apart at any corner and still be one
+METRES_A_DEGREE = 111_320.0  # of latitude
 SMALLEST_PIXEL = 0.01  # units of a projected system
 LONGEST_CRS = 80  # characters of a coordinate system in a message
 NO_DATUM = ("unknown", "not specified", "unnamed", "undefined")  # how a datum's name begins then
@@ -139,6 +141,18 @@ def misplaced(info: RasterInfo) -> str | None:
             "coordinate system (gdal_edit.py -a_srs EPSG:4326)"
         )
     return None
+
+
+def pixel_metres(info: RasterInfo) -> float | None:
+    """Side of a pixel on the ground, about, in metres; None without a georeference."""
+    if info.crs is None or info.transform.is_identity:
+        return None
+    size = math.sqrt(abs(info.transform.determinant))
+    if not info.crs.is_geographic:
+        return float(size * info.crs.linear_units_factor[1])
+    _, latitude = info.transform @ (info.width / 2, info.height / 2)
+    narrowed = math.sqrt(max(0.0, math.cos(math.radians(latitude))))  # degrees of longitude are
+    return float(size * METRES_A_DEGREE * narrowed)
 
 
 # ──────────────────────────────────── coordinate systems ────────────────────────────────────

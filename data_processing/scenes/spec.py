@@ -1,14 +1,15 @@
 """Facts of a data set: bands, dates, file names, codes. Of files only dataset.json is read.
 
 The two data sets of the paper differ in these facts and in nothing else; every other
-module of this package takes a :class:`DatasetSpec`. A further data set is one more of them in
-``DATASETS``.
+module of this package takes a :class:`DatasetSpec`. One's own data are a third, ``own_spec``, with
+any bands and any number of dates; ``custom`` reads which from a data root.
 """
 
 from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -16,14 +17,17 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from utils.files import read_json
 
 __all__ = [
+    "CUSTOM",
     "DATASETS",
     "DATASET_NAMES",
     "DYNAMIC",
+    "IMAGE_FOLDERS",
     "SPACENET7",
     "SPLITS",
     "DatasetName",
     "DatasetSpec",
     "Split",
+    "own_spec",
     "released_spec",
     "spec_by_name",
 ]
@@ -43,7 +47,7 @@ class DatasetSpec:
         num_dates: Images per scene, T; moment labels are 0…T−1.
         bands: Band names in stored order.
         visible_bands: Positions of red, green and blue in ``bands``.
-        gsd: Ground sampling distance in metres.
+        gsd: Ground sampling distance in metres, None where it is not known.
         image_folder: Folder of the images inside a scene.
         image_name: Regular expression of an image's whole file name (case ignored), the date in it
             as the group ``date``.
@@ -56,8 +60,9 @@ class DatasetSpec:
         scene_example: A folder name as users know it, for messages.
         patch_size: Side of a patch in pixels.
         stride: Step between patches in pixels.
-        released_scale: How the released program for it takes stored values: ``stored`` uses them as
-            they are, ``auto`` brings integers to 0…1. Weights in the authors' format need that.
+        pixel_scale: How stored values are taken where neither flags nor weights say, for the
+            paper's data sets as the released program does: ``stored`` uses them as they are,
+            ``auto`` brings integers to 0…1.
     """
 
     name: str
@@ -65,7 +70,7 @@ class DatasetSpec:
     num_dates: int
     bands: tuple[str, ...]
     visible_bands: tuple[int, int, int]
-    gsd: float
+    gsd: float | None
     image_folder: str
     image_name: str
     image_format: str
@@ -77,7 +82,7 @@ class DatasetSpec:
     scene_example: str
     patch_size: int
     stride: int
-    released_scale: Literal["auto", "stored"] = "auto"
+    pixel_scale: Literal["auto", "stored"] = "auto"
 
     def __post_init__(self) -> None:
         if "date" not in re.compile(self.image_name).groupindex:
@@ -198,7 +203,7 @@ DYNAMIC = DatasetSpec(
     scene_example="Scene01",
     patch_size=64,
     stride=64,
-    released_scale="stored",  # its processed copies hold 0…1
+    pixel_scale="stored",  # its processed copies hold 0…1
 )
 
 SPACENET7 = DatasetSpec(
@@ -223,10 +228,56 @@ SPACENET7 = DatasetSpec(
 
 DATASETS: tuple[DatasetSpec, ...] = (DYNAMIC, SPACENET7)
 DATASET_NAMES = tuple(spec.name.lower() for spec in DATASETS)  # as programs take them
+CUSTOM = "custom"  # one's own data, see own_spec
+CUSTOM_IMAGES = "images"
+IMAGE_FOLDERS = frozenset({*(spec.image_folder for spec in DATASETS), CUSTOM_IMAGES})
 if TYPE_CHECKING:
     DatasetName = str
 else:
-    DatasetName = Literal[DATASET_NAMES]  # what a setting of this type may say
+    DatasetName = Literal[(*DATASET_NAMES, CUSTOM)]  # what a setting of this type may say
+
+
+def own_spec(
+    bands: Sequence[str],
+    num_dates: int,
+    pixel_scale: Literal["auto", "stored"] = "auto",
+    gsd: float | None = None,
+) -> DatasetSpec:
+    """Facts of the data set Custom: one's own scenes, all with the same bands and number of dates.
+
+    Args:
+        bands: Names in stored order; red, green and blue make the pictures, a band ``alpha`` is 0
+            where there is no data.
+        num_dates: T ≥ 2.
+        pixel_scale: See ``DatasetSpec``.
+        gsd: In metres.
+    """
+    names = tuple(bands)
+    colors = ("red", "green", "blue")
+    if all(color in names for color in colors):
+        visible = [names.index(color) for color in colors]
+    else:  # the first three, or those there are
+        visible = [min(place, len(names) - 1) for place in range(len(colors))]
+    return DatasetSpec(
+        name="Custom",
+        title="one's own data",
+        num_dates=num_dates,
+        bands=names,
+        visible_bands=(visible[0], visible[1], visible[2]),
+        gsd=gsd,
+        image_folder=CUSTOM_IMAGES,
+        image_name=DYNAMIC.image_name,
+        image_format="{date}.tif",
+        image_example="2018-01-05.tif",
+        area_file=DYNAMIC.area_file,
+        moment_file=DYNAMIC.moment_file,
+        alpha_band=names.index("alpha") if "alpha" in names else None,
+        scene_name=None,
+        scene_example="Scene01",
+        patch_size=64,
+        stride=64,
+        pixel_scale=pixel_scale,
+    )
 
 
 def released_spec(num_dates: int, num_bands: int) -> DatasetSpec | None:

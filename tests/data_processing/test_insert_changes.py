@@ -13,6 +13,7 @@ import pytest
 import rasterio
 
 from data_processing.insert_changes import _drawn_dates, main
+from data_processing.scenes.custom import custom_spec
 from data_processing.scenes.dataset import cover_split
 from data_processing.scenes.spec import SPACENET7, spec_by_name
 from tests.helpers.scene_files import write_raster
@@ -134,3 +135,20 @@ def test_flags_out_of_range_and_folders_that_are_none_are_refused(tmp_path: Path
         run(tmp_path, ["x"], "--changes", "0")
     with pytest.raises(UserError, match="found no folder"):
         run(tmp_path, [str(tmp_path / "nowhere")])
+
+
+def test_any_dates_and_bands_stand_in_dataset_json_and_other_ones_are_other_settings(
+    tmp_path: Path,
+) -> None:
+    folders = write_areas(tmp_path / "areas", bands=3)
+    flags = ["--images", *folders, "--dataset", "custom", "--data-root", str(tmp_path / "out"),
+             "--num-workers", "0", "--scene-size", "64", "--scenes-per-area", "1",
+             "--band-names", "red,green,blue"]  # fmt: skip
+    main([*flags, "--num-dates", "8"])
+    spec = custom_spec(tmp_path / "out")
+    assert (spec.num_dates, spec.bands) == (8, ("red", "green", "blue"))
+    assert cover_split(tmp_path / "out", spec, "val")[0]["images"].shape == (8, 3, 64, 64)
+    with pytest.raises(UserError, match="--overwrite"):
+        main([*flags, "--num-dates", "7"])
+    with pytest.raises(UserError, match="--num-dates: found none"):
+        main(flags)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 import rasterio
 
 from data_processing.scenes.check import check_scene, examine_scene
-from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec, spec_by_name
+from data_processing.scenes.custom import custom_spec
+from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec, own_spec, spec_by_name
 from tests.helpers.custom_city import (
     DAYS,
     City,
@@ -28,6 +30,7 @@ from tests.helpers.custom_city import (
     write_polygons,
 )
 from tests.helpers.scene_files import write_raster
+from utils.errors import DataError, UserError
 from utils.files import read_json
 
 __all__ = ["city"]  # the fixture
@@ -263,3 +266,33 @@ def test_labels_without_georeference_lie_on_the_images(city: City) -> None:
     write_raster(city.moment, labelled(6), crs=None)
     scene = city.run(moment_raster=city.moment)
     assert not any("georeference" in said for said in examine_scene(scene, DYNAMIC).warnings)
+
+
+# ──────────────────────────────────── any bands, any dates ────────────────────────────────────
+
+
+@pytest.mark.parametrize(("dates", "bands"), [(2, 1), (5, 6)])
+def test_custom_takes_the_dates_and_bands_that_images_have(
+    tmp_path: Path, dates: int, bands: int
+) -> None:
+    city = City(tmp_path, own_spec([f"band {n}" for n in range(bands)], dates))
+    write_images(city.images, dates, bands=bands)
+    scene = city.run(**from_raster(city, dates), band_names=",".join(city.spec.bands))
+    assert custom_spec(city.root) == dataclasses.replace(city.spec, gsd=3.0)
+    np.testing.assert_array_equal(moment_of(scene), labelled(dates))
+    assert check_scene(scene, city.spec) == []
+
+
+def test_scenes_of_custom_have_one_number_of_dates(tmp_path: Path) -> None:
+    city = City(tmp_path, own_spec(["vv", "vh", "swir1", "x"], 5))
+    write_images(city.images, 5)
+    city.run(**from_raster(city, 5), band_names="vv,vh,swir1,x")
+    write_images(city.images, 8)
+    for scene in ("Scene01", "Scene02"):
+        with pytest.raises(UserError, match=r"--num-dates: found 8, expected 5|--overwrite"):
+            city.run(masks=write_masks(city.masks, growing(8)), name=scene, num_dates=8)
+    more = city.run(masks=write_masks(city.masks, growing(8)), name="Scene02")
+    assert len(read_json(more / "prepared.json")["scene"]["dates"]) == 5  # chosen, as for others
+    few = write_images(tmp_path / "few", 3)
+    with pytest.raises(DataError, match="found 3 dates"):
+        city.run(masks=write_masks(city.masks, growing(8)), name="Scene03", images=few)

@@ -79,7 +79,8 @@ def test_bands_unknown_to_us_are_taken_as_they_come(tmp_path: Path) -> None:
         change_header(path, names=("swir", "nir", "red", "lidar"))
 
     assert len(open_them(tmp_path, ("swir", "nir", "red", "lidar")).dates) == 3
-    assert "correct the names" in refusal(DataError, tmp_path, ("swir", "red", "nir", "lidar"))
+    assert "--bands 1,3,2,4 takes" in refusal(DataError, tmp_path, ("swir", "red", "nir", "lidar"))
+    assert "correct the names" in refusal(DataError, tmp_path, ("coastal", "red", "nir", "lidar"))
 
 
 def test_colour_marks_set_on_purpose_count_as_names(tmp_path: Path) -> None:

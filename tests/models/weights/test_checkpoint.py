@@ -316,11 +316,11 @@ def test_patch_size_and_pixel_scale_come_from_the_file(tmp_path: Path) -> None:
 def test_released_weights_of_six_dates_use_pixels_as_stored_and_of_nine_scaled(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    six_facts = DYNAMIC.facts(DYNAMIC.patch_size, DYNAMIC.released_scale)
+    six_facts = DYNAMIC.facts(DYNAMIC.patch_size, DYNAMIC.pixel_scale)
     six = chosen(released_file(tmp_path), six_facts, patch_size=8)
     assert six.data["pixel_scale"] == "stored"
     assert "as stored" in capsys.readouterr().out
-    nine_facts = SPACENET7.facts(SPACENET7.patch_size, SPACENET7.released_scale)
+    nine_facts = SPACENET7.facts(SPACENET7.patch_size, SPACENET7.pixel_scale)
     nine = chosen(released_file(tmp_path, 9), nine_facts, patch_size=8)
     assert nine.data["pixel_scale"] == "auto"
 
