@@ -32,8 +32,9 @@ from utils.batches import Batches
 from utils.device import describe_device, make_deterministic, seed_everything
 from utils.errors import UserError
 from utils.execution import ready_to_run
+from utils.files import hold_folder
 from utils.progress import say
-from utils.run_folder import hold_folder, log_resumption, start_run
+from utils.run_folder import log_resumption, start_run
 from utils.settings import to_dict
 
 __all__ = ["Experiment", "caim_experiment", "train"]

@@ -1,8 +1,13 @@
-"""Files: written so that a reader never sees half of one, read without trusting what they say."""
+"""Files: written so that a reader never sees half of one, read without trusting what they say.
+
+And folders that one program at a time writes: locks that the system forgets with their program.
+"""
 
 from __future__ import annotations
 
+import atexit
 import csv
+import errno
 import hashlib
 import json
 import math
@@ -10,13 +15,21 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+from utils.errors import UserError, at_program_end
+from utils.progress import say
+
 __all__ = [
+    "LOCK",
     "atomic_path",
     "finite_number",
+    "hold_folder",
+    "holding",
     "is_web_page",
     "parse_json",
     "path_inside",
@@ -42,6 +55,10 @@ NAME_BYTES = 255  # of a file's or folder's name, as file systems have it
 PARTIAL_BYTES = 48  # of a file's name that its unfinished one shows
 # as atomic_path names them
 PARTIAL_FILE = re.compile(r"\..*\.[a-z0-9_]{8}\.partial(\.[^.]*)?", re.DOTALL)
+LOCK = ".lock"  # hidden, in the folder
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # as file systems without locks say
+
+_held: dict[Path, tuple[int, BaseFileLock]] = {}  # process that locked it, and the lock
 
 
 @contextmanager
@@ -274,3 +291,95 @@ def sha256(path: Path) -> str:
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
+
+
+# ────────────────────────────────── one program at a time ──────────────────────────────────
+
+
+def hold_folder(folder: Path) -> None:
+    """Keep other programs out of a folder of results until this one ends, however it ends.
+
+    The lock is the system's, so that none stays behind a process that was killed. Where a file
+    system has no locks, a file with the process's number takes its place; one of a process that
+    is gone is taken over. Of several processes that share a job the first one holds the folder.
+
+    Raises:
+        UserError: Another program is at work there.
+        OSError: The folder cannot be written.
+    """
+    if _acquire(folder, "--output-dir", wait=False):
+        at_program_end(_release_folders)
+
+
+@contextmanager
+def holding(folder: Path, flag: str, wait: bool = False) -> Iterator[None]:
+    """Keep other programs out of a folder, made if missing, for as long as the context lasts.
+
+    Args:
+        folder: The folder.
+        flag: What the user named it by, for the message.
+        wait: Whether to wait for the end of another program, said aloud.
+
+    Raises:
+        UserError: Another program is at work there.
+        OSError: The folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    is_new = _acquire(folder, flag, wait)
+    try:
+        yield
+    finally:
+        if is_new:
+            _release(folder.resolve() / LOCK)
+
+
+def _acquire(folder: Path, flag: str, wait: bool) -> bool:
+    """Lock a folder; whether this process had not done so before."""
+    path = folder.resolve() / LOCK
+    if _held.get(path, (None,))[0] == os.getpid():
+        return False
+    try:
+        lock = _locked(path, 0)
+    except Timeout as error:
+        if not wait:
+            raise UserError(
+                f"{flag} {folder}: another program is at work there, expected none; wait for its "
+                f"end, or name another folder. If there is none on any machine, delete {path}."
+            ) from error
+        say(f"{folder}: another program is at work there; going on when it has ended")
+        lock = _locked(path, -1)
+    _held[path] = (os.getpid(), lock)
+    return True
+
+
+def _locked(path: Path, timeout: float) -> BaseFileLock:
+    """The lock of the system, or where it has none a file.
+
+    Raises:
+        Timeout: Another program has it; seconds, −1 = for ever.
+    """
+    try:
+        lock: BaseFileLock = FileLock(path, timeout=timeout, thread_local=False)
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        lock = SoftFileLock(path, timeout=timeout, thread_local=False)
+        lock.acquire()
+    return lock
+
+
+@atexit.register
+def _release_folders() -> None:
+    for path in list(_held):
+        _release(path)
+
+
+def _release(path: Path) -> None:
+    process, lock = _held.pop(path)
+    if process != os.getpid():
+        return
+    if not isinstance(lock, SoftFileLock):
+        with suppress(OSError):  # while it is held, so that nobody else's is removed
+            path.unlink(missing_ok=True)
+    lock.release()

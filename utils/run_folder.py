@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import errno
 import json
 import os
 import platform
@@ -12,19 +10,18 @@ import shlex
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from utils.device import choose_device, describe_device
-from utils.errors import UserError, at_program_end
+from utils.errors import UserError
 from utils.fields import SettingsBlock, without_secrets
 from utils.files import (
+    hold_folder,
     read_json,
     remove_partial_files,
     write_json,
@@ -35,7 +32,6 @@ from utils.settings import OF_ONE_START, REPOSITORY, to_dict
 __all__ = [
     "UNFINISHED",
     "environment",
-    "hold_folder",
     "log_resumption",
     "open_run_folder",
     "start_run",
@@ -57,8 +53,6 @@ GIT_TIMEOUT_S = 5.0
 SHOWN = 200  # signs of a path in a message
 WITHOUT_RESULTS = {"settings.json", "environment.json"}  # all that a refused run leaves
 UNFINISHED = ".unfinished"  # hidden, but somebody's work
-LOCK = ".lock"
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # as file systems without locks say
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
@@ -158,53 +152,6 @@ def start_run(name: str, settings: StartSettings, device: torch.device) -> Path:
             "folder with write permission on a disk with room. Name another one."
         ) from error
     return folder
-
-
-_held: dict[Path, tuple[int, BaseFileLock]] = {}  # process that locked it, and the lock
-
-
-def hold_folder(folder: Path) -> None:
-    """Keep other programs out of a folder until this one ends, however it ends.
-
-    The lock is the system's, so that none stays behind a process that was killed. Where a file
-    system has no locks, a file with the process's number takes its place; one of a process that
-    is gone is taken over. Of several processes that share a job the first one holds the folder.
-
-    Raises:
-        UserError: Another program is at work there.
-        OSError: The folder cannot be written.
-    """
-    path = folder.resolve() / LOCK
-    if _held.get(path, (None,))[0] == os.getpid():
-        return
-    try:
-        try:
-            lock: BaseFileLock = FileLock(path, timeout=0, thread_local=False)
-            lock.acquire()
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
-            lock = SoftFileLock(path, timeout=0, thread_local=False)
-            lock.acquire()
-    except Timeout as error:
-        raise UserError(
-            f"--output-dir {folder}: another program is at work there, expected none; wait for its "
-            f"end, or name another folder. If there is none on any machine, delete {path}."
-        ) from error
-    _held[path] = (os.getpid(), lock)
-    at_program_end(_release_folders)
-
-
-@atexit.register
-def _release_folders() -> None:
-    while _held:
-        path, (process, lock) = _held.popitem()
-        if process != os.getpid():
-            continue
-        if not isinstance(lock, SoftFileLock):
-            with suppress(OSError):  # while it is held, so that nobody else's is removed
-                path.unlink(missing_ok=True)
-        lock.release()
 
 
 def log_resumption(folder: Path, settings: SettingsBlock) -> None:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data_processing.scenes.spec import DatasetSpec, Split
+from utils.errors import UserError
 from utils.fields import Workers
 
-__all__ = ["Gap", "Plan", "RunSettings", "SceneTask", "generator_of", "plain"]
+__all__ = [
+    "MIB",
+    "Gap",
+    "Plan",
+    "RunSettings",
+    "SceneTask",
+    "generator_of",
+    "plain",
+    "require_disk",
+]
+
+MIB = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,3 +131,19 @@ def generator_of(program: str) -> str:
 def plain(value: Any) -> Any:
     """A value as it comes back from a JSON file."""
     return json.loads(json.dumps(value, default=str))
+
+
+def require_disk(plan: Plan, undone: Sequence[SceneTask]) -> None:
+    """Foresee a full disk.
+
+    Raises:
+        UserError: The scenes to be written may not fit.
+    """
+    needed = sum(task.nbytes for task in undone)
+    place = next(path for path in (plan.folder, *plan.folder.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise UserError(
+            f"{place}: {free / MIB:.0f} MiB are free, expected up to {needed / MIB:.0f} MiB for "
+            f"{len(undone)} scenes. Nothing was written. Make room, or give another --data-root."
+        )

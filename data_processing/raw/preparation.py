@@ -10,7 +10,6 @@ the paper.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -30,19 +29,27 @@ from data_processing.raw.earlier import (
     remove_scene,
     remove_tree,
 )
-from data_processing.raw.plan import Gap, Plan, RunSettings, SceneTask, generator_of, plain
+from data_processing.raw.plan import (
+    MIB,
+    Gap,
+    Plan,
+    RunSettings,
+    SceneTask,
+    generator_of,
+    plain,
+    require_disk,
+)
 from data_processing.scenes.patch_index import patch_index_path, write_patch_index
 from data_processing.scenes.spec import SPLITS, DatasetSpec, Split
 from data_processing.scenes.splits import scene_list_path, write_scene_list
 from utils.errors import CaimError, DataError, UserError
-from utils.files import plain_name, remove_partial_files, write_csv_rows, write_json
+from utils.files import LOCK, holding, plain_name, remove_partial_files, write_csv_rows, write_json
 from utils.interruption import StopRequest
 from utils.progress import progress, say
 
 __all__ = ["is_complete", "prepare", "require_ours"]
 
 PARTIAL = ".partial-"  # before the name of a scene that is being written
-MIB = 1 << 20
 
 SceneWriter = Callable[[SceneTask, Path], dict[str, Any]]
 
@@ -90,7 +97,8 @@ def prepare(plan: Plan, write: SceneWriter, settings: RunSettings) -> None:
         settings: How to run it.
 
     Raises:
-        UserError: The folder holds other data, or the disk is too small.
+        UserError: The folder holds other data, another program is at work there, or the disk is
+            too small.
         DataError: With ``--strict`` and gaps; what earlier runs left is damaged; or scenes could
             not be made, all of them at once.
         CaimError: A process was killed.
@@ -104,11 +112,20 @@ def prepare(plan: Plan, write: SceneWriter, settings: RunSettings) -> None:
     if settings.dry_run:
         return
     surplus = _refuse_what_is_not_ours(plan, undone, earlier, settings.overwrite)
-    _check_disk(plan, undone)
-    _remove_unfinished(plan)
     if not (undone or surplus) and _is_finished(plan.data_root, plan.spec, earlier):
+        _remove_unfinished(plan)
         say(f"{plan.folder}: complete already, made with the same settings; nothing done")
         return
+    require_disk(plan, undone)
+    with holding(plan.folder, "--data-root", wait=plan.adds):
+        _prepare_alone(plan, write, settings)
+
+
+def _prepare_alone(plan: Plan, write: SceneWriter, settings: RunSettings) -> None:
+    """Remove what is not wanted and write the rest, by what lies there now that it is held."""
+    undone, earlier = _undone(plan), read_earlier(plan.folder)
+    surplus = _refuse_what_is_not_ours(plan, undone, earlier, settings.overwrite)
+    _remove_unfinished(plan)
     for scene in surplus:
         if not remove_scene(plan.folder / scene["split"] / scene["name"], plan.program):
             say(f"{scene['split']}/{scene['name']}: left as it is, and in no list: it is not ours")
@@ -265,7 +282,8 @@ def _refuse_what_is_not_ours(
     Returns:
         Scenes of an earlier run to be removed.
     """
-    if not plan.folder.exists() or not any(plan.folder.iterdir()):
+    names = {path.name for path in plan.folder.iterdir()} if plan.folder.exists() else set()
+    if not names - {LOCK}:
         return []
     generator = plan.generator
     if earlier is None or earlier.generator != generator:
@@ -344,18 +362,6 @@ def _difference(plan: Plan, other: Sequence[SceneTask], earlier: Earlier) -> str
         if before.get(key) != now.get(key)
     ]
     return "; ".join(changed) or "the raw files are others"
-
-
-def _check_disk(plan: Plan, undone: Sequence[SceneTask]) -> None:
-    """Foresee a full disk."""
-    needed = sum(task.nbytes for task in undone)
-    place = next(path for path in (plan.folder, *plan.folder.parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    if needed > free:
-        raise UserError(
-            f"{place}: {free / MIB:.0f} MiB are free, expected up to {needed / MIB:.0f} MiB for "
-            f"{len(undone)} scenes. Nothing was written. Make room, or give another --data-root."
-        )
 
 
 # ────────────────────────────────── what is written and said ──────────────────────────────────

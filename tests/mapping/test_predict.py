@@ -24,8 +24,7 @@ from models.weights.checkpoint import Checkpoint, save_checkpoint
 from tests.helpers.children import forked, heed_interrupts, in_child
 from tests.helpers.cities import DATES, Outcome, summary_of, values, write_city, write_weights
 from tests.helpers.scene_files import write_raster
-from utils.files import sha256
-from utils.run_folder import hold_folder
+from utils.files import hold_folder, sha256
 from utils.settings import REPOSITORY
 
 MAPS = ("change_area.tif", "change_moment.tif", "change_date.tif", "change_score.tif")

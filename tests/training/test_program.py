@@ -18,7 +18,7 @@ from tests.helpers.scene_files import scene_folder, write_data_root
 from tests.helpers.small_disk import fill, small_disk
 from tests.test_scripts import TRAIN
 from utils.errors import run_program
-from utils.run_folder import hold_folder
+from utils.files import hold_folder
 
 pytestmark = pytest.mark.slow
 

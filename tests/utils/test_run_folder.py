@@ -216,7 +216,7 @@ def test_a_killed_program_locks_nobody_out_although_its_children_live(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     if kind == "file":  # as where the file system has no locks
-        monkeypatch.setattr("utils.run_folder.FileLock", _without_locks)
+        monkeypatch.setattr("utils.files.FileLock", _without_locks)
     began, leave = tmp_path / "began", tmp_path / "leave"
 
     def killed() -> None:
@@ -250,7 +250,7 @@ def test_the_lock_is_gone_with_its_program_and_so_are_half_files_of_a_killed_one
     ):
         half.write_bytes(b"half of it")
     (tmp_path / ".mine.partial").write_text("")
-    program = "import sys; from pathlib import Path; from utils.run_folder import hold_folder\n"
+    program = "import sys; from pathlib import Path; from utils.files import hold_folder\n"
     program += "hold_folder(Path(sys.argv[1])); print((Path(sys.argv[1]) / '.lock').exists())"
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)], cwd=REPOSITORY, capture_output=True,

@@ -16,7 +16,6 @@ import pytest
 from rasterio import Affine
 
 from data_processing.rasters.reading import RasterInfo
-from data_processing.raw import preparation
 from data_processing.raw.plan import Gap, Plan, RunSettings, SceneTask
 from data_processing.raw.preparation import prepare
 from data_processing.scenes.spec import DYNAMIC
@@ -169,7 +168,7 @@ def test_other_settings_need_to_be_asked_for(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = SimpleNamespace(free=10**6)
-    monkeypatch.setattr(preparation.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
     with pytest.raises(UserError, match="MiB are free"):
         prepare(plan(tmp_path, [1, 2]), write, flags())
     assert not (tmp_path / "Images_Dynamic").exists()

@@ -7,17 +7,21 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from data_processing.raw import preparation
 from data_processing.raw.plan import Plan
 from data_processing.raw.preparation import prepare
+from data_processing.scenes.check import check_scene
 from data_processing.scenes.dataset import open_split
 from data_processing.scenes.spec import DYNAMIC
 from tests.data_processing.raw.test_preparation import flags, plan, stamps, write
+from tests.helpers.small_disk import fill, small_disk
 from utils.errors import CaimError, DataError, Terminated, UserError
 from utils.files import read_json, write_json
 
@@ -290,3 +294,64 @@ def _prepare_and_interrupt(root: Path, workers: int, how: int, delay: float) -> 
 
 def _terminate(number: int, frame: object) -> None:
     raise Terminated
+
+
+def test_a_second_program_in_a_data_root_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, [1])
+    before = stamps(tmp_path / FOLDER / "test/Scene01")
+    with FileLock(tmp_path / FOLDER / ".lock"):
+        run(tmp_path, [1])  # has nothing to write
+        with pytest.raises(UserError, match="another program is at work there"):
+            run(tmp_path, [1, 2], overwrite=True)
+    assert stamps(tmp_path / FOLDER / "test/Scene01") == before
+    run(tmp_path, [1, 2], overwrite=True)
+    assert not (tmp_path / FOLDER / ".lock").exists()
+
+
+def test_the_lock_of_a_program_that_has_just_begun_is_nobodys_data(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).mkdir()
+    with (
+        FileLock(tmp_path / FOLDER / ".lock"),
+        pytest.raises(UserError, match="another program is at work there"),
+    ):
+        run(tmp_path, [1])
+
+
+def test_programs_that_add_scenes_wait_for_each_other_and_lose_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    (tmp_path / FOLDER).mkdir()
+    other = (tmp_path / FOLDER / ".lock").open("w")
+    fcntl.flock(other, fcntl.LOCK_EX)
+
+    def end() -> None:  # the other program writes its scene and ends
+        (tmp_path / "written").touch()
+        other.close()
+
+    timer = threading.Timer(0.2, end)
+    timer.start()
+    prepare(plan(tmp_path, [1], adds=True), write, flags())
+    timer.join()
+    assert (tmp_path / "written").exists()
+    assert "going on when it has ended" in capsys.readouterr().out
+    assert len(read_json(tmp_path / FOLDER / "dataset.json")["scenes"]) == 1
+
+
+def test_a_disk_that_is_full_leaves_whole_scenes_only_and_the_run_goes_on(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 900) as disk:
+        root = disk / "data"
+        ballast = fill(disk, 420)
+        crowded = plan(root, [1, 2, 3, 4, 5])
+        crowded.tasks = [replace(task, nbytes=0) for task in crowded.tasks]  # not foreseen
+        with pytest.raises((CaimError, OSError)):
+            prepare(crowded, write, flags())
+        names = {path.name for path in (root / FOLDER / "test").iterdir()}
+        assert names
+        assert len(names) < 5
+        for name in names:
+            assert check_scene(root / FOLDER / "test" / name, DYNAMIC) == []
+        assert not list(root.rglob(".*partial*"))
+        ballast.unlink()
+        prepare(crowded, write, flags())
+        assert read_json(root / FOLDER / "dataset.json")["complete"] is True
