@@ -15,6 +15,7 @@ import numpy as np
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.options import SeriesOptions
 from data_processing.own_series.series import spec_for
+from data_processing.rasters.values import area_from_moment
 from mapping.area import tile_grid
 from mapping.model import Model
 from mapping.prediction import predict_rows
@@ -66,7 +67,11 @@ def predict_series(
         "dtype": "uint8", "nodata": NO_DATA, "crs": series.grid.crs,
         "transform": series.grid.transform,
     }  # fmt: skip
-    area = np.where(moment == NO_DATA, NO_DATA, moment > 0).astype(np.uint8)
     return SeriesMaps(
-        area, moment if model.has_moments else None, score, series.dates, profile, series.remarks
+        area_from_moment(moment),
+        moment if model.has_moments else None,
+        score,
+        series.dates,
+        profile,
+        series.remarks,
     )

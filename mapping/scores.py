@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from data_processing.pairs.check import Pair
+from data_processing.rasters.values import area_from_moment
 from data_processing.scenes.scene import Scene
 from mapping.decision import Decision
 from mapping.scoring_settings import PairScoring, SeriesScoring
 from models.weights.checkpoint import Checkpoint
-from utils.codes import NO_DATA
 from utils.device import describe_device
 from utils.metrics import Matrix, area_scores, moment_errors, moment_scores
 
@@ -64,9 +64,7 @@ class SceneResult(Generic[Place]):
     @property
     def area(self) -> NDArray[np.uint8]:
         """(H, W) uint8 predicted change area 0/1, ``NO_DATA`` where unknown."""
-        changed = (self.moment > 0).astype(np.uint8)
-        area: NDArray[np.uint8] = np.where(self.moment == NO_DATA, np.uint8(NO_DATA), changed)
-        return area
+        return area_from_moment(self.moment)
 
     def let_go_of_maps(self) -> None:
         """Free the maps; the counts stay."""

@@ -19,6 +19,7 @@ __all__ = [
     "UNAPPLIED",
     "LabelRule",
     "PixelScale",
+    "area_from_moment",
     "decode_label",
     "decode_mask",
     "fill_unseen",
@@ -216,6 +217,13 @@ def unscale_pixels(images: npt.NDArray[np.float32], dtype: str) -> npt.NDArray[A
 def _full(dtype: np.dtype[Any]) -> int:
     """The whole number that stands for 1."""
     return LARGEST_BYTE if dtype.itemsize == 1 else BRIGHTEST
+
+
+def area_from_moment(moment: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The change area 0/1 that a stored change moment says, ``NO_DATA`` where it is unknown."""
+    changed = (moment > 0).astype(np.uint8)
+    area: npt.NDArray[np.uint8] = np.where(moment == NO_DATA, np.uint8(NO_DATA), changed)
+    return area
 
 
 def decode_label(stored: npt.NDArray[Any], nodata: float | None) -> npt.NDArray[np.int64]:

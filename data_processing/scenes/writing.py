@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_processing.rasters.reading import RasterInfo
+from data_processing.rasters.values import area_from_moment
 from data_processing.rasters.writing import write_image, write_map
 from data_processing.scenes.spec import DatasetSpec
 from utils.codes import NO_DATA
@@ -58,7 +59,7 @@ def write_scene(
         path = folder / spec.image_folder / image.name
         write_image(path, image.bands, grid, image.nodata, spec.bands, image.data_mask)
         names.append(image.name)
-    area = np.where(moment == NO_DATA, NO_DATA, moment > 0).astype(np.uint8)
+    area = area_from_moment(moment)
     write_map(folder / spec.area_file, area, grid, nodata=NO_DATA)
     write_map(folder / spec.moment_file, moment, grid, nodata=NO_DATA)
     everywhere = np.ones(moment.shape, dtype=np.bool_)
