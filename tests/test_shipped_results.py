@@ -13,6 +13,7 @@ import torch
 from benchmarks.score_tables import PAGES, PAIR_ROWS, TABLES
 from benchmarks.score_tables import ROWS as NAMED_ROWS
 from benchmarks.tables import filled
+from models import CAIMNet
 from models.weights.checkpoint import load_checkpoint
 from utils.files import sha256
 from utils.settings import REPOSITORY
@@ -80,3 +81,29 @@ def test_no_row_has_epochs_or_minutes_typed_into_its_words() -> None:
     words = [text for named in rows for text in named.values()]
     assert words
     assert [text for text in words if re.search(r"epoch \d|\d+ epochs|\d+ min|\d+ h\b", text)] == []
+
+
+def test_scores_beside_gaps_are_those_of_their_file() -> None:
+    rows = json.loads((REPOSITORY / "benchmarks/results/unseen_pixels.json").read_text("utf-8"))
+    score = {
+        (row["dataset"], row.get("place"), row["rule"]): 100 * row["area_f1"]
+        for row in rows["rows"]
+        if row["share"] in (0, 0.1)
+    }
+    rules, names = ("carried", "zero", "stored"), ("Dynamic", "SpaceNet7")
+    expected = []
+    for name in names:
+        expected += [*(score[name, "gap", rule] for rule in rules), score[name, None, "no gaps"]]
+    expected += [score[name, "near", rule] for name in names for rule in rules]
+    text = (REPOSITORY / "docs/differences.md").read_text("utf-8")
+    (line,) = [line for line in text.splitlines() if "results/unseen_pixels.json" in line]
+    assert [float(n) for n in re.findall(r"\d\d\.\d", line)] == pytest.approx(expected, abs=0.051)
+
+
+def test_sizes_of_networks_on_the_map_of_the_paper_are_counted() -> None:
+    sizes = [
+        sum(parameter.numel() for parameter in CAIMNet(4, num_dates).parameters())
+        for num_dates in (6, 9)
+    ]
+    text = (REPOSITORY / "docs/paper_map.md").read_text("utf-8")
+    assert "{:,} for 6 dates, {:,} for 9".format(*sizes) in text

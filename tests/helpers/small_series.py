@@ -22,16 +22,19 @@ from utils.errors import CaimError
 __all__ = [
     "BGRN",
     "DAYS",
+    "REVERSED",
     "RGBA",
     "change_header",
     "noise",
     "open_them",
     "refusal",
+    "whole",
     "write_series",
 ]
 
 BGRN = ("blue", "green", "red", "nir")
 RGBA = ("red", "green", "blue", "alpha")
+REVERSED = ("red", "green", "blue", "nir")
 DAYS = ("2020-01-15", "2020-03-01", "2020-06-30", "2021-02-10")
 
 
@@ -52,6 +55,11 @@ def write_series(
     for path, image in zip(paths, images, strict=True):
         write_raster(path, image, **options)
     return paths
+
+
+def whole(series: RasterSeries) -> Any:
+    """The window that is all of a series."""
+    return series.read(0, 0, series.height, series.width)
 
 
 def change_header(

@@ -21,16 +21,13 @@ from tests.helpers.small_series import (
     noise,
     open_them,
     refusal,
+    whole,
     write_series,
 )
 from utils.errors import DataError
 
 SIZE = (40, 50)
 PLACE = Affine(3, 0, 500000, 0, -3, 5000000)  # where write_raster puts its rasters
-
-
-def whole(series: Any) -> Any:
-    return series.read(0, 0, series.height, series.width)
 
 
 def write_moved(

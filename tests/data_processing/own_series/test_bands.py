@@ -11,21 +11,16 @@ import pytest
 from tests.helpers.small_series import (
     BGRN,
     DAYS,
+    REVERSED,
     RGBA,
     change_header,
     noise,
     open_them,
     refusal,
+    whole,
     write_series,
 )
 from utils.errors import DataError, UserError
-
-REVERSED = ("red", "green", "blue", "nir")
-
-
-def whole(series: Any) -> Any:
-    return series.read(0, 0, series.height, series.width)
-
 
 # ─────────────────────────────────────────── bands ───────────────────────────────────────────
 

@@ -16,15 +16,10 @@ from tests.helpers.small_series import (
     noise,
     open_them,
     refusal,
+    whole,
     write_series,
 )
 from utils.errors import DataError, UserError
-
-REVERSED = ("red", "green", "blue", "nir")
-
-
-def whole(series: Any) -> Any:
-    return series.read(0, 0, series.height, series.width)
 
 
 def write_clouds(folder: Path, days: Any, value: int = 1, **raster: Any) -> Path:

@@ -20,15 +20,12 @@ from tests.helpers.small_series import (
     noise,
     open_them,
     refusal,
+    whole,
     write_series,
 )
 from utils.errors import DataError
 
 HOLE = (3, 4)  # a pixel without data at the second date
-
-
-def whole(series: Any) -> Any:
-    return series.read(0, 0, series.height, series.width)
 
 
 def scaled(images: Any, divisor: int = 10000) -> Any:
