@@ -35,7 +35,8 @@ from data_processing.labels.own_labels import (
 )
 from data_processing.labels.transitions import Event, Transitions
 from data_processing.own_series.facts import FactSettings, spec_for_images
-from data_processing.own_series.finding import find_files, find_rasters
+from data_processing.own_series.finding import find_files, words_of_bands
+from data_processing.own_series.gathering import gather
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.options import SeriesOptions
 from data_processing.own_series.series import RasterSeries
@@ -49,7 +50,7 @@ from data_processing.scenes.custom import facts_of
 from data_processing.scenes.spec import CUSTOM, SPLITS, DatasetSpec, Split
 from data_processing.scenes.writing import SceneImage, scene_bytes, write_scene
 from utils.errors import DataError, UserError, run_program
-from utils.fields import PathPattern
+from utils.fields import PathPattern, Positive
 from utils.files import plain_name, read_json
 from utils.progress import say
 from utils.settings import read_settings
@@ -80,6 +81,7 @@ class Settings(RunSettings, FactSettings):
     # dates and bands
     dates: str | None = None  # 2020-01,2020-04,… in the order of names that say none
     choose_dates: str = "even"  # if there are more: even, first, every:N, YYYY-MM,YYYY-MM,…
+    bands_per_date: Positive | None = None  # of a file that holds several dates: give --dates, too
     align: bool = False  # resample other grids to that of the first image
     # values: auto, type, tags, landsat-c2, sentinel2-offset, sentinel2-by-baseline, 0.0001,-0.1
     scaling: str = "auto"
@@ -116,17 +118,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     settings = read_settings(Settings, arguments)
     kind, rules = _label_settings(settings)
-    spec = _spec(settings)
+    options = SeriesOptions(
+        settings.dates, settings.choose_dates, settings.bands, settings.align, settings.clouds,
+        settings.cloud_codes, scaling=settings.scaling, bands_per_date=settings.bands_per_date,
+    )  # fmt: skip
+    spec = _spec(settings, options)
     _check_name(settings, spec)
     if settings.choose_dates == "all":
         raise UserError(
             f"--choose-dates: found all, expected a rule that gives {spec.num_dates} dates as in "
             f"{spec.title}: {DATE_RULES}."
         )
-    options = SeriesOptions(
-        settings.dates, settings.choose_dates, settings.bands, settings.align, settings.clouds,
-        settings.cloud_codes, scaling=settings.scaling,
-    )  # fmt: skip
     series = open_raster_series(settings.images, spec, options, settings.name)
     for remark in series.remarks:
         say(f"{settings.split}/{settings.name}: {remark}")
@@ -189,12 +191,12 @@ def _images(scene: str, series: RasterSeries, valid: NDArray[np.bool_]) -> Itera
         raise DataError(scene, faults)
 
 
-def _spec(settings: Settings) -> DatasetSpec:
+def _spec(settings: Settings, options: SeriesOptions) -> DatasetSpec:
     """The facts of the data set that the scene goes into; T is as --choose-dates lists, or all."""
-    files = find_rasters(settings.images, "--images")
+    images = gather(settings.images, options, words_of_bands(settings.bands)[1]).rasters
     listed = settings.choose_dates.count(",") + 1
     return spec_for_images(
-        settings, settings.data_root, files, listed if listed > 1 else len(files),
+        settings, settings.data_root, images, listed if listed > 1 else len(images),
         (settings.split, settings.name),
     )  # fmt: skip
 

@@ -288,15 +288,17 @@ def _files(series: RasterSeries) -> list[dict[str, Any]]:
         if path.is_file()  # a cube may be a folder
     }
     unknown = {"bytes": None, "sha256": None}
-    return [
-        {
-            "date": date.isoformat(),
-            "name": raster.name,
-            **next((facts[path] for path in files_of(raster) if path in facts), unknown),
-        }
-        for date, rasters in zip(series.dates, series.sources, strict=True)
-        for raster in rasters
-    ]
+    rows = []
+    for date, rasters in zip(series.dates, series.sources, strict=True):
+        for raster in rasters:
+            paths = files_of(raster)
+            names = [raster.name] if len(paths) < 2 else [path.name for path in paths]
+            sums = [facts.get(path, unknown) for path in paths] or [unknown]
+            rows += [
+                {"date": date.isoformat(), "name": name, **each}
+                for name, each in zip(names, sums, strict=True)
+            ]
+    return rows
 
 
 # ─────────────────────────────────── the job, before and after ───────────────────────────────────

@@ -12,7 +12,14 @@ from data_processing.own_series.finding import RGB
 from data_processing.rasters.reading import COLORS, RasterInfo
 from data_processing.scenes.spec import DatasetSpec
 
-__all__ = ["common_names", "names_of_bands", "other_colors", "other_names", "without_alpha"]
+__all__ = [
+    "common_names",
+    "names_of_bands",
+    "numbers_by_name",
+    "other_colors",
+    "other_names",
+    "without_alpha",
+]
 
 # what band descriptions are called; exact words only, since "coastal blue" is not blue
 NAMES_OF_BANDS = {
@@ -49,6 +56,37 @@ def names_of_bands(info: RasterInfo, numbers: Sequence[int] | None) -> tuple[str
     names = common_names(words)
     taken = [names[place] for place in places if place < len(names)]
     return tuple(taken) if len(taken) == len(places) and all(taken) else None
+
+
+def numbers_by_name(
+    names: Sequence[str], headers: Sequence[tuple[str, RasterInfo]], faults: list[str]
+) -> tuple[int, ...] | None:
+    """Band numbers, from 1, by the names that files give their bands.
+
+    Args:
+        names: As ``--bands`` gives them; upper and lower case are the same.
+        headers: Name and header of each image.
+        faults: Gets images that lack a band, and those with other places than the first.
+
+    Returns:
+        None where there are faults.
+    """
+    places: dict[tuple[int, ...], str] = {}
+    for name, info in headers:
+        described = [(text or "").strip().lower() for text in info.band_names]
+        missing = [band for band in names if described.count(band.lower()) != 1]
+        if missing:
+            listed = ", ".join(text or "no name" for text in info.band_names) or "no bands"
+            faults.append(
+                f"{name}: found bands called {listed}, expected {', '.join(missing)} once each "
+                "(--bands)"
+            )
+        else:
+            places.setdefault(tuple(described.index(band.lower()) + 1 for band in names), name)
+    if len(places) > 1:
+        found = " and ".join(f"{list(place)} in {name}" for place, name in places.items())
+        faults.append(f"found the bands {', '.join(names)} at {found}, expected one order")
+    return None if faults else next(iter(places))
 
 
 def other_names(

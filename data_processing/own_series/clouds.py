@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from data_processing.containers.granules import mask_files
 from data_processing.own_series.finding import find_rasters, headers_of
 from data_processing.own_series.mask import CloudMask
 from data_processing.own_series.options import Remarks
@@ -52,7 +53,7 @@ def cloud_masks(
         raise UserError(f"--cloud-codes: found {codes!r}, expected one of {names}.")
     if given is None:
         return [None] * len(dates)
-    files = find_rasters(list(given), "--clouds")
+    files = mask_files(find_rasters(list(given), "--clouds"))
     faults: list[str] = []
     dated = dates_of(files, None, faults, remarks.all, tags=False, title="dates of cloud masks")
     masks_of = partners(dates, dated, faults)

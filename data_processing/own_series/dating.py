@@ -96,16 +96,14 @@ def refuse_stack(files: Sequence[Raster], num_bands: int, num_dates: int) -> Non
     if num_dates < PAIR or count not in (num_bands * num_dates, num_dates):
         return
     each = count // num_dates
-    picked = " ".join(f"-b {band}" for band in range(1, each + 1))
     raise DataError(
         str(files[0]),
         [
             f"found one file of {count} bands, expected a file for each of {num_dates} dates "
             f"with {num_bands} bands"
         ],
-        f"If it holds {num_dates} dates of {each} bands one after the other, write each date to a "
-        f"file of its own with the date in its name: gdal_translate {picked} {files[0].name} "
-        "2018-01.tif, and so on.",
+        f"If it holds {num_dates} dates of {each} bands one after the other, say so: "
+        f"--bands-per-date {each} --dates 2018-01,2018-05,… (a date for each).",
     )
 
 

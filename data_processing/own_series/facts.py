@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from data_processing.own_series.bands import common_names, names_of_bands
+from data_processing.own_series.bands import common_names, names_of_bands, numbers_by_name
+from data_processing.own_series.finding import words_of_bands
 from data_processing.rasters.grids import pixel_metres
-from data_processing.rasters.reading import IMAGES, header_of
+from data_processing.rasters.reading import IMAGES, RasterInfo, header_of
 from data_processing.rasters.sources import Raster
 from data_processing.scenes.custom import GivenFacts, planned_spec
 from data_processing.scenes.spec import CUSTOM, DatasetName, DatasetSpec, spec_by_name
@@ -27,7 +28,8 @@ class FactSettings:
     """Settings of programs that make scenes of one's own images; each is also a flag."""
 
     dataset: DatasetName  # custom = any bands and dates; dynamic = 6 dates; spacenet7 = 9
-    bands: str | None = None  # 1,2,3,4: bands to take in the data set's order, from 1
+    # 1,2,3,4 or, of files of one band, B02,B03,B04,B08: bands in the data set's order
+    bands: str | None = None
     # custom: names of the bands that are taken, such as blue,green,red,nir,swir1; none = as in
     # the scenes that are there, else as the images name them
     band_names: str | None = None
@@ -73,7 +75,7 @@ def spec_for_images(
         return spec
     asked = GivenFacts(_names(settings.band_names), settings.num_dates, settings.pixel_scale)
     header = header_of(images[0], IMAGES)
-    numbers = _numbers(settings.bands)
+    numbers = _numbers(settings.bands, header)
     images_facts = GivenFacts(names_of_bands(header, numbers), num_dates, gsd=pixel_metres(header))
     spec = planned_spec(data_root, asked, images_facts, scene)
     bands = f"{len(spec.bands)} bands ({', '.join(spec.bands)})"
@@ -85,8 +87,9 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else common_names([word.strip() for word in text.split(",")])
 
 
-def _numbers(text: str | None) -> list[int] | None:
+def _numbers(text: str | None, header: RasterInfo) -> Sequence[int] | None:
     """Band numbers as far as they are some; what is wrong with them is told where they are used."""
-    words = (text or "").split(",")
-    numbers = [int(word) for word in words if word.strip().isdecimal() and len(word) < 6]
-    return [number for number in numbers if number > 0] or None
+    numbers, names = words_of_bands(text)
+    if names is None or names == header.band_names:  # of files of one band each
+        return numbers
+    return numbers_by_name(names, [("", header)], [])

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_processing.containers.granules import SAFE, is_granule, safe_images
 from data_processing.containers.virtual import Address, is_address, members_of
 from data_processing.rasters.dates import short_names
 from data_processing.rasters.grids import grid_faults
@@ -20,13 +21,14 @@ from data_processing.scenes.spec import DatasetSpec
 from utils.errors import DataError, UserError
 
 __all__ = [
-    "band_numbers",
+    "asked_bands",
     "different",
     "find_files",
     "find_rasters",
     "headers_of",
     "rasters_in",
     "unusable",
+    "words_of_bands",
 ]
 
 SUFFIXES = (".tif", ".tiff")  # what a folder is searched for, and if it holds none, for one kind of
@@ -35,6 +37,7 @@ ZIP = ".zip"
 PACKED = (".tar", ".gz", ".tgz", ".7z", ".rar")
 BESIDE = (".aux.xml", ".msk", ".ovr", ".tfw", ".prj", ".hdr")  # lies beside rasters and is none
 LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")
+LONGEST_NUMBER = 6  # digits of a band number, and one
 SHOWN = 3  # names of a kind in a message
 RGB = 3  # bands that an alpha band can be added to
 OPAQUE = 255
@@ -97,9 +100,24 @@ def find_rasters(given: Sequence[str], flag: str) -> list[Raster]:
 def rasters_in(folder: Path) -> list[Raster]:
     """The images of a folder: its GeoTIFFs, else those of the only other kind, archives unpacked.
 
+    A folder of granules gives the bands of all dates.
+
     Returns:
         Nothing where it holds none, or other kinds of rasters beside each other.
     """
+    if folder.suffix.lower() == SAFE:
+        return safe_images(folder)
+    rasters = _images_of(folder)
+    if rasters:
+        return rasters
+    for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+        images = safe_images(inner) if inner.suffix.lower() == SAFE else _images_of(inner)
+        rasters += images if is_granule(inner, images) else []
+    return rasters
+
+
+def _images_of(folder: Path) -> list[Raster]:
+    """What lies in a folder itself, see :func:`rasters_in`."""
     files = [file for file in folder.iterdir() if file.is_file() and file.name[0] != "."]
     files = [file for file in files if not file.name.lower().endswith(BESIDE)]
     tiffs = [file for file in files if file.suffix.lower() in SUFFIXES]
@@ -166,24 +184,36 @@ def _why_nothing(word: str) -> str:
     return ""
 
 
-def band_numbers(text: str | None, spec: DatasetSpec) -> tuple[int, ...] | None:
-    """The value of ``--bands``.
+def words_of_bands(
+    text: str | None,
+) -> tuple[tuple[int, ...] | None, tuple[str, ...] | None]:
+    """The value of ``--bands`` as numbers from 1, or as names; neither where it is none of both."""
+    words = tuple(word.strip() for word in (text or "").split(","))
+    if not any(word.lstrip("+-").isdecimal() for word in words):
+        return None, words if all(words) and len(set(words)) == len(words) else None
+    numbers = tuple(int(word) for word in words if word.isdecimal() and len(word) < LONGEST_NUMBER)
+    return (numbers if len(numbers) == len(words) and min(numbers) > 0 else None), None
+
+
+def asked_bands(
+    text: str | None, spec: DatasetSpec
+) -> tuple[tuple[int, ...] | None, tuple[str, ...] | None]:
+    """The value of ``--bands``: as numbers, or as names, or neither where it is not given.
 
     Raises:
         UserError: It is no list of as many bands as the data set has.
     """
     if text is None:
-        return None
-    words = [word.strip() for word in text.split(",")]
-    numbers = tuple(int(word) for word in words if word.isdecimal() and int(word) > 0)
+        return None, None
+    numbers, names = words_of_bands(text)
     counts = {len(spec.bands)} | ({RGB} if spec.alpha_band == RGB else set())
-    if len(numbers) != len(words) or len(numbers) not in counts:
+    if len(numbers or names or ()) not in counts:
         expected = " or ".join(map(str, sorted(counts)))
         raise UserError(
-            f"--bands: found {text!r}, expected {expected} numbers from 1 separated by commas, "
-            f"in the order {', '.join(spec.bands)}."
+            f"--bands: found {text!r}, expected {expected} numbers from 1 separated by commas, or "
+            f"as many names as files or bands have them, in the order {', '.join(spec.bands)}."
         )
-    return numbers
+    return numbers, names
 
 
 def headers_of(files: Sequence[Raster], faults: list[str]) -> list[tuple[str, RasterInfo]]:

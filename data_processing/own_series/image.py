@@ -28,7 +28,7 @@ from rasterio.windows import Window
 from data_processing.own_series.finding import OPAQUE, RGB
 from data_processing.rasters.grids import grid_faults
 from data_processing.rasters.reading import IMAGES, RasterInfo, open_raster, quiet, reading
-from data_processing.rasters.sources import Raster, stamps_of
+from data_processing.rasters.sources import Raster, Source, stamps_of
 from data_processing.rasters.values import has_data, no_measurement
 from utils.errors import DataError
 
@@ -86,6 +86,7 @@ class OpenImage:
         self.zero: NDArray[np.float32] = pairs[:, 1] if self.scaling else NOTHING
         self.itemsize = 4 if self.scaling else np.dtype(info.dtype).itemsize
         self._moved = bool(grid_faults([("", grid), ("", info)]))
+        self._first_band = path.first_band if isinstance(path, Source) else 0
         self.block_rows = max(info.block_shape[0], RESAMPLED_ROWS if self._moved else 1)
         # 8-bit files of four bands are marked RGBA by default: what is taken as NIR hides nothing
         marked = None if info.alpha is None else info.alpha + 1
@@ -168,7 +169,7 @@ class OpenImage:
             )
         with reading(str(self.path)):
             raster = self._open()
-            values = _bands(raster, self.numbers, where)
+            values = _bands(raster, [self._first_band + n for n in self.numbers], where)
             data_mask = has_data(values, self._tag)
             if self._info.masked and not self._moved:
                 data_mask &= raster.read_masks(1, **where) > 0

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_processing.own_series.bands import other_colors, other_names, without_alpha
+from data_processing.containers.stacks import BandStack
+from data_processing.own_series.bands import (
+    numbers_by_name,
+    other_colors,
+    other_names,
+    without_alpha,
+)
 from data_processing.own_series.clouds import cloud_masks
 from data_processing.own_series.composites import image_per_period, periods_of
 from data_processing.own_series.dating import (
@@ -20,17 +26,17 @@ from data_processing.own_series.dating import (
     refuse_stack,
 )
 from data_processing.own_series.finding import (
-    band_numbers,
+    asked_bands,
     different,
-    find_rasters,
     headers_of,
     unusable,
 )
-from data_processing.own_series.image import OpenImage
+from data_processing.own_series.gathering import gather
 from data_processing.own_series.looking import look_at_values, warnings_of
 from data_processing.own_series.options import Remarks, SeriesOptions
 from data_processing.own_series.scaling import with_scaling
 from data_processing.own_series.series import RasterSeries
+from data_processing.own_series.stacked import image_of
 from data_processing.rasters.grids import grid_faults, misplaced, touch
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.sources import Raster, Source, folder_of
@@ -63,11 +69,12 @@ def open_raster_series(
         DataError: With all faults of dates and headers.
     """
     options = options or SeriesOptions()
-    numbers = band_numbers(options.bands, spec)
+    numbers, band_names = asked_bands(options.bands, spec)
     words = [given] if isinstance(given, str | Path) else given
-    files = find_rasters([str(path) for path in words], "--images")
+    gathered = gather(words, options, band_names)
+    files = gathered.rasters
     where = folder_of(files[0])
-    remarks = Remarks()
+    remarks = Remarks(all=list(gathered.remarks))
     refuse_stack(files, len(spec.bands), spec.num_dates)
     try:
         dated = dated_files(words, files, spec, options.dates, remarks.all)
@@ -82,13 +89,15 @@ def open_raster_series(
     if clearest is None:
         dates = chosen_dates(dates, spec, options.choose_dates, where, remarks)
     paths = {date: dated[date] for period in dates for date in groups[period]}
-    headers, numbers = _fitting(list(paths.values()), spec, options, numbers, where, remarks.all)
+    headers, numbers = _fitting(
+        list(paths.values()), spec, options, numbers, band_names, where, remarks.all
+    )
     first = headers[0][1]
     if options.align:
         remarks.all += _aligned(headers)
     headers = with_scaling(list(paths), list(paths.values()), headers, options.scaling, remarks.all)
     opened = {
-        date: OpenImage(path, info, first, numbers, spec.alpha_band)
+        date: image_of(path, info, first, numbers, spec.alpha_band)
         for (date, path), (_, info) in zip(paths.items(), headers, strict=True)
     }
     masks = cloud_masks(options.clouds, options.cloud_codes, list(paths), first, remarks)
@@ -134,9 +143,8 @@ def _one_band_each(headers: Sequence[tuple[str, RasterInfo]]) -> str:
     if len(headers) <= 2 or any(info.count != 1 for _, info in headers):
         return ""
     return (
-        "Each file holds one band: put the bands of a date into one file with the date in its "
-        "name: gdalbuildvrt -separate 2018-01-05.vrt blue.tif green.tif red.tif nir.tif; "
-        "gdal_translate 2018-01-05.vrt 2018-01-05.tif"
+        "Each file holds one band: name the bands in the network's order as the files' names hold "
+        "them, such as --bands B02,B03,B04,B08"
     )
 
 
@@ -148,6 +156,7 @@ def _fitting(
     spec: DatasetSpec,
     options: SeriesOptions,
     numbers: tuple[int, ...] | None,
+    band_names: Sequence[str] | None,
     where: str,
     remarks: list[str],
 ) -> tuple[list[tuple[str, RasterInfo]], tuple[int, ...] | None]:
@@ -158,7 +167,11 @@ def _fitting(
     """
     faults: list[str] = []
     headers = headers_of(paths, faults)
-    picked = numbers is not None
+    picked = options.bands is not None
+    if headers and band_names is not None and not isinstance(paths[0], BandStack):
+        numbers = numbers_by_name(band_names, headers, faults)
+        if faults:
+            raise DataError(where, faults, "Name bands by their numbers, or others.")
     if headers:
         numbers = numbers or without_alpha(headers[0][1], spec)
         faults += _header_faults(headers, spec, numbers, options.align)

@@ -20,7 +20,7 @@ class SeriesOptions:
         dates: Dates of the images in the order of their names, separated by commas.
         choose_dates: Rule that picks dates where there are more than the network takes; None or
             "all" takes them all.
-        bands: Band numbers from 1, separated by commas, in the network's order.
+        bands: Band numbers from 1, or names, separated by commas, in the network's order.
         align: Whether other grids are resampled to the first image's.
         clouds: Cloud masks, one a date: folder, pattern or files.
         cloud_codes: What their values mean, see ``rasters.cloud_codes``; ``auto`` = as they tell.
@@ -32,6 +32,7 @@ class SeriesOptions:
         composite_of: How, see ``composites.CompositeImage``.
         scaling: What stored values mean, see ``scaling.with_scaling``; ``auto`` = as tags or type
             say, products without tags are asked about.
+        bands_per_date: Bands of each date where a file holds several dates, one after the other.
     """
 
     dates: str | None = None
@@ -45,6 +46,7 @@ class SeriesOptions:
     composite: Period | None = None
     composite_of: Statistic = "median"
     scaling: str = "auto"
+    bands_per_date: int | None = None
 
 
 @dataclass

@@ -27,6 +27,8 @@ class Source(ABC):
         files: Files and folders of this machine that it is made of.
     """
 
+    first_band = 0  # bands of what is opened that stand before those of the image
+
     def __init__(self, where: str, name: str, folder: str, files: Sequence[Path] = ()) -> None:
         self.where, self.name, self.folder = where, name, folder
         self.files = tuple(files)

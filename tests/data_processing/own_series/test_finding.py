@@ -101,15 +101,6 @@ def test_images_in_other_formats_are_read_by_a_pattern(tmp_path: Path) -> None:
     np.testing.assert_array_equal(window.images, images.astype("f4") / np.float32(255))
 
 
-def test_files_of_one_band_each_are_to_be_stacked(tmp_path: Path) -> None:
-    for day in DAYS[:3]:
-        for band in ("B02", "B03", "B04", "B08"):
-            write_raster(tmp_path / f"T33_{day}_{band}.tif", noise(1, bands=1)[0])
-    message = refusal(DataError, tmp_path)
-    assert "twice" in message
-    assert "gdalbuildvrt -separate" in message
-
-
 def test_an_image_with_rational_polynomials_is_to_be_rectified(tmp_path: Path) -> None:
     model = RPC(
         height_off=0, height_scale=500, lat_off=45, lat_scale=0.01, line_off=10, line_scale=10,

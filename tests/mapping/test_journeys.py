@@ -1,0 +1,70 @@
+"""Ways from what agencies deliver to a map, each in one command, as a new user goes them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from rasterio import Affine
+
+from mapping.products.rasters import date_of_moment
+from tests.helpers.cities import Outcome, summary_of, values
+from tests.helpers.scene_files import write_raster
+from tests.helpers.small_series import change_header
+
+BANDS = ("B02", "B03", "B04", "B08")
+SIDE = 24
+
+
+def write_sentinel_2(folder: Path, dates: int = 12) -> list[datetime.date]:
+    """Files of one band each and SCL masks of 20 m, as in R10m and R20m of products; their dates.
+
+    Something is built between the sixth and the seventh date; the fourth is cloudy in a corner.
+    """
+    rng = np.random.default_rng(5)
+    ground = rng.uniform(400, 1600, (4, SIDE, SIDE))
+    days = [datetime.date(2020, 1, 5) + datetime.timedelta(30 * k) for k in range(dates)]
+    for number, day in enumerate(days):
+        image = ground + rng.normal(0, 40, ground.shape)
+        image[:, 6:14, 6:14] += 3000 * (number > 5)
+        classes = np.full((SIDE // 2, SIDE // 2), 4, np.uint8)
+        classes[0, 0] = 6
+        if number == 3:
+            classes[8:, 8:] = 9
+            image[:, 16:, 16:] = 9000
+        stem = f"T33UUP_{day:%Y%m%d}T100031"
+        for band, pixels in zip(BANDS, image, strict=True):
+            write_raster(folder / f"{stem}_{band}_10m.tif", pixels.astype(np.uint16), nodata=0)
+        mask = folder / f"{stem}_SCL_20m.tif"
+        write_raster(mask, classes)
+        change_header(mask, transform=Affine(6.0, 0.0, 500000.0, 0.0, -6.0, 5000000.0))
+    return days
+
+
+def test_twelve_sentinel_2_dates_with_scl_masks_become_a_dated_map_in_one_command(
+    predict: Callable[..., Outcome], weights: Path, tmp_path: Path
+) -> None:
+    days = write_sentinel_2(tmp_path / "granules")
+
+    code, said, errors = predict(
+        "--images", tmp_path / "granules", "--bands", ",".join(BANDS),
+        "--clouds", tmp_path / "granules", "--checkpoint", weights,
+        "--output-dir", tmp_path / "maps",
+    )  # fmt: skip
+
+    assert code == 0, errors
+    assert "all 12 dates used" in said
+    assert "cloud masks, as their values tell: scl" in said
+    assert f"{days[3]} 11.1%" in said  # not seen
+    moment, date = (values(tmp_path / "maps" / f"change_{name}.tif") for name in ("moment", "date"))
+    assert moment.shape == (SIDE, SIDE)
+    assert (moment != 255).all()  # seen at eleven dates at least
+    changed = moment > 0
+    assert changed.any()
+    np.testing.assert_array_equal(date[changed], date_of_moment(days)[moment[changed]])
+    summary = summary_of(tmp_path / "maps")
+    assert summary["dates"] == [day.isoformat() for day in days]
+    assert len({row["sha256"] for row in summary["files"]}) == 4 * len(days)
+    assert (tmp_path / "maps" / "report.html").is_file()
