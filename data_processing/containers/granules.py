@@ -96,8 +96,8 @@ def stacks_by_band(
     for granule in granules.values():
         missing = [name for name in names if name not in granule.bands]
         if missing:
-            found, expected = ", ".join(granule.bands), ", ".join(missing)
-            faults.append(f"{granule.name}: found the bands {found}, expected {expected} as well")
+            listed, expected = ", ".join(granule.bands), ", ".join(missing)
+            faults.append(f"{granule.name}: found the bands {listed}, expected {expected} as well")
     if faults:
         advice = "Add the missing files, leave the date out, or name other --bands."
         raise DataError(folder_of(rasters[0]), faults, advice)
@@ -131,7 +131,7 @@ def _put(
 
 
 def _token(band: str, name: str) -> re.Match[str] | None:
-    """Where a band stands in a file's name, the last place."""
+    """The last place where a band stands in a file's name."""
     numbered = re.fullmatch(r"(.*[A-Za-z_])0*(\d+\w?)", band)
     pattern = (
         f"{re.escape(numbered[1])}0*{re.escape(numbered[2])}" if numbered else (re.escape(band))

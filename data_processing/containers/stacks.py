@@ -68,8 +68,8 @@ class BandStack(Source):
             if info.count != 1:
                 faults.append(f"{part.name}: found {info.count} bands, expected 1")
             if info.dtype != infos[0].dtype:
-                found = f"found type {info.dtype}, expected {infos[0].dtype}"
-                faults.append(f"{part.name}: {found} as {self.parts[0].name}")
+                fault = f"found type {info.dtype}, expected {infos[0].dtype}"
+                faults.append(f"{part.name}: {fault} as {self.parts[0].name}")
             if not self.align:
                 others = grid_differences(info, infos[0], self.parts[0].name)
                 faults += [f"{part.name}: {difference}, or --align" for difference in others]
@@ -132,8 +132,8 @@ def date_ranges(rasters: Sequence[Raster], count: int) -> list[BandRange]:
     for raster in rasters:
         info = header_of(raster, IMAGES)
         if info.count % count or not info.count:
-            found = f"found {info.count} bands, expected a multiple of {count}"
-            faults.append(f"{raster.name}: {found}, the bands of a date (--bands-per-date)")
+            fault = f"found {info.count} bands, expected a multiple of {count}"
+            faults.append(f"{raster.name}: {fault}, the bands of a date (--bands-per-date)")
         for first in range(0, info.count - info.count % count, count):
             described = info.band_names[first] or ""
             name = described or f"bands {first + 1} to {first + count}"

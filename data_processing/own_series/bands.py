@@ -84,8 +84,8 @@ def numbers_by_name(
         else:
             places.setdefault(tuple(described.index(band.lower()) + 1 for band in names), name)
     if len(places) > 1:
-        found = " and ".join(f"{list(place)} in {name}" for place, name in places.items())
-        faults.append(f"found the bands {', '.join(names)} at {found}, expected one order")
+        places_of = " and ".join(f"{list(place)} in {name}" for place, name in places.items())
+        faults.append(f"found the bands {', '.join(names)} at {places_of}, expected one order")
     return None if faults else next(iter(places))
 
 

@@ -117,7 +117,7 @@ def rasters_in(folder: Path) -> list[Raster]:
 
 
 def _images_of(folder: Path) -> list[Raster]:
-    """What lies in a folder itself, see :func:`rasters_in`."""
+    """Images of a folder itself, see :func:`rasters_in`."""
     files = [file for file in folder.iterdir() if file.is_file() and file.name[0] != "."]
     files = [file for file in files if not file.name.lower().endswith(BESIDE)]
     tiffs = [file for file in files if file.suffix.lower() in SUFFIXES]

@@ -6,6 +6,7 @@ are told at once. Values are looked at in ``looking``, reading is in ``series``.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from data_processing.own_series.finding import (
     headers_of,
     unusable,
 )
-from data_processing.own_series.gathering import gather
+from data_processing.own_series.gathering import Gathered, gather
 from data_processing.own_series.looking import look_at_values, warnings_of
 from data_processing.own_series.options import Remarks, SeriesOptions
 from data_processing.own_series.scaling import with_scaling
@@ -76,13 +77,7 @@ def open_raster_series(
     where = folder_of(files[0])
     remarks = Remarks(all=list(gathered.remarks))
     refuse_stack(files, len(spec.bands), spec.num_dates)
-    try:
-        dated = dated_files(words, files, spec, options.dates, remarks.all)
-    except DataError as error:
-        faults = list(error.faults)
-        headers = headers_of(files, faults)
-        faults += _header_faults(headers, spec, numbers, options.align) if headers else []
-        raise DataError(where, faults, _one_band_each(headers) or error.advice) from error
+    dated = _dated(words, gathered, spec, options, numbers, remarks.all)
     groups = periods_of(list(dated), options.composite)
     clearest = clearest_number(options, spec, len(groups))
     dates = list(groups)
@@ -113,6 +108,30 @@ def open_raster_series(
     left_out = [date for date in groups if date not in dates]
     label = name or _place_name(files[0])
     return RasterSeries(label, dates, images, clouds, spec, options, remarks, left_out)
+
+
+def _dated(
+    words: Sequence[str | Path],
+    gathered: Gathered,
+    spec: DatasetSpec,
+    options: SeriesOptions,
+    numbers: tuple[int, ...] | None,
+    remarks: list[str],
+) -> dict[datetime.date, Raster]:
+    """Images by date, ascending; faults of headers are told together with those of dates.
+
+    Raises:
+        DataError: With all these faults.
+    """
+    files = gathered.rasters
+    try:
+        return dated_files(words, files, spec, options.dates, remarks)
+    except DataError as error:
+        faults = list(error.faults)
+        headers = headers_of(files, faults)
+        faults += _header_faults(headers, spec, numbers, options.align) if headers else []
+        advice = _one_band_each(headers) or error.advice
+        raise DataError(folder_of(files[0]), faults, advice) from error
 
 
 def _check_needed(needed: int, count: int, remarks: Remarks) -> None:

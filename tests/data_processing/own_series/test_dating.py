@@ -267,7 +267,7 @@ def test_several_masks_of_a_month_and_several_images_of_a_mask_are_refused(tmp_p
 
 
 @pytest.mark.parametrize("each", [1, 4])
-def test_one_file_with_all_dates_is_refused_with_the_command_that_splits_it(
+def test_one_file_with_all_dates_is_refused_with_the_flags_that_read_it(
     tmp_path: Path, each: int
 ) -> None:
     write_raster(tmp_path / "stack_2020.tif", noise(1, 6 * each)[0])
@@ -275,10 +275,7 @@ def test_one_file_with_all_dates_is_refused_with_the_command_that_splits_it(
     message = refusal(DataError, tmp_path, count=6)
 
     assert f"found one file of {6 * each} bands, expected a file for each of 6 dates" in message
-    assert (
-        f"gdal_translate{' -b 1 -b 2 -b 3 -b 4' if each == 4 else ' -b 1'} stack_2020.tif"
-        in message
-    )
+    assert f"--bands-per-date {each} --dates 2018-01,2018-05,…" in message
 
 
 def test_one_file_with_a_page_a_date_is_refused_with_the_command_that_splits_it(
