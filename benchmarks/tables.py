@@ -18,6 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataclasses import dataclass
+from functools import partial
 
 from benchmarks.measuring import RESULTS
 from utils.errors import run_program
@@ -42,6 +43,8 @@ BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.S)
 
 NOT_RECORDED = "not recorded"  # stands for the conditions of rows where they were lost
 
+NETWORKS = {"caim": "CAIM-Net", "ctma": "CTMA"}
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -49,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Fill the page in."""
     read_settings(Settings, arguments)
     text = filled(PAGE.read_text("utf-8"))
-    with atomic_path(PAGE) as partial:
-        partial.write_text(text, "utf-8")
+    with atomic_path(PAGE) as draft:
+        draft.write_text(text, "utf-8")
     say(f"written: {PAGE}")
 
 
@@ -125,25 +128,6 @@ def _attention() -> str:
     )  # fmt: skip
 
 
-def _throughput() -> str:
-    rows = _rows("throughput")
-    return markdown(
-        ("Work", "Dates", "Attention", "Format", "s per patch", "Patches/s", "Share",
-         "Share, attention counted", "Times plain"),
-        [
-            (
-                row["what"], row["num_dates"], row["attention"], row["dtype"],
-                f"{row['seconds_per_patch']['median']:.3f}",
-                f"{row['patches_per_second']['median']:.1f}",
-                _percent(row["share_of_matrix_product"]),
-                _percent(row.get("share_with_attention_products")),
-                f"{row['speedup_over_plain']:.2f}",
-            )
-            for row in rows
-        ],
-    )  # fmt: skip
-
-
 def _bfloat16() -> str:
     """Speed of bfloat16 over float32, by kind of work."""
     rows = _rows("throughput")
@@ -166,21 +150,6 @@ def _bfloat16() -> str:
     return markdown(head, lines)
 
 
-def _compiled() -> str:
-    return markdown(
-        ("Work", "Dates", "Attention", "Compiled", "s per patch", "Share"),
-        [
-            (
-                row["what"], row["num_dates"], row["attention"],
-                "yes" if row["compile"] else "no",
-                f"{row['seconds_per_patch']['median']:.3f}",
-                _percent(row["share_of_matrix_product"]),
-            )
-            for row in _rows("compiled")
-        ],
-    )  # fmt: skip
-
-
 def _memory() -> str:
     rows = _rows("memory")
     columns = list(dict.fromkeys((row["attention"], row["num_dates"]) for row in rows))
@@ -190,31 +159,6 @@ def _memory() -> str:
         lines.setdefault(name, []).append(f"{row['peak_gb']['median']:.2f}")
     head = ("Peak, GB", *(f"{attention}, {dates} dates" for attention, dates in columns))
     return markdown(head, [(name, *values) for name, values in lines.items()])
-
-
-def _end_to_end() -> str:
-    return markdown(
-        ("Network", "Forward passes alone, s", "Test_Dynamic.py, s", "Ratio",
-         "Peak memory, one scene", "All three scenes"),
-        [
-            (
-                row["network"], f"{row['bare_seconds']['median']:.1f}",
-                f"{row['program_seconds']['median']:.1f}", f"{row['ratio']:.3f}",
-                f"{row['peak_gb_one_scene']:.2f} GB", f"{row['peak_gb']:.2f} GB",
-            )
-            for row in _rows("end_to_end")
-        ],
-    )  # fmt: skip
-
-
-def _metrics() -> str:
-    return markdown(
-        ("What", "Classes", "How", "s per 10⁸ pixels"),
-        [
-            (row["what"], row["num_classes"], row["how"], f"{row['seconds_per_1e8_pixels']:.2f}")
-            for row in _rows("metrics_cost")
-        ],
-    )
 
 
 def _loading() -> str:
@@ -283,103 +227,97 @@ def _profile() -> str:
     )  # fmt: skip
 
 
-def _bfloat16_maps() -> str:
-    return markdown(
-        ("Data", "Scene", "Pixels", "Equal moment", "Largest difference of an area score",
-         "Of a moment score"),
-        [
-            (
-                row["data"], row["scene"], f"{row['pixels']:,}", f"{row['equal_moment']:.3%}",
-                f"{row['area']['largest']:.5f}", f"{row['moment']['largest']:.5f}",
-            )
-            for row in _rows("bfloat16_agreement")
-        ],
-    )  # fmt: skip
+# Tables that show a row of a file in a line: by table the file, by heading how a cell is written.
+BY_ROW: dict[str, tuple[str, dict[str, str]]] = {
+    "throughput": ("throughput", {
+        "Work": "{what}", "Dates": "{num_dates}", "Attention": "{attention}", "Format": "{dtype}",
+        "s per patch": "{seconds_per_patch[median]:.3f}",
+        "Patches/s": "{patches_per_second[median]:.1f}",
+        "Share": "{share_of_matrix_product:.0%}",
+        "Share, attention counted": "{share_with_attention_products:.0%}",
+        "Times plain": "{speedup_over_plain:.2f}",
+    }),
+    "bfloat16_maps": ("bfloat16_agreement", {
+        "Data": "{data}", "Scene": "{scene}", "Pixels": "{pixels:,}",
+        "Equal moment": "{equal_moment:.3%}",
+        "Largest difference of an area score": "{area[largest]:.5f}",
+        "Of a moment score": "{moment[largest]:.5f}",
+    }),
+    "bfloat16_training": ("bfloat16_training", {
+        "Score": "{score}", "Epochs within": "{epochs_within} of {epochs}",
+        "Mean difference": "{mean_difference:+.4f}",
+        "From a rounded start": "{mean_difference_of_rounded_start:+.4f}",
+        "Standard deviation over seeds": "{mean_float32_sd:.4f}",
+    }),
+    "compiled": ("compiled", {
+        "Work": "{what}", "Dates": "{num_dates}", "Attention": "{attention}",
+        "Compiled": "{compile}", "s per patch": "{seconds_per_patch[median]:.3f}",
+        "Share": "{share_of_matrix_product:.0%}",
+    }),
+    "end_to_end": ("end_to_end", {
+        "Network": "{network}", "Forward passes alone, s": "{bare_seconds[median]:.1f}",
+        "Test_Dynamic.py, s": "{program_seconds[median]:.1f}", "Ratio": "{ratio:.3f}",
+        "Peak memory, one scene": "{peak_gb_one_scene:.2f} GB",
+        "All three scenes": "{peak_gb:.2f} GB",
+    }),
+    "predict_series": ("predict_series", {
+        "Pixels": "{width}×{height}", "Tiles": "{tiles:,}",
+        "Network alone, s": "{network_seconds:.0f}", "Predict.py, s": "{program_seconds:.0f}",
+        "Ratio": "{ratio:.3f}", "Mapping only, ratio": "{mapping_ratio:.3f}",
+        "Mpx/s": "{megapixels_per_second:.3f}", "Peak memory": "{peak_gb:.2f} GB",
+    }),
+    "metrics": ("metrics_cost", {
+        "What": "{what}", "Classes": "{num_classes}", "How": "{how}",
+        "s per 10⁸ pixels": "{seconds_per_1e8_pixels:.2f}",
+    }),
+    "pairs": ("pairs", {
+        "Work": "{what}", "Format": "{dtype}", "s per pair": "{seconds[median]:.2f}",
+        "GFLOP": "{gflop:.1f}", "GFLOP/s": "{gflops:.0f}",
+        "Matrix product, GFLOP/s": "{matrix_product_gflops:.0f}",
+        "Share": "{share_of_matrix_product:.0%}", "Times float32": "{times_float32:.2f}",
+        "Peak, GB": "{peak_gb:.2f}",
+    }),
+    "compared": ("compare_networks", {
+        "Network": "{network}", "Sees": "{sees}", "Parameters": "{parameters:,}",
+        "GFLOP per patch": "{gflop_per_patch:.1f}",
+        "s per patch": "{seconds_per_patch[median]:.3f}",
+        "Peak, GB": "{peak_gb:.2f}", "Area precision": "{area_precision:.2%}",
+        "Recall": "{area_recall:.2%}", "F1": "{area_f1:.2%}", "IoU": "{area_iou:.2%}",
+    }),
+}  # fmt: skip
 
 
-def _bfloat16_training() -> str:
-    return markdown(
-        ("Score", "Epochs within", "Mean difference", "From a rounded start",
-         "Standard deviation over seeds"),
-        [
-            (
-                row["score"], f"{row['epochs_within']} of {row['epochs']}",
-                f"{row['mean_difference']:+.4f}", f"{row['mean_difference_of_rounded_start']:+.4f}",
-                f"{row['mean_float32_sd']:.4f}",
-            )
-            for row in _rows("bfloat16_training")
-            if row["epoch"] == "all"
-        ],
-    )  # fmt: skip
+def _by_row(file: str, forms: Mapping[str, str]) -> str:
+    """A table of a line per row; where rows are of epochs, of those over all of them."""
+    rows = [_shown(row) for row in _rows(file) if row.get("epoch", "all") == "all"]
+    return markdown(list(forms), [[_cell(form, row) for form in forms.values()] for row in rows])
 
 
-def _predict_series() -> str:
-    return markdown(
-        ("Pixels", "Tiles", "Network alone, s", "Predict.py, s", "Ratio", "Mapping only, ratio",
-         "Mpx/s", "Peak memory"),
-        [
-            (
-                f"{row['width']}×{row['height']}", f"{row['tiles']:,}",
-                f"{row['network_seconds']:.0f}", f"{row['program_seconds']:.0f}",
-                f"{row['ratio']:.3f}", f"{row['rows_seconds'] / row['network_seconds']:.3f}",
-                f"{row['megapixels_per_second']:.3f}", f"{row['peak_gb']:.2f} GB",
-            )
-            for row in _rows("predict_series")
-        ],
-    )  # fmt: skip
+def _shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row with what cells say beside its numbers."""
+    shown = {"share_with_attention_products": None, **row}
+    shown["compile"] = "yes" if row.get("compile") else "no"
+    shown["network"] = NETWORKS.get(row.get("network", ""), row.get("network"))
+    if "rows_seconds" in row:
+        shown["mapping_ratio"] = row["rows_seconds"] / row["network_seconds"]
+    return shown
 
 
-def _pairs() -> str:
-    return markdown(
-        ("Work", "Format", "s per pair", "GFLOP", "GFLOP/s", "Matrix product, GFLOP/s", "Share",
-         "Times float32", "Peak, GB"),
-        [
-            (
-                row["what"], row["dtype"], f"{row['seconds']['median']:.2f}",
-                f"{row['gflop']:.1f}", f"{row['gflops']:.0f}",
-                f"{row['matrix_product_gflops']:.0f}", _percent(row["share_of_matrix_product"]),
-                f"{row['times_float32']:.2f}", f"{row['peak_gb']:.2f}",
-            )
-            for row in _rows("pairs")
-        ],
-    )  # fmt: skip
-
-
-def _compared() -> str:
-    scores = ("precision", "recall", "f1", "iou")
-    names = {"caim": "CAIM-Net", "ctma": "CTMA"}
-    return markdown(
-        ("Network", "Sees", "Parameters", "GFLOP per patch", "s per patch", "Peak, GB",
-         "Area precision", "Recall", "F1", "IoU"),
-        [
-            (
-                names[row["network"]], row["sees"], f"{row['parameters']:,}",
-                f"{row['gflop_per_patch']:.1f}", f"{row['seconds_per_patch']['median']:.3f}",
-                f"{row['peak_gb']:.2f}", *(f"{100 * row[f'area_{key}']:.2f}" for key in scores),
-            )
-            for row in _rows("compare_networks")
-        ],
-    )  # fmt: skip
+def _cell(form: str, row: Mapping[str, Any]) -> str:
+    key = re.findall(r"\{(\w+)", form)[0]
+    return "–" if row[key] is None else form.format_map(row).replace("%", " %")
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
+    **{name: partial(_by_row, *table) for name, table in BY_ROW.items()},
     "machine": _machine,
     "runs": _runs,
     "attention": _attention,
-    "throughput": _throughput,
     "bfloat16": _bfloat16,
-    "bfloat16_maps": _bfloat16_maps,
-    "bfloat16_training": _bfloat16_training,
-    "compiled": _compiled,
     "memory": _memory,
-    "end_to_end": _end_to_end,
-    "predict_series": _predict_series,
-    "metrics": _metrics,
     "loading": _loading,
     "floors": _floors,
     "profile": _profile,
-    "pairs": _pairs,
-    "compared": _compared,
 }
 
 
