@@ -15,7 +15,7 @@ help:  ## show this list
 
 venv: $(STAMP)  ## make .venv and install everything into it (quick when done already)
 
-$(STAMP): requirements.txt requirements-onnx.txt requirements-dev.txt constraints.txt
+$(STAMP): $(wildcard requirements*.txt) constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
 	sys.exit(sys.version_info < (3, 11) and f"found Python {v}, expected 3.11 or newer; give another one: make venv PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from data_processing.own_series.finding import find_rasters
 from data_processing.rasters.cloud_codes import CloudCodes
+from mapping.products.files import PolygonFile
 from utils.errors import UserError, run_program
 from utils.fields import (
+    Bare,
     Gigabytes,
     Loose,
     Natural,
@@ -67,8 +69,9 @@ class Settings:
     # calibrated = by the offset that the weights carry; plain = which is larger
     decision: Literal["calibrated", "plain"] = "calibrated"
     # results
-    polygons: bool = False  # write changed regions to changes.geojson
-    min_area: NonNegative = 0.0  # square metres; smaller regions are left out of it
+    # files of changed regions; without a name changes.geojson
+    polygons: Annotated[tuple[PolygonFile, ...], Bare(("changes.geojson",))] = ()
+    min_area: NonNegative = 0.0  # square metres; smaller regions are left out of them
     export_onnx: Path | None = None  # write the network as ONNX; images need not be given
     # speed
     batch_size: Positive | None = None  # tiles at a time; none = 8, of CTMA 1

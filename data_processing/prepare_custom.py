@@ -73,7 +73,7 @@ class Settings(RunSettings, FactSettings):
     # labels, one kind of them
     moment_raster: Path | None = None  # 0 unchanged, k changed between date k-1 and date k
     masks: tuple[PathPattern, ...] | None = None  # a binary raster per date, named as images are
-    polygons: Path | None = None  # GeoJSON with the date of change of every polygon
+    polygons: Path | None = None  # GeoJSON, .gpkg, .fgb, .parquet, .shp; each with its date
     event: Event | None = None  # of several changes; masks, polygons: none = last
     transitions: Transitions | None = None  # masks: none = both
     date_field: str | None = None  # polygons: property that holds the date; none = date

@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -26,10 +26,18 @@ from mapping.memory_budget import GB, divide_memory
 from mapping.model import Model
 from mapping.pipeline import WriteBehind
 from mapping.prediction import MapRows, TilePlan, TileRunner, predict_rows
-from mapping.products.files import MAPS, MAPS_WITHOUT_MOMENT, PICTURES, POLYGONS, SUMMARY
+from mapping.products.files import (
+    MAPS,
+    MAPS_WITHOUT_MOMENT,
+    PICTURES,
+    SCORE,
+    SUMMARY,
+    PolygonFile,
+)
 from mapping.products.ground_area import PixelAreas
-from mapping.products.polygons import BYTES_PER_PIXEL, write_polygons
+from mapping.products.polygons import check_formats, write_polygons
 from mapping.products.rasters import BLOCK, write_change_rasters
+from mapping.products.regions import BYTES_PER_PIXEL, ChangedRegions
 from mapping.products.styles import map_styles, write_styles
 from mapping.products.summary import AreaSums, grid_facts, result_line, score_tags
 from mapping.report.draw import draw_area
@@ -58,8 +66,8 @@ class MapOptions:
         overlap: Least overlap of tiles in pixels; None = half a tile.
         batch_size: Tiles at a time; None = as usual for the network.
         memory: Most that a process shall hold, in GB.
-        polygons: Whether changed regions are written as GeoJSON.
-        min_area: Regions of less ground, in m², are left out of it.
+        polygons: Files of changed regions, of ``mapping.products.files.POLYGONS``.
+        min_area: Regions of less ground, in m², are left out of them.
         resume: Whether an unfinished area is gone on with.
         settings: All settings of the run, for summaries.
     """
@@ -67,7 +75,7 @@ class MapOptions:
     overlap: int | None = None
     batch_size: int | None = None
     memory: float = 2.0
-    polygons: bool = False
+    polygons: Sequence[PolygonFile] = ()
     min_area: float = 0.0
     resume: bool = False
     settings: Mapping[str, Any] | None = None
@@ -133,7 +141,7 @@ def map_area(
     model = model.for_dates(len(series.dates))
     plan = model.plan(tile_grid(series, model, options.overlap), options.batch_size)
     job = job_of(series, model, plan)
-    asked = {"polygons": options.polygons, "min_area": options.min_area}
+    asked = {"polygons": list(options.polygons), "min_area": options.min_area}
     earlier = finished(folder, job, asked) if options.resume else None
     processes.wait_for_all()  # before the first one changes anything there
     if earlier is not None:
@@ -263,12 +271,13 @@ def _write_results(
     }  # fmt: skip
     names = [*(MAPS if model.has_moments else MAPS_WITHOUT_MOMENT)]
     if options.polygons:
-        counts = write_polygons(
-            folder / POLYGONS, read_map(folder / names[0]), series.grid, series.dates, areas,
+        regions = ChangedRegions(
+            read_map(folder / names[0]), read_map(folder / SCORE), series.grid, series.dates, areas,
             options.min_area,
         )  # fmt: skip
-        summary["polygons"] = counts._asdict()
-        names.append(POLYGONS)
+        for name in options.polygons:
+            summary["polygons"] = write_polygons(folder / name, regions)._asdict()
+        names += options.polygons
     summary["outputs"] = {name: _checksum(folder / name) for name in names}
     summary["styles"] = write_styles(folder, map_styles(series.dates))
     draw_area(folder, series, summary, names[0])
@@ -308,15 +317,16 @@ def _check_polygons(series: RasterSeries, areas: PixelAreas, options: MapOptions
     """Refuse at once what would fail when everything else is done."""
     if not options.polygons:
         return
+    check_formats(options.polygons)
     if not areas.ellipsoidal:
         raise UserError(
-            f"--polygons: {series.files[0]} does not say where on Earth it lies, expected a CRS; "
-            "GeoJSON holds longitudes and latitudes. Leave --polygons out."
+            f"--polygons: {series.files[0]} does not say where on Earth it lies, expected a CRS, "
+            "to place and measure the changes. Leave --polygons out."
         )
     needed = BYTES_PER_PIXEL * series.height * series.width + peak_memory_gib(CPU) * GIB
     if needed > options.memory * GB:
         raise UserError(
-            f"--polygons: the map of {series.width}×{series.height} pixels is held as a whole for "
+            f"--polygons: maps of {series.width}×{series.height} pixels are held as a whole for "
             f"it, which may take {needed / GB:.1f} GB; found --memory {options.memory:g}. Give "
             "more, or leave --polygons out."
         )

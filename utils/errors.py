@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import re
 import signal
 import sys
@@ -14,7 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 __all__ = [
     "CaimError",
@@ -24,6 +25,7 @@ __all__ = [
     "UserError",
     "at_program_end",
     "file_fault",
+    "optional_package",
     "run_program",
     "visible",
 ]
@@ -130,6 +132,26 @@ def file_fault(error: OSError) -> CaimError | None:
 
 
 _at_end: list[Callable[[], None]] = []
+
+
+def optional_package(name: str, requirements: str, purpose: str) -> Any:
+    """A package that few need, imported when first used.
+
+    Args:
+        name: Of the package or one of its modules.
+        requirements: The file that lists it.
+        purpose: What it is for, in words.
+
+    Raises:
+        UserError: It is not installed, or does not load.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"the package {name} cannot be imported ({error}), expected it for {purpose}; install "
+            f"what these need: pip install -r {requirements}"
+        ) from error
 
 
 def at_program_end(action: Callable[[], None]) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "REPOSITORY",
     "REQUIRED",
     "TRUE_WORDS",
+    "Bare",
     "Bounds",
     "ClipNorm",
     "Existing",
@@ -111,6 +112,13 @@ class Note:
 
 
 IS_PATH, LOOSE = Note(), Note()
+
+
+@dataclasses.dataclass(frozen=True)
+class Bare(Note):
+    """A flag of a list may stand without values; then it has these."""
+
+    values: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,6 +289,8 @@ def _value(field: Field, texts: list[str]) -> Any:
         return _item(field, texts[0])
     if texts == [""]:
         return ()
+    bare = [text for note in field.notes if isinstance(note, Bare) for text in note.values]
+    texts = texts or bare
     if not field.is_path:
         texts = [part.strip() for text in texts for part in text.removesuffix(",").split(",")]
     if not texts or (field.count is not None and len(texts) != field.count):

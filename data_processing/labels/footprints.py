@@ -22,15 +22,19 @@ from rasterio.features import rasterize
 from rasterio.transform import Affine
 from rasterio.warp import transform_geom
 
-from data_processing.rasters.contents import kind_of_bytes
 from data_processing.rasters.reading import RasterInfo
 from utils.errors import DataError
 from utils.files import parse_json, whole_number
 
-__all__ = ["Footprints", "rasterise_footprints", "read_features"]
+__all__ = [
+    "Footprints",
+    "coordinate_system",
+    "draw_features",
+    "rasterise_footprints",
+    "read_features",
+]
 
 LON_LAT = CRS.from_epsg(4326)
-SHAPEFILE = b"\x00\x00\x27\x0a"
 AREAS = ("Polygon", "MultiPolygon")
 # EPSG:32633, urn:ogc:def:crs:EPSG::32633, http://www.opengis.net/def/crs/EPSG/0/32633, CRS84 …
 CRS_NAME = re.compile(
@@ -82,11 +86,32 @@ def rasterise_footprints(
         DataError: The file is no GeoJSON, or its coordinates cannot be placed on the grid.
     """
     features, beside = read_features(content, where)
+    source = None if pixels else coordinate_system(features, beside, where, grid)
+    return draw_features(features, source, where, grid, all_touched=all_touched)
+
+
+def draw_features(
+    features: list[dict[str, Any]],
+    source: CRS | None,
+    where: str,
+    grid: RasterInfo,
+    *,
+    all_touched: bool = False,
+) -> Footprints:
+    """Draw features as GeoJSON has them.
+
+    Args:
+        features: Those that are no areas are left out.
+        source: The coordinate system of their numbers; None: pixels of the image.
+        where, grid, all_touched: As in :func:`rasterise_footprints`.
+
+    Raises:
+        DataError: Coordinates cannot be placed on the grid.
+    """
     remarks: Counter[str] = Counter()
-    shapes = [(shape, name) for shape, name in _areas(features, remarks, where)]
-    source = None if pixels else _system(_named_system(beside, where), shapes, grid, where)
+    shapes = list(_areas(features, remarks, where))
     placed = [_placed(shape, source, grid, where) for shape, _ in shapes]
-    transform = Affine.identity() if pixels else grid.transform
+    transform = Affine.identity() if source is None else grid.transform
     names = [name for _, name in shapes]
     ids = np.zeros((grid.height, grid.width), dtype=np.int32)
     if placed:
@@ -118,10 +143,9 @@ def read_features(content: bytes, where: str) -> tuple[list[dict[str, Any]], dic
     try:
         collection = parse_json(content)
     except ValueError as error:
-        kind = _vector_kind(content)
-        if kind is not None:
+        if b"<kml" in content[:1024].lower():
             advice = f"Write it as GeoJSON: ogr2ogr changes.geojson {Path(where).name}"
-            raise DataError(where, [f"no GeoJSON: {kind}"], advice) from error
+            raise DataError(where, ["no GeoJSON: it is KML"], advice) from error
         raise _fault(where, f"no GeoJSON ({error})") from error
     if not isinstance(collection, dict) or collection.get("type") != "FeatureCollection":
         raise _fault(where, "found no FeatureCollection at the top of the file")
@@ -132,16 +156,6 @@ def read_features(content: bytes, where: str) -> tuple[list[dict[str, Any]], dic
     if broken:
         raise _fault(where, f"features {', '.join(broken)} are no features")
     return features, collection
-
-
-def _vector_kind(content: bytes) -> str | None:
-    """Name the format of a file of shapes that is no GeoJSON, where its first bytes tell."""
-    if content.startswith(SHAPEFILE):
-        return "it is a Shapefile"
-    if b"<kml" in content[:1024].lower():
-        return "it is KML"
-    kind = kind_of_bytes(content[:1024])
-    return None if kind is None or "database" not in kind.sentence else "it is a GeoPackage"
 
 
 def _named_system(collection: dict[str, Any], where: str) -> str | None:
@@ -200,8 +214,20 @@ def _plane(coordinates: Any, where: str, number: int) -> Any:
     return [x, y]
 
 
-def _system(named: str | None, shapes: list[Any], grid: RasterInfo, where: str) -> CRS:
-    """The coordinate system of a file's numbers."""
+def coordinate_system(
+    features: list[dict[str, Any]], beside: dict[str, Any], where: str, grid: RasterInfo
+) -> CRS:
+    """The coordinate system of a GeoJSON file's numbers.
+
+    Args:
+        features, beside: As :func:`read_features` gives them.
+        where: How messages name the file.
+        grid: Of the image that the features belong to.
+
+    Raises:
+        DataError: It names one that is not known.
+    """
+    named = _named_system(beside, where)
     if named is not None:
         name = CRS_NAME.fullmatch(named.strip())
         if name is None:  # a name may also be an address that GDAL would fetch, or a file
@@ -213,6 +239,7 @@ def _system(named: str | None, shapes: list[Any], grid: RasterInfo, where: str) 
             return CRS.from_epsg(whole_number(name["code"]))
         except (CRSError, ValueError) as error:
             raise _fault(where, f"found the coordinate system {named[:80]!r}, unknown") from error
+    shapes = _areas(features, Counter(), where)
     points = [point for shape, _ in shapes for point in _points(shape["coordinates"])]
     degrees = all(abs(x) <= 180 and abs(y) <= 90 for x, y in points)
     if degrees or grid.crs is None:

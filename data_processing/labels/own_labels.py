@@ -7,9 +7,8 @@ Whatever they come as, the result is (H, W): 0 unchanged, k changed between date
 from __future__ import annotations
 
 import datetime
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_processing.labels.footprints import rasterise_footprints, read_features
+from data_processing.labels.footprints import draw_features
+from data_processing.labels.polygon_files import feature_dates, read_polygons
 from data_processing.labels.transitions import UNKNOWN, Event, Transitions, change_moment
 from data_processing.rasters.date_patterns import shown
 from data_processing.rasters.dates import dates_of, partners
 from data_processing.rasters.grids import grid_differences
-from data_processing.rasters.name_dates import whole_date
 from data_processing.rasters.reading import RasterInfo, header_of, read_window, require_room
 from data_processing.rasters.values import INVERTED, decode_mask
 from utils.errors import DataError
@@ -155,7 +154,7 @@ def labels_from_polygons(
     event: Event,
     all_touched: bool,
 ) -> Labels:
-    """Polygons of a GeoJSON file, each with the date of its change.
+    """Polygons of a file, each with the date of its change.
 
     A date after that of image k−1, up to that of image k, gives class k. Dates of no interval are
     no change inside the series. Where polygons overlap, ``event`` says which counts.
@@ -169,17 +168,20 @@ def labels_from_polygons(
         all_touched: See :func:`data_processing.labels.footprints.rasterise_footprints`.
 
     Raises:
-        DataError: It is no GeoJSON, cannot be placed, or some features have no readable date.
+        DataError: It is none of the formats, cannot be placed, or some features have no readable
+            date.
     """
-    features, beside = read_features(_content(path), str(path))
-    intervals = [_interval(d, dates) for d in _dates_of(features, date_field, path)]
+    remarks: list[str] = []
+    features, system = read_polygons(path, grid)
+    intervals = [
+        _interval(date, dates) for date in feature_dates(features, date_field, str(path), remarks)
+    ]
     counts = Counter(intervals)
     moment = np.zeros((grid.height, grid.width), dtype=np.uint8)
     odd: Counter[str] = Counter()
     for k in range(1, len(dates)):
         chosen = [f for f, interval in zip(features, intervals, strict=True) if interval == k]
-        content = json.dumps({**beside, "features": chosen}).encode()
-        drawn = rasterise_footprints(content, str(path), grid, all_touched=all_touched)
+        drawn = draw_features(chosen, system, str(path), grid, all_touched=all_touched)
         moment[drawn.built if event == "last" else drawn.built & (moment == 0)] = k
         odd += drawn.remarks
     listed = ", ".join(f"{k}: {counts[k]}" for k in range(1, len(dates)))
@@ -192,7 +194,8 @@ def labels_from_polygons(
         )
         finding += f" or after {dates[-1]}"
         gaps.append((finding, "no change inside the series"))
-    return Labels(moment, [path], [f"{path.name}: polygons per interval {listed}"], gaps)
+    remarks.append(f"{path.name}: polygons per interval {listed}")
+    return Labels(moment, [path], remarks, gaps)
 
 
 def balance(moment: NDArray[np.uint8], num_classes: int) -> list[str]:
@@ -273,46 +276,6 @@ def _listed(counts: Counter[float]) -> str:
     more = len(values) - SHOWN_VALUES
     shown = ", ".join(f"{value:g} ({counts[value]} pixels)" for value in values[:SHOWN_VALUES])
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-# ───────────────────────────────────────── polygons ─────────────────────────────────────────
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        advice = "Make the file readable, or copy it."
-        raise DataError(str(path), [f"cannot be read ({error})"], advice) from error
-
-
-def _dates_of(
-    features: Sequence[Mapping[str, Any]], date_field: str, path: Path
-) -> list[datetime.date]:
-    """Date of change of each feature; all without a readable date are told at once."""
-    dates: list[datetime.date] = []
-    undated: dict[str, list[str]] = {}
-    names: set[str] = set()
-    for number, feature in enumerate(features):
-        properties = feature.get("properties")
-        properties = properties if isinstance(properties, dict) else {}
-        names |= properties.keys()
-        value = properties.get(date_field)
-        date = whole_date(str(value))
-        if date is None:
-            finding = repr(value) if date_field in properties else f"no property {date_field!r}"
-            undated.setdefault(finding, []).append(str(number))
-        else:
-            dates.append(date)
-    if undated:
-        raise DataError(
-            str(path),
-            [f"found {what} in feature {', '.join(where)}" for what, where in undated.items()],
-            f"Expected YYYY-MM-DD, YYYY-MM or YYYYMMDD in the property {date_field!r} of every "
-            "feature (the first one is feature 0). --date-field names another property; there "
-            f"are: {', '.join(sorted(names)) or 'none'}.",
-        )
-    return dates
 
 
 def _interval(date: datetime.date, dates: Sequence[datetime.date]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal, get_args
 
 __all__ = [
     "AREA",
@@ -19,13 +20,15 @@ __all__ = [
     "SCORE",
     "STYLES",
     "SUMMARY",
+    "PolygonFile",
 ]
 
 AREA, MOMENT = "change_area.tif", "change_moment.tif"
 DATE, SCORE = "change_date.tif", "change_score.tif"
 MAPS = (MOMENT, DATE, AREA, SCORE)
 MAPS_WITHOUT_MOMENT = (AREA, SCORE)  # of networks that say whether, not when
-POLYGONS = "changes.geojson"
+PolygonFile = Literal["changes.geojson", "changes.gpkg", "changes.fgb", "changes.parquet"]
+POLYGONS: tuple[PolygonFile, ...] = get_args(PolygonFile)
 QUICKLOOK, FILM, REPORT = "quicklook.png", "series.gif", "report.html"
 PICTURES = (REPORT, QUICKLOOK, FILM)
 SUMMARY = "summary.json"
@@ -33,4 +36,4 @@ STYLES = (  # that users may edit: no checksum is kept of them
     *(Path(name).with_suffix(".qml").name for name in MAPS),
     *(f"{name}.aux.xml" for name in MAPS),
 )
-PRODUCTS = (SUMMARY, *PICTURES, *MAPS, *STYLES, POLYGONS)
+PRODUCTS = (SUMMARY, *PICTURES, *MAPS, *STYLES, *POLYGONS)

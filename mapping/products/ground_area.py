@@ -19,12 +19,13 @@ tells), so that polygons are measured everywhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyproj
+import shapely
 from numpy.typing import NDArray
 from pyproj.exceptions import ProjError
 from scipy.interpolate import make_interp_spline
@@ -64,13 +65,15 @@ class PixelAreas:
         self.ellipsoidal = self.planar = False
         self._degree = 3  # of the splines
         self._pixel: tuple[float, float] | None = None
+        self._earth: _Earth | None = None
         transform = info.transform
+        self._determinant = transform.determinant
         if info.crs is None or transform.is_identity or transform.determinant == 0:
             return
         crs = pyproj.CRS.from_wkt(info.crs.to_wkt())
-        earth = _Earth.of(crs)
-        if earth is not None:
-            self._measure(_Grid(earth, transform, info.height, info.width))
+        self._earth = _Earth.of(crs)
+        if self._earth is not None:
+            self._measure(_Grid(self._earth, transform, info.height, info.width))
         elif crs.is_engineering and crs.axis_info:
             self._on_plane(transform, crs.axis_info[0].unit_conversion_factor or 1.0)
 
@@ -95,7 +98,7 @@ class PixelAreas:
             (count, W) float64.
 
         Raises:
-            UserError: There are no areas: neither ``known`` nor ``planar``.
+            UserError: There are no areas: neither ``ellipsoidal`` nor ``planar``.
         """
         self._check()
         return self._between(np.arange(row, row + count)) @ self._across.T
@@ -120,6 +123,34 @@ class PixelAreas:
             areas = self.rows(row + start, stop - start).reshape(-1)
             total += np.bincount(values, weights=areas, minlength=num_classes)
         return total
+
+    def perimeters(self, polygons: Sequence[Any]) -> Floats:
+        """Lengths in m of polygons' outlines on the ground, around holes too.
+
+        Args:
+            polygons: N of shapely, in the coordinates of the raster.
+
+        Returns:
+            (N,) float64; not finite where a polygon leaves the Earth.
+
+        Raises:
+            UserError: Areas are not ``ellipsoidal``.
+        """
+        if self._earth is None:
+            self._check()
+            raise UserError(
+                "perimeters: found a raster on a local plane, expected one that lies on the Earth."
+            )
+        rings, owner = shapely.get_rings(np.asarray(polygons, object), return_index=True)
+        if self._pixel is not None:  # long edges bend as the raster's rows and columns do
+            parts = EDGE / max(self._pixel)
+            rings = shapely.segmentize(rings, parts * math.sqrt(abs(self._determinant)))
+        points, ring = shapely.get_coordinates(rings, return_index=True)
+        lon, lat = self._earth.lon_lat(*points.T)
+        metres = self._earth.geod.inv(lon[:-1], lat[:-1], lon[1:], lat[1:])[2]
+        along = ring[1:] == ring[:-1]
+        total = np.bincount(owner[ring[1:][along]], metres[along], minlength=len(polygons))
+        return total.astype(np.float64, copy=False)  # whole numbers where there are none
 
     @cached_property
     def mean(self) -> float | None:

@@ -6,7 +6,6 @@ used. Writing the files is onnx_export.py's.
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from torch import Tensor
 from models import ChangeMaps, check_series
 from models.weights.checkpoint import Checkpoint, decision_faults, facts_faults
 from models.weights.reading import file_head, is_plain, torch_file_starts
-from utils.errors import CaimError, CheckpointError, UserError
+from utils.errors import CaimError, CheckpointError, optional_package
 from utils.files import parse_json, sha256
 from utils.progress import say
 
@@ -242,17 +241,11 @@ def onnx_package(name: str) -> Any:
     Raises:
         UserError: It is not installed, or does not load.
     """
-    try:
-        package = importlib.import_module(name)
-        if name == "onnxruntime":  # off already by ORT_DISABLE_TELEMETRY, see utils/__init__.py
-            package.disable_telemetry_events()
-        return package
-    except ImportError as error:
-        raise UserError(
-            f"ONNX: the package {name} cannot be imported ({error}), expected it for exporting to "
-            "and predicting with ONNX; install what these need: pip install -r "
-            "requirements-onnx.txt"
-        ) from error
+    purpose = "exporting to and predicting with ONNX"
+    package = optional_package(name, "requirements-onnx.txt", purpose)
+    if name == "onnxruntime":  # off already by ORT_DISABLE_TELEMETRY, see utils/__init__.py
+        package.disable_telemetry_events()
+    return package
 
 
 def _first_line(error: Exception) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ import numpy as np
 import pytest
 import rasterio
 
+from data_processing.rasters.reading import header_of
 from data_processing.scenes.check import check_scene, examine_scene
 from data_processing.scenes.custom import custom_spec
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec, own_spec, spec_by_name
+from mapping.products import polygons as products
+from mapping.products.regions import ChangedRegions
 from tests.helpers.custom_city import (
     DAYS,
     City,
@@ -66,6 +70,15 @@ def test_every_kind_of_label_gives_class_k_for_every_k(
     record = read_json(scene / "prepared.json")["scene"]
     assert record["dates"] == DAYS[: spec.num_dates]
     assert record["pixels_per_class"][1:] == [100] * (spec.num_classes - 1)
+
+
+@pytest.mark.parametrize("name", ["changes.gpkg", "changes.geojson"])
+def test_regions_of_a_map_become_labels_as_they_are(name: str, city: City) -> None:
+    moment, dates = labelled(6), [date.fromisoformat(day) for day in DAYS[:6]]
+    regions = ChangedRegions(moment, np.full_like(moment, 80), header_of(city.moment), dates)
+    products.write_polygons(city.folder / name, regions)
+    scene = city.run(polygons=city.folder / name)
+    np.testing.assert_array_equal(moment_of(scene), moment)
 
 
 @pytest.mark.parametrize("name", ["dynamic", "spacenet7"])

@@ -19,6 +19,7 @@ import pytest
 import rasterio
 
 from mapping import load_model, predict_series
+from mapping.products.files import POLYGONS
 from models import CTMA
 from models.weights.checkpoint import Checkpoint, save_checkpoint
 from tests.helpers.children import forked, heed_interrupts, in_child
@@ -44,7 +45,9 @@ pytestmark = pytest.mark.slow
 def mapped(city: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The results of a usual run in a process of its own, and what it said."""
     folder = tmp_path_factory.mktemp("results") / "die Karten"
-    done = run("--images", city, "--checkpoint", weights, "--output-dir", folder, "--polygons")
+    done = run(
+        "--images", city, "--checkpoint", weights, "--output-dir", folder, "--polygons", *POLYGONS
+    )
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -72,7 +75,7 @@ def test_a_run_leaves_maps_pictures_report_and_numbers_and_nothing_half_done(
     mapped: tuple[Path, str],
 ) -> None:
     folder, said = mapped
-    assert {path.name for path in folder.iterdir()} == FILES | {"changes.geojson"}
+    assert {path.name for path in folder.iterdir()} == FILES | {*POLYGONS}
     assert "my city: changed: " in said
     assert "bands are taken as blue, green, red, nir" in said
 
@@ -153,6 +156,12 @@ def test_the_summary_counts_the_maps(mapped: tuple[Path, str], weights: Path) ->
     assert summary["score"]["lower"] == pytest.approx(0.45186, abs=1e-5)
     polygons = json.loads((folder / "changes.geojson").read_text(encoding="utf-8"))["features"]
     assert sum(f["properties"]["pixels"] for f in polygons) == summary["pixels"]["changed"]
+    assert {summary["outputs"][name]["sha256"] for name in POLYGONS} == {
+        sha256(folder / name) for name in POLYGONS
+    }
+    score = values(folder / "change_score.tif")[moment > 0]
+    means = sum(f["properties"]["mean_score"] * f["properties"]["pixels"] for f in polygons)
+    assert means == pytest.approx(score.sum(dtype=np.int64), abs=0.006 * len(score))
 
 
 def test_pictures_and_report_show_the_series(mapped: tuple[Path, str]) -> None:
@@ -388,7 +397,7 @@ def test_results_of_an_earlier_run_do_not_stay_beside_new_ones(
     city: Path, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
-    assert predict(*flags, "--polygons")[0] == 0
+    assert predict(*flags, "--polygons", "changes.gpkg")[0] == 0
     (tmp_path / "out/notes.txt").write_text("mine")
     (tmp_path / "out/change_score.tif.aux.xml").write_text("statistics of the earlier map")
     assert predict(*flags, "--overwrite")[0] == 0

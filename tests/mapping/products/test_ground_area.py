@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyproj
 import pytest
+import shapely
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import Affine
@@ -18,6 +19,9 @@ from utils.errors import UserError
 
 WGS84 = pyproj.Geod(ellps="WGS84")
 A, E2 = 6378137.0, WGS84.es
+# ground to Web Mercator at 60° along parallels and meridians
+EAST_AT_60 = 0.5 / math.sqrt(1 - E2 * 0.75)
+NORTH_AT_60 = 0.5 * (1 - E2) / (1 - E2 * 0.75) ** 1.5
 UTM = Affine(10, 0, 498_000, 0, -10, 5_000_000)
 
 
@@ -270,3 +274,41 @@ def test_rasters_of_few_pixels_have_areas(width: int, height: int) -> None:
     found = areas(width, height, "EPSG:32633", UTM)
     np.testing.assert_allclose(found.rows(0, height), 100 / 0.9996**2, rtol=1e-6)
     assert found.rows(0, height).shape == (height, width)
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "expected"),
+    [
+        # a square of 40 pixels of 10 m, also where the plane is twice as large as the ground
+        ("EPSG:32633", UTM, 1600 / 0.9996),
+        (
+            "EPSG:3857",
+            Affine(10, 0, 1_000_000, 0, -10, 8_400_000),
+            800 * (EAST_AT_60 + NORTH_AT_60),
+        ),
+        # two meridians and two parallels, along which no geodesic runs
+        ("EPSG:4326", Affine(0.5, 0, 10, 0, -0.5, 70), None),
+    ],
+)
+def test_outlines_are_as_long_as_on_the_ground(
+    crs: str, transform: Affine, expected: float | None
+) -> None:
+    corners = [transform @ place for place in ((0, 0), (40, 0), (40, 40), (0, 40))]
+    (found,) = areas(80, 80, crs, transform).perimeters([shapely.Polygon(corners)])
+    if expected is None:
+        lon = np.linspace(10, 30, 2001)
+        parallels = (WGS84.line_length(lon, np.full(2001, lat)) for lat in (50, 70))
+        expected = sum(parallels) + 2 * WGS84.line_length([10, 10], [50, 70])
+    assert found == pytest.approx(expected, rel=2e-4)
+
+
+def test_a_hole_has_an_outline_too_and_a_plane_of_its_own_none() -> None:
+    whole, inside = shapely.box(0, 0, 300, 300), shapely.box(100, 100, 200, 200)
+    shifted = [
+        shapely.transform(s, lambda p: p + np.array([498_000, 4_999_000])) for s in (whole, inside)
+    ]
+    found = areas(400, 300, "EPSG:32633", UTM).perimeters([shifted[0] - shifted[1], shifted[1]])
+    np.testing.assert_allclose(found, np.array([1600, 400]) / 0.9996, rtol=1e-5)
+    local = areas(40, 30, 'LOCAL_CS["site",UNIT["metre",1]]', UTM)
+    with pytest.raises(UserError, match="local plane"):
+        local.perimeters([whole])

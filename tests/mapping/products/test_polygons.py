@@ -1,9 +1,10 @@
-"""Changed regions as GeoJSON: which regions, their true areas, and polygons GIS programs accept."""
+"""Changed regions as files: which regions, their true sizes, and polygons GIS programs accept."""
 
 from __future__ import annotations
 
 import datetime
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from rasterio.warp import transform_geom
 from shapely import intersects_xy
 from shapely.geometry import shape
 
-from data_processing.rasters.reading import RasterInfo
+from data_processing.rasters.dates import UnknownDate
+from data_processing.rasters.header import RasterInfo
 from mapping.products.ground_area import PixelAreas
-from mapping.products.polygons import PolygonCounts, write_polygons
+from mapping.products.polygons import check_formats, write_polygons
+from mapping.products.regions import ChangedRegions, PolygonCounts
 from utils.errors import UserError
 
 DATES = [datetime.date(2019 + number, 6, 15) for number in range(4)]
@@ -37,9 +40,18 @@ def grid(moment: Map, crs: str | None = "EPSG:32633", transform: Affine = UTM) -
     return RasterInfo(width, height, 1, "uint8", system, transform, 255)
 
 
+def regions(
+    moment: Map, info: RasterInfo | None = None, dates: Any = DATES, **options: Any
+) -> ChangedRegions:
+    """Of a map whose score is 50 in its first half of rows and 100 in its second."""
+    score = np.full(moment.shape, 50, dtype=np.uint8)
+    score[len(moment) // 2 :] = 100
+    return ChangedRegions(moment, score, info or grid(moment), dates, **options)
+
+
 def write(path: Path, moment: Map, info: RasterInfo | None = None, **options: Any) -> Any:
     """The features of a map's file, once the file is one that GeoJSON readers take."""
-    counts = write_polygons(path / "p.geojson", moment, info or grid(moment), DATES, **options)
+    counts = write_polygons(path / "p.geojson", regions(moment, info, **options))
     collection = json.loads((path / "p.geojson").read_text(encoding="utf-8"))
     assert set(collection) == {"type", "features"}
     assert collection["type"] == "FeatureCollection"
@@ -95,12 +107,17 @@ def test_a_region_says_when_it_changed_and_how_large_it_is(tmp_path: Path) -> No
     assert feature["properties"] == {
         "id": 1,
         "moment": 2,
-        "from": "2020-06-15",
-        "to": "2021-06-15",
+        "date": "2021-06-15",
+        "interval": "2020-06-15/2021-06-15",
         "area_m2": pytest.approx(91 * PIXEL, rel=1e-6),
         "hectares": pytest.approx(91 * PIXEL / 1e4, rel=1e-6),
+        "perimeter_m": pytest.approx(520 / 0.9996, rel=1e-4),  # around the hole, too
         "pixels": 91,
+        "mean_score": 50,
     }
+    (lower,) = write(tmp_path, np.roll(square_map(), 6, axis=0))
+    # rows 11…14 with three pixels of the hole lie in the first half
+    assert lower["properties"]["mean_score"] == round((37 * 50 + 54 * 100) / 91, 2)
 
 
 def test_rings_turn_as_geojson_wants_and_holes_stay(tmp_path: Path) -> None:
@@ -144,10 +161,10 @@ def test_small_regions_are_left_out_by_the_ground_they_cover(tmp_path: Path) -> 
     moment[8:12, 8:12] = 1  # 400 m² on the ground
     info = grid(moment, "EPSG:3857", MERCATOR)
     path = tmp_path / "p.geojson"
-    assert write_polygons(path, moment, info, DATES, min_area_m2=150) == PolygonCounts(1, 1)
-    assert write_polygons(path, moment, info, DATES, min_area_m2=99) == PolygonCounts(2, 0)
-    assert write_polygons(path, moment, grid(moment), DATES, min_area_m2=400) == PolygonCounts(2, 0)
-    assert write_polygons(path, moment, info, DATES, min_area_m2=1e6) == PolygonCounts(0, 2)
+    assert write_polygons(path, regions(moment, info, min_area_m2=150)) == PolygonCounts(1, 1)
+    assert write_polygons(path, regions(moment, info, min_area_m2=99)) == PolygonCounts(2, 0)
+    assert write_polygons(path, regions(moment, min_area_m2=400)) == PolygonCounts(2, 0)
+    assert write_polygons(path, regions(moment, info, min_area_m2=1e6)) == PolygonCounts(0, 2)
 
 
 def test_touching_moments_are_regions_of_their_own(tmp_path: Path) -> None:
@@ -156,7 +173,7 @@ def test_touching_moments_are_regions_of_their_own(tmp_path: Path) -> None:
     features = write(tmp_path, moment)
     assert [f["properties"]["moment"] for f in features] == [1, 3]
     assert [f["properties"]["id"] for f in features] == [1, 2]
-    assert [f["properties"]["from"] for f in features] == ["2019-06-15", "2021-06-15"]
+    assert [f["properties"]["date"] for f in features] == ["2020-06-15", "2022-06-15"]
 
 
 @pytest.mark.parametrize(("connectivity", "regions"), [(4, 2), (8, 1)])
@@ -176,8 +193,8 @@ def test_regions_taken_in_parts_are_the_same(
     moment = noisy_map()[:, :30]
     info = grid(moment, "EPSG:3857", MERCATOR)
     at_once = write(tmp_path, moment, info)
-    monkeypatch.setattr("mapping.products.polygons.BATCH", 20)
-    monkeypatch.setattr("mapping.products.polygons.BLOCK_PIXELS", 7 * 30)
+    monkeypatch.setattr("mapping.products.regions.BATCH", 20)
+    monkeypatch.setattr("mapping.products.regions.BLOCK_PIXELS", 7 * 30)
     assert write(tmp_path, moment, info) == at_once
 
 
@@ -273,7 +290,7 @@ def test_degrees_have_seven_decimals(tmp_path: Path) -> None:
 @pytest.mark.parametrize("crs", [None, 'LOCAL_CS["site",UNIT["metre",1]]'])
 def test_a_map_without_a_place_is_refused(tmp_path: Path, crs: str | None) -> None:
     moment = square_map()
-    with pytest.raises(UserError, match="as GeoJSON needs"):
+    with pytest.raises(UserError, match="says where on Earth"):
         write(tmp_path, moment, grid(moment, crs))
     assert not list(tmp_path.iterdir())
 
@@ -286,18 +303,17 @@ def test_a_change_beside_the_globe_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_does_not_fit_the_map_is_refused(tmp_path: Path) -> None:
-    moment, path = square_map(), tmp_path / "p.geojson"
+def test_what_does_not_fit_the_map_is_refused() -> None:
+    moment = square_map()
     with pytest.raises(ValueError, match=r"found moments \[2\], expected 0…1 for 2 dates"):
-        write_polygons(path, moment, grid(moment), DATES[:2])
+        regions(moment, dates=DATES[:2])
     with pytest.raises(ValueError, match=r"shape \(29, 40\)"):
-        write_polygons(path, moment[1:], grid(moment), DATES)
+        regions(moment[1:], grid(moment))
     with pytest.raises(ValueError, match="areas of 30 × 39 pixels"):
-        write_polygons(path, moment, grid(moment), DATES, PixelAreas(grid(moment[:, 1:])))
+        regions(moment, areas=PixelAreas(grid(moment[:, 1:])))
     for smallest in (-1.0, float("nan")):
         with pytest.raises(UserError, match="expected 0 or more"):
-            write_polygons(path, moment, grid(moment), DATES, min_area_m2=smallest)
-    assert not list(tmp_path.iterdir())
+            regions(moment, min_area_m2=smallest)
 
 
 def test_an_interrupted_file_leaves_the_old_one(
@@ -313,3 +329,86 @@ def test_an_interrupted_file_leaves_the_old_one(
         write(tmp_path, noisy_map())
     assert [path.name for path in tmp_path.iterdir()] == ["p.geojson"]
     assert (tmp_path / "p.geojson").read_bytes() == before
+
+
+# ------------------------------------------------------------------- formats of GIS programs
+
+TABLES = (".gpkg", ".fgb", ".parquet")
+
+
+def table(path: Path) -> Any:
+    """Rows by id, as GeoPandas reads them."""
+    geopandas = pytest.importorskip("geopandas")
+    read = geopandas.read_parquet if path.suffix == ".parquet" else geopandas.read_file
+    return read(path).sort_values("id", ignore_index=True)
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_other_formats_hold_the_same_regions_on_the_pixels_of_the_map(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = noisy_map()[:40, :30]
+    properties = [feature["properties"] for feature in write(tmp_path, moment)]
+    monkeypatch.setattr("mapping.products.regions.BATCH", 20)
+    path = tmp_path / f"changes{suffix}"
+    counts = write_polygons(path, regions(moment))
+    frame = table(path)
+    assert (counts.written, frame.crs.to_epsg()) == (len(frame), 32633)
+    assert (frame.geom_type == "Polygon").all()
+    frame["date"] = [str(date)[:10] for date in frame["date"]]
+    assert frame.drop(columns="geometry").to_dict("records") == properties
+    shapes = zip(frame.geometry, frame.moment, strict=True)
+    found = rasterize(shapes, moment.shape, transform=UTM, dtype="uint8")
+    np.testing.assert_array_equal(found, np.where(moment == 255, 0, moment))
+    assert sorted(file.name for file in tmp_path.iterdir()) == [path.name, "p.geojson"]
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_a_map_without_change_is_a_table_without_rows(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"changes{suffix}"
+    assert write_polygons(path, regions(np.zeros((5, 6), dtype=np.uint8))) == PolygonCounts(0, 0)
+    assert len(table(path)) == 0
+
+
+@pytest.mark.parametrize("suffix", [".geojson", *TABLES])
+def test_images_without_dates_give_no_date(tmp_path: Path, suffix: str) -> None:
+    moment = (square_map() > 0).astype(np.uint8)
+    path = tmp_path / f"changes{suffix}"
+    pair = [UnknownDate(0, "before.tif"), UnknownDate(1, "after.tif")]
+    write_polygons(path, regions(moment, dates=pair))
+    if suffix == ".geojson":
+        (feature,) = json.loads(path.read_text())["features"]
+        assert (feature["properties"]["date"], feature["properties"]["interval"]) == (
+            None, "before.tif/after.tif",
+        )  # fmt: skip
+    else:
+        assert table(path)["date"].isna().all()
+
+
+@pytest.mark.parametrize("suffix", TABLES)
+def test_an_interruption_while_gdal_writes_leaves_nothing(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mapping.products.regions.BATCH", 20)
+    calls = iter([lambda *_: None] * 2)
+
+    def interrupted(*_: Any) -> Any:
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return np.ones(20)
+
+    monkeypatch.setattr(PixelAreas, "perimeters", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_polygons(tmp_path / f"changes{suffix}", regions(noisy_map()))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_is_one_sentence_and_geojson_goes_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyogrio", None)
+    check_formats(["changes.geojson"])
+    check_formats(["changes.parquet"])
+    with pytest.raises(UserError, match=r"pyogrio.*pip install -r requirements-gis\.txt"):
+        check_formats(["changes.geojson", "changes.gpkg"])
+    assert len(write(tmp_path, square_map())) == 1
