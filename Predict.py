@@ -72,6 +72,7 @@ class Settings:
     # files of changed regions; without a name changes.geojson
     polygons: Annotated[tuple[PolygonFile, ...], Bare(("changes.geojson",))] = ()
     min_area: NonNegative = 0.0  # square metres; smaller regions are left out of them
+    web_map: bool = False  # write map.html: the maps over tiles that its reader's browser loads
     export_onnx: Path | None = None  # write the network as ONNX; images need not be given
     # speed
     batch_size: Positive | None = None  # tiles at a time; none = 8, of CTMA 1
@@ -135,7 +136,7 @@ def main() -> None:
     )  # fmt: skip
     options = MapOptions(
         settings.overlap, settings.batch_size, settings.memory, settings.polygons,
-        settings.min_area, settings.resume, to_dict(settings),
+        settings.min_area, settings.web_map, settings.resume, to_dict(settings),
     )  # fmt: skip
     folder = settings.output_dir
     if processes.is_first:

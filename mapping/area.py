@@ -27,19 +27,23 @@ from mapping.model import Model
 from mapping.pipeline import WriteBehind
 from mapping.prediction import MapRows, TilePlan, TileRunner, predict_rows
 from mapping.products.files import (
+    ITEM,
     MAPS,
     MAPS_WITHOUT_MOMENT,
     PICTURES,
     SCORE,
     SUMMARY,
+    WEB_MAP,
     PolygonFile,
 )
 from mapping.products.ground_area import PixelAreas
 from mapping.products.polygons import check_formats, write_polygons
 from mapping.products.rasters import BLOCK, write_change_rasters
 from mapping.products.regions import BYTES_PER_PIXEL, ChangedRegions
+from mapping.products.stac import stac_item
 from mapping.products.styles import map_styles, write_styles
 from mapping.products.summary import AreaSums, grid_facts, result_line, score_tags
+from mapping.products.web_map import check_web_map, write_web_map
 from mapping.report.draw import draw_area
 from mapping.unfinished import RowStore, begin, finished, job_of
 from utils.device import GIB, peak_memory_gib
@@ -68,6 +72,7 @@ class MapOptions:
         memory: Most that a process shall hold, in GB.
         polygons: Files of changed regions, of ``mapping.products.files.POLYGONS``.
         min_area: Regions of less ground, in m², are left out of them.
+        web_map: Whether map.html is written, a page that loads tiles from the network.
         resume: Whether an unfinished area is gone on with.
         settings: All settings of the run, for summaries.
     """
@@ -77,6 +82,7 @@ class MapOptions:
     memory: float = 2.0
     polygons: Sequence[PolygonFile] = ()
     min_area: float = 0.0
+    web_map: bool = False
     resume: bool = False
     settings: Mapping[str, Any] | None = None
 
@@ -141,7 +147,10 @@ def map_area(
     model = model.for_dates(len(series.dates))
     plan = model.plan(tile_grid(series, model, options.overlap), options.batch_size)
     job = job_of(series, model, plan)
-    asked = {"polygons": list(options.polygons), "min_area": options.min_area}
+    asked = {
+        "polygons": list(options.polygons), "min_area": options.min_area,
+        "web_map": options.web_map,
+    }  # fmt: skip
     earlier = finished(folder, job, asked) if options.resume else None
     processes.wait_for_all()  # before the first one changes anything there
     if earlier is not None:
@@ -151,7 +160,7 @@ def map_area(
     if processes.is_first:
         for remark in series.remarks:
             say(f"{series.name}: {remark}")
-        _check_polygons(series, areas, options)
+        _check_products(series, areas, options)
         _check_disk(folder, series)
         begin(folder, job, options.resume, series.height, series.width)
     processes.wait_for_all()
@@ -278,7 +287,14 @@ def _write_results(
         for name in options.polygons:
             summary["polygons"] = write_polygons(folder / name, regions)._asdict()
         names += options.polygons
+    if options.web_map:
+        write_web_map(folder / WEB_MAP, folder, names[0], series.name, series.dates)
+        names.append(WEB_MAP)
     summary["outputs"] = {name: _checksum(folder / name) for name in names}
+    item = stac_item(summary, series.grid, series.dates)
+    if item is not None:
+        write_json(folder / ITEM, item)
+        summary["outputs"][ITEM] = _checksum(folder / ITEM)
     summary["styles"] = write_styles(folder, map_styles(series.dates))
     draw_area(folder, series, summary, names[0])
     return summary
@@ -313,8 +329,10 @@ def _files(series: RasterSeries) -> list[dict[str, Any]]:
 # ─────────────────────────────────── the job, before and after ───────────────────────────────────
 
 
-def _check_polygons(series: RasterSeries, areas: PixelAreas, options: MapOptions) -> None:
+def _check_products(series: RasterSeries, areas: PixelAreas, options: MapOptions) -> None:
     """Refuse at once what would fail when everything else is done."""
+    if options.web_map:
+        check_web_map(series.grid)
     if not options.polygons:
         return
     check_formats(options.polygons)

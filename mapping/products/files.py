@@ -9,6 +9,7 @@ __all__ = [
     "AREA",
     "DATE",
     "FILM",
+    "ITEM",
     "MAPS",
     "MAPS_WITHOUT_MOMENT",
     "MOMENT",
@@ -20,6 +21,7 @@ __all__ = [
     "SCORE",
     "STYLES",
     "SUMMARY",
+    "WEB_MAP",
     "PolygonFile",
 ]
 
@@ -32,8 +34,9 @@ POLYGONS: tuple[PolygonFile, ...] = get_args(PolygonFile)
 QUICKLOOK, FILM, REPORT = "quicklook.png", "series.gif", "report.html"
 PICTURES = (REPORT, QUICKLOOK, FILM)
 SUMMARY = "summary.json"
+ITEM, WEB_MAP = "change.stac.json", "map.html"
 STYLES = (  # that users may edit: no checksum is kept of them
     *(Path(name).with_suffix(".qml").name for name in MAPS),
     *(f"{name}.aux.xml" for name in MAPS),
 )
-PRODUCTS = (SUMMARY, *PICTURES, *MAPS, *STYLES, *POLYGONS)
+PRODUCTS = (SUMMARY, *PICTURES, *MAPS, *STYLES, *POLYGONS, ITEM, WEB_MAP)

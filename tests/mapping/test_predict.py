@@ -34,7 +34,7 @@ STYLES = {
 }  # fmt: skip
 FILES = {
     *MAPS, *STYLES, "quicklook.png", "series.gif", "report.html", "summary.json", "settings.json",
-    "environment.json",
+    "environment.json", "change.stac.json",
 }  # fmt: skip
 QUICK = {**os.environ, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
 
@@ -45,9 +45,8 @@ pytestmark = pytest.mark.slow
 def mapped(city: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The results of a usual run in a process of its own, and what it said."""
     folder = tmp_path_factory.mktemp("results") / "die Karten"
-    done = run(
-        "--images", city, "--checkpoint", weights, "--output-dir", folder, "--polygons", *POLYGONS
-    )
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", folder)
+    done = run(*flags, "--polygons", *POLYGONS, "--web-map")
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -75,7 +74,7 @@ def test_a_run_leaves_maps_pictures_report_and_numbers_and_nothing_half_done(
     mapped: tuple[Path, str],
 ) -> None:
     folder, said = mapped
-    assert {path.name for path in folder.iterdir()} == FILES | {*POLYGONS}
+    assert {path.name for path in folder.iterdir()} == FILES | {*POLYGONS, "map.html"}
     assert "my city: changed: " in said
     assert "bands are taken as blue, green, red, nir" in said
 
@@ -156,9 +155,12 @@ def test_the_summary_counts_the_maps(mapped: tuple[Path, str], weights: Path) ->
     assert summary["score"]["lower"] == pytest.approx(0.45186, abs=1e-5)
     polygons = json.loads((folder / "changes.geojson").read_text(encoding="utf-8"))["features"]
     assert sum(f["properties"]["pixels"] for f in polygons) == summary["pixels"]["changed"]
-    assert {summary["outputs"][name]["sha256"] for name in POLYGONS} == {
-        sha256(folder / name) for name in POLYGONS
-    }
+    further = (*POLYGONS, "map.html", "change.stac.json")
+    assert [summary["outputs"][name]["sha256"] for name in further] == [
+        sha256(folder / name) for name in further
+    ]
+    assets = json.loads((folder / "change.stac.json").read_text())["assets"].values()
+    assert all((folder / asset["href"]).is_file() for asset in assets)
     score = values(folder / "change_score.tif")[moment > 0]
     means = sum(f["properties"]["mean_score"] * f["properties"]["pixels"] for f in polygons)
     assert means == pytest.approx(score.sum(dtype=np.int64), abs=0.006 * len(score))
@@ -326,7 +328,7 @@ def test_a_pair_without_dates_gives_area_and_score_in_the_order_given(
     assert code == 0, errors
     assert "before.tif is taken as the image before, after.tif as the one after" in said
     maps = {"change_area.tif", "change_score.tif", "changes.geojson"}
-    rest = FILES - set(MAPS) - STYLES
+    rest = FILES - set(MAPS) - STYLES - {"change.stac.json"}  # which wants dates
     rest |= {"change_area.qml", "change_area.tif.aux.xml", "change_score.qml"}
     assert {path.name for path in (tmp_path / "pair").iterdir()} == maps | rest
     area, score = (values(tmp_path / "pair" / name) for name in sorted(maps)[:2])
@@ -397,7 +399,7 @@ def test_results_of_an_earlier_run_do_not_stay_beside_new_ones(
     city: Path, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
-    assert predict(*flags, "--polygons", "changes.gpkg")[0] == 0
+    assert predict(*flags, "--polygons", "changes.gpkg", "--web-map")[0] == 0
     (tmp_path / "out/notes.txt").write_text("mine")
     (tmp_path / "out/change_score.tif.aux.xml").write_text("statistics of the earlier map")
     assert predict(*flags, "--overwrite")[0] == 0
