@@ -27,9 +27,11 @@ from mapping.model import Model
 from mapping.pipeline import WriteBehind
 from mapping.prediction import MapRows, TilePlan, TileRunner, predict_rows
 from mapping.products.files import (
+    AREA,
     ITEM,
     MAPS,
     MAPS_WITHOUT_MOMENT,
+    MOMENT,
     PICTURES,
     SCORE,
     SUMMARY,
@@ -85,6 +87,13 @@ class MapOptions:
     web_map: bool = False
     resume: bool = False
     settings: Mapping[str, Any] | None = None
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Settings that decide on which files there are, as JSON has them."""
+        return {
+            "polygons": list(self.polygons), "min_area": self.min_area, "web_map": self.web_map,
+        }  # fmt: skip
 
 
 def tile_grid(series: RasterSeries, model: Model, overlap: int | None) -> TileGrid:
@@ -147,11 +156,7 @@ def map_area(
     model = model.for_dates(len(series.dates))
     plan = model.plan(tile_grid(series, model, options.overlap), options.batch_size)
     job = job_of(series, model, plan)
-    asked = {
-        "polygons": list(options.polygons), "min_area": options.min_area,
-        "web_map": options.web_map,
-    }  # fmt: skip
-    earlier = finished(folder, job, asked) if options.resume else None
+    earlier = finished(folder, job, options.asked) if options.resume else None
     processes.wait_for_all()  # before the first one changes anything there
     if earlier is not None:
         say(f"{series.name}: complete already, nothing done")
@@ -176,7 +181,7 @@ def map_area(
     summary = _write_results(series, model, plan.grid, areas, options, results, store, seconds)
     for name in (*summary["outputs"], *summary["styles"], *PICTURES):  # all, or none
         os.replace(results / name, folder / name)
-    write_json(folder / SUMMARY, {**summary, "asked": asked, "job": job})
+    write_json(folder / SUMMARY, {**summary, "asked": options.asked, "job": job})
     shutil.rmtree(unfinished, ignore_errors=True)
     say(f"{series.name}: {result_line(summary)}")
     return summary
@@ -278,26 +283,43 @@ def _write_results(
         "remarks": list(series.remarks),
         "environment": environment(model.device),
     }  # fmt: skip
+    shown = MOMENT if model.has_moments else AREA
     names = [*(MAPS if model.has_moments else MAPS_WITHOUT_MOMENT)]
-    if options.polygons:
-        regions = ChangedRegions(
-            read_map(folder / names[0]), read_map(folder / SCORE), series.grid, series.dates, areas,
-            options.min_area,
-        )  # fmt: skip
-        for name in options.polygons:
-            summary["polygons"] = write_polygons(folder / name, regions)._asdict()
-        names += options.polygons
-    if options.web_map:
-        write_web_map(folder / WEB_MAP, folder, names[0], series.name, series.dates)
-        names.append(WEB_MAP)
+    names += _write_vectors(folder, series, areas, options, shown, summary)
     summary["outputs"] = {name: _checksum(folder / name) for name in names}
     item = stac_item(summary, series.grid, series.dates)
     if item is not None:
         write_json(folder / ITEM, item)
         summary["outputs"][ITEM] = _checksum(folder / ITEM)
     summary["styles"] = write_styles(folder, map_styles(series.dates))
-    draw_area(folder, series, summary, names[0])
+    draw_area(folder, series, summary, shown)
     return summary
+
+
+def _write_vectors(
+    folder: Path,
+    series: RasterSeries,
+    areas: PixelAreas,
+    options: MapOptions,
+    shown: str,
+    summary: dict[str, Any],
+) -> list[str]:
+    """Polygons and the web map, as far as they are asked for; names of the files.
+
+    Args:
+        shown: File of the map of moments or areas.
+        summary: Gets how many polygons there are.
+    """
+    if options.polygons:
+        regions = ChangedRegions(
+            read_map(folder / shown), read_map(folder / SCORE), series.grid, series.dates, areas,
+            options.min_area,
+        )  # fmt: skip
+        for name in options.polygons:
+            summary["polygons"] = write_polygons(folder / name, regions)._asdict()
+    if options.web_map:
+        write_web_map(folder / WEB_MAP, folder, shown, series.name, series.dates)
+    return [*options.polygons, *([WEB_MAP] if options.web_map else [])]
 
 
 def _checksum(path: Path) -> dict[str, Any]:

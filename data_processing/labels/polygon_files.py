@@ -31,7 +31,7 @@ FIRST_MILLISECOND, LAST_MILLISECOND = 315_532_800_000, 4_102_444_800_000  # 1980
 
 
 class Polygons(NamedTuple):
-    """What a file holds.
+    """Features of a file.
 
     Attributes:
         features: As GeoJSON has them, with ``properties`` and ``geometry``.

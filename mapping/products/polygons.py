@@ -180,7 +180,7 @@ def _table(arrow: Any, schema: Any, batch: list[Region]) -> Any:
 
 
 def _geo_metadata(wkt: str) -> dict[str, Any]:
-    """What GeoParquet 1.1 says of its geometry."""
+    """Description of the geometry, as GeoParquet 1.1 has it."""
     import pyproj
 
     column = {

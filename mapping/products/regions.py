@@ -60,7 +60,7 @@ NOTHING = PolygonCounts(0, 0)
 
 
 class Region(NamedTuple):
-    """What is known of a region; the fields of files, in their order, and its polygon.
+    """A region: the fields of files, in their order, and its polygon.
 
     Attributes:
         id: 1, 2 … by moment, then from north to south as the rows run.
@@ -232,7 +232,7 @@ class _Labelled:
 
     @property
     def dropped(self) -> int:
-        """How many regions are too small."""
+        """Number of regions that are too small."""
         return len(self.ground) - 1 - len(self.chosen)
 
     def polygons(self, batch: NDArray[np.int32], transform: Affine) -> list[Shape]:
@@ -252,7 +252,7 @@ class _Labelled:
         return [polygons[number] for number in batch.tolist()]
 
     def _mask(self, batch: NDArray[np.int32], top: int, bottom: int) -> NDArray[np.bool_]:
-        """Where in some rows the regions of a batch lie; row by row, to hold few indices."""
+        """Pixels of some rows that lie in regions of a batch; row by row, to hold few indices."""
         wanted = np.zeros(len(self.ground), dtype=np.bool_)
         wanted[batch] = True
         mask = np.empty((bottom - top, self.labels.shape[1]), dtype=np.bool_)

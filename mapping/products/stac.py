@@ -105,7 +105,7 @@ def footprint(grid: RasterInfo) -> dict[str, Any] | None:
 
     None where it does not lie on the Earth, or parts of it do not.
     """
-    if not PixelAreas(grid).known:
+    if not PixelAreas(grid).ellipsoidal:
         return None
     H, W = grid.height, grid.width
     corners = [grid.transform @ corner for corner in ((0, 0), (W, 0), (W, H), (0, H))]

@@ -45,15 +45,15 @@ def check_web_map(grid: RasterInfo) -> None:
     _folium()
     place = footprint(grid)
     if place is None:
-        found = "images that do not say where on Earth they lie"
+        place_name = "images that do not say where on Earth they lie"
     else:
         west, south, east, north = bounding_box(place)
         if place["type"] == "Polygon" and max(north, -south) <= NORTHMOST:
             return
-        found = f"an area of {west:g} … {east:g}° east, {south:g} … {north:g}° north"
+        place_name = f"an area of {west:g} … {east:g}° east, {south:g} … {north:g}° north"
     raise UserError(
-        f"--web-map: found {found}, expected one within ±180° and ±{NORTHMOST:g}° north, where web "
-        "maps show the Earth. Leave --web-map out; the other maps are made anywhere."
+        f"--web-map: found {place_name}, expected one within ±180° and ±{NORTHMOST:g}° north, "
+        "where web maps show the Earth. Leave --web-map out; the others are made anywhere."
     )
 
 
