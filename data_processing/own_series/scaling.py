@@ -36,7 +36,7 @@ OF_TYPE: Mapping[str, Scale] = {
     **dict.fromkeys(("uint16", "int16"), (1 / BRIGHTEST, 0.0)),
 }
 LARGEST = 1e6  # of scales and offsets
-BASELINE = re.compile(r"_N(\d{4})_R\d{3}_", re.ASCII)
+BASELINE = re.compile(r"S2[A-D]_\w*?_N(\d\d)\.?(\d\d)(?!\d)", re.IGNORECASE | re.ASCII)
 SENTINEL = re.compile(r"(?<![A-Za-z0-9])(S2[A-D]?|sentinel[-_ ]?2[A-D]?)(?![0-9])|T\d\d[A-Z]{3}_",
                       re.IGNORECASE | re.ASCII)  # fmt: skip
 LANDSAT_NAME = re.compile(r"(?<![A-Za-z0-9])(L[COTEM]0[4-9]_|landsat)", re.IGNORECASE | re.ASCII)
@@ -306,7 +306,7 @@ def _is_landsat(glance: Glance) -> bool:
 
 def _baseline(path: Raster) -> int | None:
     match = BASELINE.search(path.name)
-    return None if match is None else int(match[1])
+    return None if match is None else int(match[1] + match[2])
 
 
 def _is_shifted(date: datetime.date, path: Raster) -> bool:

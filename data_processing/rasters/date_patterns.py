@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -108,11 +109,26 @@ class Pattern(NamedTuple):
     example: str
 
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_NAMES = (
-    r"(?P<b>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
-    r"sep(?:t(?:ember)?)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
-)
+# Months in English, German, French, Spanish, Italian, Portuguese; no short form that is a word.
+_MONTHS = {
+    word: number
+    for number, words in enumerate((
+        "jan january januar jänner janv janvier ene enero gennaio janeiro",
+        "feb february februar févr fevr février fevrier febrero febbraio fevereiro",
+        "mar march märz maerz mrz mars marzo março marco",
+        "apr april avr avril abr abril aprile",
+        "may mai mayo maggio maio",
+        "jun june juni juin junio giugno junho",
+        "jul july juli juil juillet julio luglio julho",
+        "aug august août aout agosto",
+        "sep sept september septembre septiembre settembre setembro",
+        "oct october okt oktober octobre octubre ottobre outubro",
+        "nov november novembre noviembre novembro",
+        "dec december dez dezember déc décembre decembre dic diciembre dicembre dezembro",
+    ), start=1)
+    for word in words.split()
+}  # fmt: skip
+_NAMES = rf"(?P<b>{'|'.join(sorted(_MONTHS, key=len, reverse=True))})"
 _D = r"(?P<y>\d{4})(?P<m>\d{2})(?P<d>\d{2})"
 _J = r"(?P<y>\d{4})(?P<j>\d{3})"
 _T = r"T\d{6}"
@@ -180,7 +196,7 @@ PRODUCTS: tuple[Pattern, ...] = (
              "global_monthly_2018_05_mosaic_L15-0331E-1257N_1327_3160_13"),
     _product("Planet basemap", r"(?:global|planet|ps)_\w+?_(?P<y>\d{4})q(?P<q>[1-4])_mosaic",
              "global_quarterly_2019q1_mosaic"),
-    _product("SPOT, Pléiades", rf"(?:SPOT\d|PHR1[AB]|PNEO\d)_(?:\w{{1,6}}?_)?{_D}\d{{6,7}}",
+    _product("SPOT, Pléiades", rf"(?:SPOT\d|PHR1[AB]|PNEO\d)_(?:[\w-]{{1,8}}?_)?{_D}\d{{6,7}}",
              "IMG_PHR1A_PMS_201503151020123_ORT_1234567101-001_R1C1"),
     _product("SPOT 1–5", r"[1-5]\d{6}(?P<yy>\d\d)(?P<m>\d\d)(?P<d>\d\d)\d{6}[12][A-Z](?![A-Za-z])",
              "50462370705151102032J"),
@@ -190,6 +206,8 @@ PRODUCTS: tuple[Pattern, ...] = (
              "GF1_PMS1_E116.5_N39.4_20190315_L1A0003891234"),
     _product("ASTER", r"AST_\w{3,5}_\d{3}(?P<m>\d\d)(?P<d>\d\d)(?P<y>\d{4})\d{6}(?:_\d{14})?",
              "AST_L1T_00303152009102030_20150610101112_12345"),
+    _product("OPERA", rf"OPERA_L\d_\w+-S1_[\w-]+?_{_D}{_T}Z_\d{{8}}{_T}Z",
+             "OPERA_L2_RTC-S1_T064-135518-IW1_20231101T122640Z_20231102T041234Z_S1A_30_v1.0_VV"),
     _product("NAIP", rf"m_\d{{7}}_[ns][ew]_\d\d_\w{{1,3}}?_{_D}(?:_\d{{8}})?",
              "m_3807708_ne_18_060_20181103_20190209"),
     _product("Maxar", rf"(?P<yy>\d\d){_NAMES}(?P<d>\d\d)\d{{6}}-[A-Z]\d[A-Z]{{2}}",
@@ -205,6 +223,7 @@ PATH_ROW = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _SEP = r"[-_. ]"
+_GAP = rf"{_SEP}{{0,2}}"
 # Where a number begins that goes on no other one: in S2_2019 it does, in 12_2019 it does not.
 _FREE = r"(?<!\d)" + "".join(
     rf"(?<!^\d{{{n}}}{_SEP})(?<![^A-Za-z0-9]\d{{{n}}}{_SEP})" for n in range(1, 9)
@@ -229,8 +248,9 @@ FORMS: tuple[Pattern, ...] = (
     _form(DAY, "day-month-year", rf"{_FREE}(?P<d>\d\d?)(?P<s>{_SEP})(?P<m>\d\d?)(?P=s)"
           r"(?P<y>\d{4})(?!\d)", "15-03-2019_12h30"),
     _form(DAY, "day-month-year", r"(?P<d>\d\d)(?P<m>\d\d)(?P<y>\d{4})(?!\d)", "15032019"),
-    _form(DAY, "day-month-year", rf"(?P<d>\d\d?){_SEP}?{_NAMES}{_SEP}?(?P<y>\d{{4}})(?!\d)",
-          "15mar2019"),
+    _form(DAY, "day-month-year", rf"(?P<d>\d\d?){_GAP}{_NAMES}{_GAP}(?P<y>\d{{4}})(?!\d)",
+          "15mar2019, 15. Mai 2019, 15_août_2019"),
+    _form(DAY, "year-month-day", r"(?P<y>\d{4})年(?P<m>\d\d?)月(?P<d>\d\d?)日", "2019年3月15日"),
     _form(DAY, "month-day-year", rf"{_FREE}(?P<m>\d\d?)(?P<s>{_SEP})(?P<d>\d\d?)(?P=s)"
           r"(?P<y>\d{4})(?!\d)", "03-15-2019"),
     _form(DAY, "month-day-year", r"(?P<m>\d\d)(?P<d>\d\d)(?P<y>\d{4})(?!\d)", "03152019"),
@@ -245,8 +265,8 @@ FORMS: tuple[Pattern, ...] = (
     _form(MONTH, "year-quarter", rf"(?P<y>\d{{4}}){_SEP}?q(?P<q>[1-4])(?![A-Za-z0-9])", "2019_Q1"),
     _form(MONTH, "yymmdd", r"(?P<yy>\d\d)(?P<m>\d\d)(?P<d>\d\d)(?!\d)", "990315"),
     _form(MONTH, "ddmmyy", r"(?P<d>\d\d)(?P<m>\d\d)(?P<yy>\d\d)(?!\d)", "150399"),
-    _form(REVERSED_MONTH, "month-year", rf"{_FREE}(?P<m>\d\d){_SEP}(?P<y>\d{{4}})(?![^\W_])"
-          rf"(?!{_SEP}\d)", "03-2019"),
+    _form(REVERSED_MONTH, "month-year", rf"(?<![^\W_]){_FREE}(?P<m>\d\d){_SEP}(?P<y>\d{{4}})"
+          rf"(?![^\W_])(?!{_SEP}\d)", "03-2019"),
     _form(YEAR, "year alone", rf"{_FREE}(?P<y>\d{{4}})(?![^\W_])"
           rf"(?!{_SEP}(?:[wq]?\d+(?!\d|{_UNIT})))", "city_2019"),
 )  # fmt: skip
@@ -290,7 +310,7 @@ def read_name(name: str) -> NameReading:
     Returns:
         The readings at the best rank: the product names in it, else the general forms.
     """
-    stem = re.split(r"[\\/]", name)[-1]
+    stem = unicodedata.normalize("NFC", re.split(r"[\\/]", name)[-1]).lower()
     bare = re.sub(r"(\.[A-Za-z]\w{0,7})+$", "", stem)  # 2018_01.tif, 2018_01.cog.tif
     dates: dict[str, set[datetime.date]] = {}
     faults: list[str] = []
@@ -360,8 +380,7 @@ def _date(groups: Mapping[str, str], rank: int) -> datetime.date | None:
         return CoarseDate.months(year, int(groups["q"]) * 3 - 2, 3)
     if "m" not in groups and "b" not in groups:
         return CoarseDate.months(year, 1, 12)
-    name = groups.get("b", "").lower()[:3]
-    month = _MONTHS.index(name) + 1 if name else int(groups["m"])
+    month = _MONTHS[groups["b"].lower()] if "b" in groups else int(groups["m"])
     if not 1 <= month <= 12:
         if rank == PRODUCT:  # another number of the name shall not stand for its day
             raise ValueError("no such month")
