@@ -82,7 +82,10 @@ def codes_of(masks: Sequence[Values]) -> str:
     Raises:
         UserError: No code fits, or several do; says which and how to tell.
     """
-    ask = f"Say which with --cloud-codes: {', '.join(CLOUD_CODES)}."
+    ask = (
+        f"Say which with --cloud-codes: {', '.join(CLOUD_CODES)}; masks of another code, and cloud "
+        "probabilities, are to be written anew, 0 clear and 1 cloud."
+    )
     if len({len(mask) for mask in masks}) > 1:
         raise UserError(f"--clouds: found masks with different numbers of bands. {ask}")
     values = np.concatenate([mask.reshape(len(mask), -1) for mask in masks], axis=1)
@@ -150,6 +153,13 @@ def _some_above(value: int, but: int = -1) -> Callable[[Values], bool]:
     return lambda values: bool(((values > value) & (values != but)).any())
 
 
+def _as_version_2(values: Values) -> bool:
+    """Aerosol in some, and bit 0, which HLS v2 does not use, in none: no probabilities."""
+    return _some_above(63, but=255)(values) and not bool(
+        ((values & 1 == 1) & (values != 255)).any()
+    )
+
+
 CLOUD_CODES: Mapping[str, CloudCode] = {
     "scl": CloudCode(
         "Sentinel-2 scene classification 0…11; hidden: no data, defective, cloud shadow, clouds "
@@ -162,7 +172,7 @@ CLOUD_CODES: Mapping[str, CloudCode] = {
     ),
     "fmask": CloudCode(
         "bits of HLS Fmask; hidden: cirrus, cloud, what is next to it, shadow, snow, fill",
-        1, _bits(0b11111, fill=255), _range(0, 255), _some_above(63, but=255),
+        1, _bits(0b11111, fill=255), _range(0, 255), _as_version_2,
     ),
     "cfmask": CloudCode(
         "CFmask classes 0 clear, 1 water; hidden: 2 shadow, 3 snow, 4 cloud, 255 fill",

@@ -76,6 +76,8 @@ def test_one_mask_may_settle_what_another_leaves_open() -> None:
         ([0, 1, 2, 4], "scl or cfmask"),
         ([1, 1, 1, 0], "binary-clear"),
         ([0, 7, 13], "no code explains"),
+        ([0, 0, 87, 100], "cloud probabilities, are to be written anew"),
+        ([1, 1, 2], "scl or cfmask"),
     ],
 )
 def test_doubtful_values_are_asked_about(values: list[int], words: str) -> None:
