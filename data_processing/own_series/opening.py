@@ -38,7 +38,7 @@ from data_processing.own_series.options import Remarks, SeriesOptions
 from data_processing.own_series.scaling import with_scaling
 from data_processing.own_series.series import RasterSeries
 from data_processing.own_series.stacked import image_of
-from data_processing.rasters.grids import grid_faults, misplaced, touch
+from data_processing.rasters.grids import grid_faults, misplaced, on_earth, touch
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.sources import Raster, Source, folder_of
 from data_processing.scenes.spec import IMAGE_FOLDERS, DatasetSpec
@@ -248,11 +248,14 @@ def _aligned(headers: Sequence[tuple[str, RasterInfo]]) -> list[str]:
     """Name the images that will be resampled, in sentences; none where they can not be."""
     (first_name, first), *others = headers
     moved = [name for name, info in others if grid_faults([(first_name, first), (name, info)])]
-    places = [name for name, info in headers if info.crs is None]
+    places = [name for name, info in headers if not on_earth(info.crs)]
     if moved and places:
         raise DataError(
             "--align",
-            [f"{name}: found no CRS, expected one to resample from or to" for name in places],
+            [
+                f"{name}: found no CRS of the Earth, expected one to resample from or to"
+                for name in places
+            ],
             "Write the CRS into these files, or bring them to one grid beforehand.",
         )
     beside = [name for name, info in others if name in moved and not touch(first, info)]

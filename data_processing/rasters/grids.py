@@ -25,6 +25,7 @@ __all__ = [
     "grid_differences",
     "grid_faults",
     "misplaced",
+    "on_earth",
     "pixel_metres",
     "require_one_grid",
     "same_crs",
@@ -109,8 +110,11 @@ def _pixels_apart(info: RasterInfo, first: RasterInfo) -> float:
         return math.inf
     height, width = min(info.height, first.height), min(info.width, first.width)
     apart: list[float] = []
+    turn = 360.0 if info.crs is not None and info.crs.is_geographic else math.inf  # 180 is −180
+    moved = other.c - here.c
+    moved -= turn * round(moved / turn) if math.isfinite(turn) else 0.0
     for col, row in ((0, 0), (width, 0), (0, height), (width, height)):
-        x = (other.a - here.a) * col + (other.b - here.b) * row + other.c - here.c
+        x = (other.a - here.a) * col + (other.b - here.b) * row + moved
         y = (other.d - here.d) * col + (other.e - here.e) * row + other.f - here.f
         cols, rows = here.e * x - here.b * y, here.a * y - here.d * x  # times the determinant
         apart.append(math.hypot(cols, rows) / abs(float(here.determinant)))
@@ -123,6 +127,11 @@ def misplaced(info: RasterInfo) -> str | None:
         return (
             f"found {info.unrectified} in place of a grid, expected a rectified image (gdalwarp "
             "makes one, for polynomials with -rpc and a terrain model)"
+        )
+    if info.transform.is_degenerate:
+        return (
+            f"found the transform {tuple(info.transform)[:6]}, whose pixels have no area; write "
+            "anew where the raster lies (gdal_edit.py -a_ullr)"
         )
     if info.crs is None or info.transform.is_identity:
         return None
@@ -156,6 +165,11 @@ def pixel_metres(info: RasterInfo) -> float | None:
 
 
 # ──────────────────────────────────── coordinate systems ────────────────────────────────────
+
+
+def on_earth(crs: CRS | None) -> bool:
+    """Whether a coordinate system says where on Earth something lies, in two numbers."""
+    return crs is not None and (crs.is_geographic or crs.is_projected)
 
 
 def same_crs(one: CRS | None, other: CRS | None) -> bool:

@@ -128,3 +128,22 @@ def test_an_image_that_is_not_rectified_has_no_grid(kind: str) -> None:
     assert fault is not None
     assert f"found {kind}" in fault
     assert "gdalwarp" in fault
+
+
+@pytest.mark.parametrize(
+    ("turns", "crs", "same"), [(1, "EPSG:4326", True), (-2, "EPSG:4258", True), (1, UTM, False)]
+)
+def test_a_turn_round_the_earth_is_the_same_place(turns: int, crs: str, same: bool) -> None:
+    here = dataclasses.replace(
+        GRID, crs=CRS.from_user_input(crs), transform=Affine(1e-3, 0, 179.99, 0, -1e-3, 45)
+    )
+    there = dataclasses.replace(here, transform=Affine(1e-3, 0, 179.99 + 360 * turns, 0, -1e-3, 45))
+    assert (grid_faults([("a", here), ("b", there)]) == []) == same
+
+
+@pytest.mark.parametrize("crs", [UTM, None])
+@pytest.mark.parametrize("numbers", [(0, 0, 5, 0, -10, 5), (10, 10, 5, 10, 10, 5), (0,) * 6])
+def test_pixels_without_area_lie_nowhere(crs: str | None, numbers: tuple[float, ...]) -> None:
+    system = None if crs is None else CRS.from_user_input(crs)
+    info = dataclasses.replace(GRID, crs=system, transform=Affine(*numbers))
+    assert "whose pixels have no area" in str(misplaced(info))
