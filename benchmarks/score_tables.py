@@ -181,8 +181,7 @@ def _result(file: str) -> dict[str, Any]:
 
 def _methods() -> str:
     """Methods without training beside the network, on the inserted test scenes."""
-    with (MEASURED / "baselines.csv").open(newline="") as stream:
-        methods = list(csv.DictReader(stream))
+    methods = _measured("baselines.csv")
     shipped = _result("real_spacenet7_shipped")
     keys = ("area_f1", "moment_f1_macro_all", "moment_kappa")
     rows = [
@@ -201,20 +200,15 @@ def _methods() -> str:
 
 def _weights() -> str:
     """Both decisions of the shipped weights on every kind of scenes."""
-    with (MEASURED / "weights.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-
-    def percent(text: str) -> str:
-        return f"{100 * float(text):.2f}" if text else "–"
-
+    rows = _measured("weights.csv")
     return markdown(
         ("weights", "scenes", "decision", "offset", "area F1", "moment F1", "unchanged pixels "
          "called changed", "right date where both changed", "calibration error"),
         [
             (
                 row["run"], row["data"], row["decision"], f"{float(row['offset']):+.2f}",
-                percent(row["area_f1"]), percent(row["moment_f1_macro_all"]),
-                percent(row["false_alarms"]), percent(row["date_right"]),
+                _percent(row["area_f1"]), _percent(row["moment_f1_macro_all"]),
+                _percent(row["false_alarms"]), _percent(row["date_right"]),
                 f"{float(row['calibration_error']):.3f}" if row["calibration_error"] else "–",
             )
             for row in rows
@@ -224,8 +218,7 @@ def _weights() -> str:
 
 def _trials() -> str:
     """Table of the trials for the weights of six dates."""
-    with (MEASURED / "dynamic_trials.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = _measured("dynamic_trials.csv")
     columns = {
         "val_area_f1": "validation area F1", "clear_cuts_area_f1": "clear-cuts, area F1",
         "clear_cuts_at_their_best_offset": "the same at its best offset",
@@ -244,7 +237,49 @@ def _trials() -> str:
     )  # fmt: skip
 
 
+def _long_series() -> str:
+    """All dates of a long series beside some of them and a method without training."""
+    names = {"even": "9 dates, evenly spread", "all": "all 18 to 26 dates, fused"}
+    rows = [
+        (
+            names.get(row["dates"], f"all dates, {row['dates']}"), row["split"],
+            f"{float(row['offset']):+.2f}", _percent(row["area_f1"]), row["days_off"],
+            _percent(row["within_a_month"]),
+        )
+        for row in _measured("long_series.csv")
+    ]  # fmt: skip
+    heads = ("dates", "areas", "offset, chosen on val", "area F1", "mean error of dates, days",
+             "within a month")  # fmt: skip
+    return markdown(heads, rows)
+
+
+def _breaks() -> str:
+    """CAIM-Net beside per-pixel breaks on the Landsat series."""
+    rows = [
+        (
+            row["data"], row["method"], _percent(row["changed"]),
+            _percent(row["changed_by_cold_too"]), _percent(row["area_f1"]),
+            row["days_off"] or "–", _percent(row["within_a_month"]), row["seconds"],
+        )
+        for row in _measured("per_pixel_breaks.csv")
+    ]  # fmt: skip
+    heads = ("series", "method", "pixels changed", "of these by COLD too, of all pixels", "area F1",
+             "mean error of dates, days", "within a month", "seconds")  # fmt: skip
+    return markdown(heads, rows)
+
+
+def _measured(name: str) -> list[dict[str, str]]:
+    with (MEASURED / name).open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _percent(text: str) -> str:
+    return f"{100 * float(text):.2f}" if text else "–"
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "long": _long_series,
+    "breaks": _breaks,
     **{name: _scores(name) for name in ROWS},
     "scenes": _scenes,
     "overview": _overview,

@@ -266,6 +266,10 @@ BY_ROW: dict[str, tuple[str, dict[str, str]]] = {
         "Ratio": "{ratio:.3f}", "Mapping only, ratio": "{mapping_ratio:.3f}",
         "Mpx/s": "{megapixels_per_second:.3f}", "Peak memory": "{peak_gb:.2f} GB",
     }),
+    "long_series": ("long_series_cost", {
+        "Dates": "{dates}", "Choices of nine": "{windows}", "All dates, s": "{median:.2f}",
+        "N/9 separate maps, s": "{separate_s:.2f}", "Ratio": "{ratio:.1f}",
+    }),
     "metrics": ("metrics_cost", {
         "What": "{what}", "Classes": "{num_classes}", "How": "{how}",
         "s per 10⁸ pixels": "{seconds_per_1e8_pixels:.2f}",

@@ -1,0 +1,233 @@
+"""Series of more dates than the weights take: areas and dates found, and what a tile costs.
+
+    python benchmarks/long_series.py --series SERIES
+    python benchmarks/long_series.py --cost
+
+``SERIES`` holds a folder of 18 to 26 monthly images per area. Changes are inserted into each (the
+seed's, other than those of any training; the places may be those that the weights learnt from).
+Each is mapped three ways: nine dates evenly spread (``even``), all dates (``all``), and all dates
+by a step detector that looks at each pixel alone (``step detector``). Every other area chooses the
+offset of a way's decision, the rest is scored. Adds rows to benchmarks/results/long_series.csv.
+
+``--cost`` measures how long a tile of N dates takes beside the same tile of as many dates as the
+weights take, N/T times, and writes benchmarks/results/long_series_cost.json.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.area_scores import blended
+from benchmarks.baselines import step_scores
+from benchmarks.measuring import RESULTS, in_turns, report, spread
+from benchmarks.real_areas import Area, filled, spacenet7_series
+from data_processing.scenes.insertion import InsertionRules, draw_insertions, insert_changes
+from mapping.prediction import Predicts
+from models.caim_net import CAIMNet
+from models.long_series import LongSeries
+from models.weights.checkpoint import load_checkpoint
+from models.weights.offset_search import OFFSETS
+from utils.device import autocast
+from utils.errors import UserError, run_program
+from utils.fields import Positive, Seed, WeightsFile
+from utils.files import read_csv_rows, write_csv_rows
+from utils.progress import progress, say
+from utils.settings import REPOSITORY, read_settings
+
+__all__ = ["Changes", "Settings", "inserted", "main", "score"]
+
+# ──────────────────────────────────────── settings ────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One value a line; each is also a flag."""
+
+    series: Path | None = None  # unlabelled series, a folder per area
+    checkpoint: WeightsFile = REPOSITORY / "best_model" / "Pretrained_model_SpaceNet7.pth"
+    side: Positive = 32  # pixels of a tile
+    seed: Seed = 11  # of the inserted changes
+    results: Path = RESULTS / "long_series.csv"  # gets a row per way
+    cost: bool = False  # measure time instead
+    lengths: tuple[Positive, ...] = (9, 24, 96)  # dates of the tiles that are timed
+    rounds: Positive = 5  # of the timing
+
+
+# ─────────────────────────────── nothing below needs editing ───────────────────────────────
+
+Floats = NDArray[np.float32]
+CHANGES = InsertionRules(most=10)
+MONTH = 31  # days
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Changes that a way of mapping finds in an area.
+
+    Attributes:
+        lead: (H, W), log p of the best interval less log p of "unchanged".
+        day: (H, W), the middle of that interval.
+        label: (H, W), the true interval, 0 unchanged, −1 unknown.
+        true_day: (H, W), its middle.
+    """
+
+    lead: Floats
+    day: Floats
+    label: NDArray[np.int64]
+    true_day: Floats
+
+
+def inserted(rng: np.random.Generator, area: Area, lenders: Sequence[Area]) -> Area:
+    """An area with regions of other areas in it, from a date on; the label says from which."""
+    images = area.values()
+    label = np.zeros(images.shape[2:], np.int64)
+
+    def donor(drawn: np.random.Generator) -> Floats:
+        others = [one for one in lenders if one.name != area.name]
+        lender = others[drawn.integers(len(others))]
+        dates = np.abs(lender.days[None] - area.days[:, None]).argmin(axis=1)
+        values = lender.values(dates, (slice(label.shape[0]), slice(label.shape[1])))
+        gaps = None if lender.missing is None else lender.missing[dates]
+        whole = values if gaps is None else filled(values, gaps)
+        return np.rot90(whole, drawn.integers(4), (2, 3)).copy()
+
+    images, label = insert_changes(images, label, draw_insertions(rng, images, donor, CHANGES))
+    if area.missing is not None:
+        images = np.where(area.missing[:, None], np.float32(0), images)
+        label = np.where(area.missing.any(axis=0), -1, label)
+    images = images.clip(0, 1)
+    images[:, 3] = 1
+    return Area(area.name, images, area.days, label)
+
+
+def _changes(area: Area, dates: NDArray[np.int64], log_prob: NDArray[np.floating[Any]]) -> Changes:
+    """Of log probabilities (n, H, W) of the intervals between some of an area's dates."""
+    assert area.label is not None
+    middles = [(days[:-1] + days[1:]) / 2 for days in (area.days[dates], area.days)]
+    lead = log_prob[1:] - log_prob[:1]
+    return Changes(
+        lead.max(axis=0).astype(np.float32),
+        middles[0][lead.argmax(axis=0)].astype(np.float32),
+        area.label,
+        middles[1][area.label - 1].astype(np.float32),
+    )
+
+
+def _by_network(network: Predicts, area: Area, dates: NDArray[np.int64], side: int) -> Changes:
+    some = Area(area.name, area.images[dates], area.days[dates])
+    prob = blended(network, some, side).astype(np.float64)
+    return _changes(area, dates, np.log(np.maximum(prob, 1)))
+
+
+def _ways(network: CAIMNet, side: int) -> dict[str, Callable[[Area], Changes]]:
+    def even(area: Area) -> Changes:
+        dates = np.round(np.linspace(0, len(area.days) - 1, network.num_dates)).astype(np.int64)
+        return _by_network(network, area, dates, side)
+
+    def every(area: Area) -> Changes:
+        longer: Any = LongSeries(network, len(area.days))
+        return _by_network(longer, area, np.arange(len(area.days)), side)
+
+    def steps(area: Area) -> Changes:
+        scores = step_scores(area.images[:, :3].astype(np.float64))
+        return _changes(area, np.arange(len(area.days)), scores)
+
+    return {"even": even, "all": every, "step detector": steps}
+
+
+def score(changes: Sequence[Changes], offset: float) -> dict[str, float]:
+    """Area F1, mean error of the dates of hits in days, share of them within a month."""
+    counts = np.zeros(3)
+    errors = [np.zeros(0, np.float32)]
+    for one in changes:
+        labelled, changed = one.label >= 0, one.label > 0
+        positive = (one.lead > offset) & labelled
+        hits = positive & changed
+        counts += hits.sum(), (positive & ~changed).sum(), (changed & ~positive).sum()
+        errors.append(np.abs(one.day - one.true_day)[hits])
+    days = np.concatenate(errors)
+    hit, false, missed = counts
+    return {
+        "area_f1": round(float(2 * hit / max(1, 2 * hit + false + missed)), 4),
+        "days_off": round(float(days.mean()), 1) if len(days) else float("nan"),
+        "within_a_month": round(float((days <= MONTH).mean()), 4) if len(days) else float("nan"),
+    }
+
+
+def _scored(flags: Settings, network: CAIMNet) -> list[dict[str, Any]]:
+    assert flags.series is not None
+    areas = spacenet7_series(flags.series)
+    if len(areas) < 2:
+        raise UserError(f"--series: found {len(areas)} areas in {flags.series}, expected two.")
+    rng = np.random.default_rng(flags.seed)
+    scenes = [inserted(rng, area, areas) for area in areas]
+    rows = []
+    for way, find in _ways(network, flags.side).items():
+        changes = [find(scene) for scene in progress(scenes, way)]
+        offset = max(OFFSETS, key=lambda one: score(changes[::2], float(one))["area_f1"])
+        for split, part in (("val", changes[::2]), ("test", changes[1::2])):
+            rows.append({"dates": way, "split": split, "areas": len(part),
+                         "offset": round(float(offset), 2),
+                         **score(part, float(offset))})  # fmt: skip
+    return rows
+
+
+def _timed(flags: Settings, network: CAIMNet) -> list[dict[str, Any]]:
+    """Seconds of a tile of N dates, and of N/T tiles of T dates, measured in turns."""
+    torch.manual_seed(flags.seed)
+    rows = []
+    for length in flags.lengths:
+        longer = LongSeries(network, length)
+        tile = torch.rand(1, length, network.in_channels, flags.side, flags.side)
+        first = tile[:, : network.num_dates]
+
+        def all_dates(longer: LongSeries = longer, tile: torch.Tensor = tile) -> None:
+            with torch.inference_mode(), autocast(torch.device("cpu"), "bfloat16"):
+                longer.predict(tile)
+
+        def few_dates(first: torch.Tensor = first) -> None:
+            with torch.inference_mode(), autocast(torch.device("cpu"), "bfloat16"):
+                network.predict(first)
+
+        times = in_turns({"all": all_dates, "few": few_dates}, flags.rounds)
+        alone = float(np.median(times["few"])) * length / network.num_dates
+        rows.append({"dates": length, "windows": len(longer.windows),
+                     **spread(times["all"]), "separate_s": round(alone, 5),
+                     "ratio": round(float(np.median(times["all"])) / alone, 2)})  # fmt: skip
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Score the ways of mapping long series, or time them."""
+    flags = read_settings(Settings, arguments)
+    torch.set_num_threads(1)
+    weights = load_checkpoint(flags.checkpoint)
+    network: Any = weights.build().eval()
+    if flags.cost:
+        facts = {"threads": 1, "precision": "bfloat16", "side": flags.side}
+        report("long_series_cost", facts, _timed(flags, network), key=("dates",))
+        return
+    if flags.series is None:
+        raise UserError("--series: found nothing, expected a folder per area; or --cost.")
+    rows = _scored(flags, network)
+    for row in rows:
+        say(", ".join(f"{key} {value}" for key, value in row.items()))
+    earlier = read_csv_rows(flags.results) if flags.results.is_file() else []
+    stamp = {"weights": flags.checkpoint.stem, "seed": flags.seed}
+    same = {key: str(value) for key, value in stamp.items()}
+    others = [row for row in earlier if not same.items() <= row.items()]
+    write_csv_rows(flags.results, [*others, *({**stamp, **row} for row in rows)])
+
+
+if __name__ == "__main__":
+    run_program(main)
