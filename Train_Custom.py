@@ -1,12 +1,14 @@
 """Train CAIM-Net on one's own data: any bands, any number of dates (docs/data.md#your-own-data).
 
     python Train_Custom.py --data-root data
+    python Train_Custom.py --data-root data --checkpoint best_model/Pretrained_model_Dynamic.pth
     torchrun --nproc_per_node 2 Train_Custom.py --data-root data
     python Train_Custom.py --resume --output-dir runs/train_custom/<time>
 
 Writes runs/train_custom/<time>/: last.pth, best.pth (by validation moment F1), metrics.csv,
 steps.jsonl, pictures, settings.json, environment.json (docs/training.md has all). The defaults are
-the recipe "improved" of Train_Dynamic.py.
+the recipe "improved" of Train_Dynamic.py. Of weights for other dates or bands --checkpoint takes
+over what fits (docs/training.md#from-weights-for-other-dates-or-bands).
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ class Settings(CaimSettings):
     # paths
     data_root: Path = Path("data")  # folder that holds Images_Custom/
     output_dir: Path | None = None  # folder of this run; none = runs/train_custom/<time>
-    checkpoint: WeightsFile | None = None  # weights to start from; none = new ones
+    # weights to start from, also those for other dates or bands; none = new ones
+    checkpoint: WeightsFile | None = None
     overwrite: bool = False  # start afresh in an output folder that is not empty
     resume: bool = False  # go on with the run in --output-dir, with its settings
     # data

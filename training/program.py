@@ -187,6 +187,7 @@ def _network(
         network, arguments = network_to_train(
             experiment.arguments, settings.checkpoint, batch_size=settings.batch_size,
             patch_size=settings.patch_size, network=experiment.network,
+            bands=experiment.facts.get("bands"),
         )  # fmt: skip
         if experiment.prepare and settings.checkpoint is None and last is None:
             experiment.prepare(network)

@@ -5,7 +5,7 @@ Reading the files is in ``models.weights.checkpoint``; nothing is downloaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from models import build_network, load_backbone
 from models.weights.checkpoint import Checkpoint, load_checkpoint
 from models.weights.reading import read_state_file
 from models.weights.released_caim import share_cam_weights
+from models.weights.takeover import take_over
 from utils.errors import CheckpointError, UserError
 from utils.progress import say
 
@@ -38,19 +39,23 @@ def network_to_train(
     batch_size: int,
     patch_size: int | None,
     network: str = "caim_net",
+    bands: Sequence[str] | None = None,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """A new network, or one that goes on from given weights, and its constructor arguments.
 
     Args:
         arguments: How a new network is built.
         checkpoint: None, or weights of ours or the authors' to start from; the network is then
-            built as that file says, and differences are said aloud.
+            built as that file says, and differences are said aloud. Of weights of CAIM-Net for
+            other dates or bands is taken what fits, see ``takeover``.
         batch_size: Patches a step.
         patch_size: Their side in pixels; None where pairs are taken as a whole.
         network: Name for ``models.build_network``.
+        bands: Names of the data's bands.
 
     Raises:
-        CheckpointError: As ``load_checkpoint``, or the weights are for other dates or bands.
+        CheckpointError: As ``load_checkpoint``, or the weights are of another network, or those
+            of CTMA for other bands.
         UserError: Batch or patch size do not go with per-window CAM weights.
     """
     if checkpoint is None:
@@ -64,6 +69,8 @@ def network_to_train(
         )
     if network == "ctma" and loaded.origin == "released":  # what shapes do not tell
         loaded = replace(loaded, arguments={**arguments, **loaded.arguments})
+    if network == "caim_net" and _is_for_others(loaded, arguments, bands):
+        return _taken_over(loaded, arguments, bands)
     for name in ("num_dates", "in_channels"):
         if loaded.arguments.get(name) != arguments.get(name):
             raise CheckpointError(
@@ -71,10 +78,49 @@ def network_to_train(
                 f"expected {arguments[name]}; use weights of the same data set."
             )
     check_windows(loaded, checkpoint, batch_size, patch_size)
-    changed = {k: v for k, v in loaded.arguments.items() if arguments.get(k, v) != v}
+    _say_changed(loaded.arguments, arguments)
+    return loaded.build(), loaded.arguments
+
+
+def _say_changed(form: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    changed = {name: value for name, value in form.items() if asked.get(name, value) != value}
     if changed:
         say(f"the model is built as in that file, not by the flags: {changed}")
-    return loaded.build(), loaded.arguments
+
+
+def _is_for_others(
+    loaded: Checkpoint, arguments: Mapping[str, Any], bands: Sequence[str] | None
+) -> bool:
+    """Whether weights are for other dates or bands than those at hand."""
+    bands_before = loaded.data.get("bands")
+    return (
+        loaded.arguments.get("num_dates") != arguments.get("num_dates")
+        or loaded.arguments.get("in_channels") != arguments.get("in_channels")
+        or (bands_before is not None and bands is not None and list(bands_before) != list(bands))
+    )
+
+
+def _taken_over(
+    loaded: Checkpoint, arguments: Mapping[str, Any], bands: Sequence[str] | None
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A network for the data at hand that starts from weights for other dates or bands."""
+    if loaded.arguments.get("cam") == "per_window":
+        loaded = shared_cam(loaded)
+    here = ("in_channels", "num_dates", "dropout")
+    form = {**loaded.arguments, **{name: arguments[name] for name in here if name in arguments}}
+    network = build_network("caim_net", form)
+    taken = take_over(
+        network.state_dict(),
+        loaded.build().state_dict(),
+        bands=(bands or [], loaded.data.get("bands") or []),
+        dates=(form["num_dates"], loaded.arguments["num_dates"]),
+        num_heads=form.get("num_heads", 4),
+    )
+    network.load_state_dict(taken.state)
+    _say_changed(form, arguments)
+    for line in taken.lines():
+        say(line)
+    return network, form
 
 
 def load_for_scoring(

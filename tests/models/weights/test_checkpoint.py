@@ -400,8 +400,3 @@ def test_training_starts_from_released_weights_too(tmp_path: Path) -> None:
     network, arguments = network_to_train(dict(ARGUMENTS), released_file(tmp_path), **SIZES)
     assert arguments["cam_windows"] == (2, 8, 8)
     assert network.predict(images()).area_prob.isfinite().all()  # type: ignore[operator]
-
-
-def test_training_refuses_to_start_from_weights_of_other_dates(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="num_dates=6, expected 9"):
-        network_to_train(ARGUMENTS | {"num_dates": 9}, ours_file(tmp_path), **SIZES)
