@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from data_processing.own_series.finding import find_rasters
+from data_processing.own_series.gathering import mask_words
 from data_processing.rasters.cloud_codes import CloudCodes
 from mapping.products.files import PolygonFile
 from utils.errors import UserError, run_program
@@ -96,7 +97,8 @@ def check(settings: Settings) -> None:
         raise UserError("--images: found none, expected a folder of GeoTIFFs, a pattern or files.")
     if settings.min_area and not settings.polygons:
         raise UserError("--min-area: means something with --polygons only; add that flag.")
-    for flag, words in (("--images", settings.images), ("--clouds", settings.clouds)):
+    masks = mask_words(settings.images or (), settings.clouds)
+    for flag, words in (("--images", settings.images), ("--clouds", masks)):
         files = [word for word in words or () if not Path(word).is_dir()]
         if files:
             find_rasters(files, flag)

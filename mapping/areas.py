@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_processing.own_series.finding import find_rasters, rasters_in
+from data_processing.own_series.gathering import mask_words
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.options import SeriesOptions
 from data_processing.own_series.series import spec_for
@@ -61,7 +62,8 @@ def check_output(images: Sequence[str], clouds: Sequence[str] | None, folder: Pa
         refuse_among(find_rasters([str(area)], "--images"), folder / area.name)
     if not areas:
         refuse_among(find_rasters(list(images), "--images"), folder)
-        refuse_among(find_rasters(list(clouds), "--clouds") if clouds else [], folder)
+        masks = mask_words(images, clouds)
+        refuse_among(find_rasters(masks, "--clouds") if masks else [], folder)
 
 
 def map_areas(

@@ -6,13 +6,11 @@ memory; Predict.py does the same for rasters of any size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data_processing.own_series.opening import open_raster_series
+from data_processing.own_series.in_memory import ArrayPlace, open_given_series
 from data_processing.own_series.options import SeriesOptions
 from data_processing.own_series.series import spec_for
 from data_processing.rasters.values import area_from_moment
@@ -26,9 +24,14 @@ __all__ = ["predict_series"]
 
 
 def predict_series(
-    images: str | Path | Sequence[str | Path],
+    images: Any,
     model: Model,
     *,
+    dates: Any = None,
+    crs: Any = None,
+    transform: Any = None,
+    nodata: float | None = None,
+    clouds: Any = None,
     overlap: int | None = None,
     batch_size: int | None = None,
     **options: Any,
@@ -36,12 +39,16 @@ def predict_series(
     """Map one series in memory.
 
     Args:
-        images: A folder, a pattern, or files with dates in their names.
+        images: Files as of Predict.py's ``--images``; an array (T, C, H, W); T arrays (C, H, W),
+            also an iterator; or xarray's DataArray or Dataset, bands as an axis or variables.
         model: From ``load_model``.
+        dates: Of the images in their order, each a date, datetime64 or text; a cube has its own.
+        crs, transform: Where arrays lie on Earth, as rasterio takes both; None = not known.
+        nodata: Value of arrays that means no data, beside NaN and numpy's masks.
+        clouds: Files, or masks (T, H, W); of a cube also the name of a variable.
         overlap: Least overlap of tiles in pixels; None = half a tile.
         batch_size: Tiles at a time; None = as usual for the network.
-        **options: Fields of ``data_processing.own_series.series.SeriesOptions``: dates,
-            choose_dates, bands, align, clouds, min_valid_dates.
+        **options: Further fields of ``SeriesOptions``: choose_dates, bands, composite …
 
     Returns:
         The same maps, byte for byte, as Predict.py writes.
@@ -50,9 +57,10 @@ def predict_series(
         UserError: An argument cannot be used as given.
         DataError: Images are missing or at fault, with all faults.
     """
-    given = [images] if isinstance(images, str | Path) else list(images)
     reading = SeriesOptions(pixel_scale=model.pixel_scale, **options)
-    series = open_raster_series(given, spec_for(model.bands, model.num_dates), reading)
+    spec = spec_for(model.bands, model.num_dates)
+    place = ArrayPlace(crs, transform, nodata)
+    series = open_given_series(images, spec, reading, dates, place, clouds)
     model = model.for_dates(len(series.dates))
     grid = tile_grid(series, model, overlap)
     moment = np.empty((series.height, series.width), np.uint8)

@@ -34,6 +34,7 @@ def cloud_masks(
     dates: Sequence[datetime.date],
     grid: RasterInfo,
     remarks: Remarks,
+    own: Sequence[Raster] | None = None,
 ) -> list[CloudMask | None]:
     """The cloud mask of each date, None where there is none.
 
@@ -43,6 +44,7 @@ def cloud_masks(
         dates: Of the series.
         grid: Of its images; masks of other grids are taken to it by nearest neighbour.
         remarks: Gets the dates of masks, dates that have none, codes and grids.
+        own: Masks that come with the images, one a date; instead of files.
 
     Raises:
         UserError: There are no files, or their codes have to be said.
@@ -51,11 +53,14 @@ def cloud_masks(
     if codes != AUTO and codes not in CLOUD_CODES:
         names = ", ".join([AUTO, *CLOUD_CODES])
         raise UserError(f"--cloud-codes: found {codes!r}, expected one of {names}.")
-    if given is None:
+    if given is None and own is None:
         return [None] * len(dates)
-    files = mask_files(find_rasters(list(given), "--clouds"))
     faults: list[str] = []
-    dated = dates_of(files, None, faults, remarks.all, tags=False, title="dates of cloud masks")
+    if own is None:
+        files = mask_files(find_rasters(list(given or ()), "--clouds"))
+        dated = dates_of(files, None, faults, remarks.all, tags=False, title="dates of cloud masks")
+    else:
+        files, dated = list(own), dict(zip(dates, own, strict=True))
     masks_of = partners(dates, dated, faults)
     headers = headers_of(list(masks_of.values()), faults)
     for name, info in headers:

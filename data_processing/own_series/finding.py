@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from data_processing.containers.cube_files import is_cube
 from data_processing.containers.granules import SAFE, is_granule, safe_images
 from data_processing.containers.virtual import Address, is_address, members_of
 from data_processing.rasters.dates import short_names
@@ -136,6 +137,8 @@ def _images_of(folder: Path) -> list[Raster]:
 def _rasters_at(word: str) -> list[Raster]:
     """Rasters that a folder, file or pattern names on this machine."""
     path = Path(word)
+    if is_cube(path):
+        return [path]
     if path.is_dir():
         return rasters_in(path)
     files = [path]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data_processing.containers.cube_files import is_cube
+from data_processing.containers.cubes import Cube, open_cube
 from data_processing.containers.granules import stacks_by_band
 from data_processing.containers.stacks import BandStack, date_ranges
 from data_processing.own_series.finding import find_rasters
 from data_processing.own_series.options import SeriesOptions
 from data_processing.rasters.grids import grid_faults
 from data_processing.rasters.sources import Raster
+from utils.errors import UserError
 
-__all__ = ["Gathered", "gather"]
+__all__ = ["Gathered", "from_cube", "gather", "is_container", "mask_words"]
 
 
 @dataclass
@@ -22,11 +26,26 @@ class Gathered:
 
     Attributes:
         rasters: One a date, in the order of their names or as given.
+        dates: Of these, ascending, where what they come in says so.
+        clouds: Their cloud masks, where these come with them.
         remarks: What was decided for the user, in sentences.
     """
 
     rasters: list[Raster]
+    dates: list[datetime.date] | None = None
+    clouds: list[Raster] | None = None
     remarks: list[str] = field(default_factory=list)
+
+
+def is_container(words: Sequence[str | Path]) -> bool:
+    """Whether images come in one file that says what bands and masks there are, such as a cube."""
+    return len(words) == 1 and is_cube(Path(words[0]))
+
+
+def mask_words(images: Sequence[str], clouds: Sequence[str] | None) -> list[str]:
+    """Values of ``--clouds`` but those that name a band of the images' container."""
+    inside = is_container(images)
+    return [word for word in clouds or () if not inside or Path(word).exists()]
 
 
 def gather(
@@ -43,6 +62,8 @@ def gather(
         UserError: A flag or word cannot be used as given.
         DataError: A container is at fault.
     """
+    if is_container(words):
+        return from_cube(open_cube(Path(words[0])), options, band_names)
     rasters = find_rasters([str(word) for word in words], "--images")
     if options.bands_per_date is not None:
         ranges = date_ranges(rasters, options.bands_per_date)
@@ -50,7 +71,30 @@ def gather(
     stacks = stacks_by_band(rasters, band_names, options.align) if band_names else None
     if stacks is None:
         return Gathered(rasters)
-    return Gathered(list(stacks), _resampled_bands(stacks))
+    return Gathered(list(stacks), remarks=_resampled_bands(stacks))
+
+
+def from_cube(cube: Cube, options: SeriesOptions, band_names: Sequence[str] | None) -> Gathered:
+    """The images of a cube, and the masks of it that ``--clouds`` names.
+
+    Raises:
+        UserError: ``--dates`` are given and the cube has some.
+        DataError: The cube is at fault.
+    """
+    taken = cube.dates(band_names)
+    if taken.dates is not None and options.dates is not None:
+        raise UserError(
+            f"--dates: found {options.dates}, expected none: the cube has a time axis with dates. "
+            "Leave it out."
+        )
+    clouds: list[Raster] | None = None
+    for word in options.clouds or ():
+        if not Path(word).exists():
+            clouds = list(cube.dates([Path(word).name]).images)
+    remarks = list(taken.remarks)
+    if taken.dates is not None:
+        remarks.append(f"dates from the time axis: {', '.join(map(str, taken.dates))}")
+    return Gathered(list(taken.images), taken.dates, clouds, remarks)
 
 
 def _resampled_bands(stacks: Sequence[BandStack]) -> list[str]:

@@ -7,9 +7,10 @@ are told at once. Values are looked at in ``looking``, reading is in ``series``.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from data_processing.containers.cube_files import CUBES
 from data_processing.containers.stacks import BandStack
 from data_processing.own_series.bands import (
     numbers_by_name,
@@ -34,6 +35,7 @@ from data_processing.own_series.finding import (
 )
 from data_processing.own_series.gathering import Gathered, gather
 from data_processing.own_series.looking import look_at_values, warnings_of
+from data_processing.own_series.mask import CloudMask
 from data_processing.own_series.options import Remarks, SeriesOptions
 from data_processing.own_series.scaling import with_scaling
 from data_processing.own_series.series import RasterSeries
@@ -46,13 +48,14 @@ from utils.errors import DataError, UserError
 
 __all__ = ["open_raster_series"]
 
+CONTAINERS = (".zip", *CUBES)  # whose names, less this, are those of areas
 ADVICE = "Bring all images to one type and number of bands."
 OTHER_ADVICE = "Mend these files, or name others."
 GRID_ADVICE = "Bring all images to one grid, or let --align resample them to that of the first."
 
 
 def open_raster_series(
-    given: str | Path | Sequence[str | Path],
+    given: str | Path | Sequence[str | Path] | Gathered,
     spec: DatasetSpec,
     options: SeriesOptions | None = None,
     name: str | None = None,
@@ -60,7 +63,7 @@ def open_raster_series(
     """Put the images of one place together and make sure that they fit each other and the network.
 
     Args:
-        given: Files, a folder, or a pattern, or several of them.
+        given: Files, a folder, or a pattern, or several of them; or images put together already.
         spec: Bands and number of dates that are expected; see ``spec_for``.
         options: See :class:`SeriesOptions`.
         name: Of the area; that of the images' folder if left out.
@@ -72,7 +75,7 @@ def open_raster_series(
     options = options or SeriesOptions()
     numbers, band_names = asked_bands(options.bands, spec)
     words = [given] if isinstance(given, str | Path) else given
-    gathered = gather(words, options, band_names)
+    gathered = words if isinstance(words, Gathered) else gather(words, options, band_names)
     files = gathered.rasters
     where = folder_of(files[0])
     remarks = Remarks(all=list(gathered.remarks))
@@ -95,7 +98,7 @@ def open_raster_series(
         date: image_of(path, info, first, numbers, spec.alpha_band)
         for (date, path), (_, info) in zip(paths.items(), headers, strict=True)
     }
-    masks = cloud_masks(options.clouds, options.cloud_codes, list(paths), first, remarks)
+    masks = _masks(gathered, paths, first, options, remarks)
     unseen = look_at_values(list(paths), [*opened.values()], masks, headers, spec, options, remarks)
     if clearest is not None:
         dates = clearest_dates(dates, unseen, clearest, remarks)
@@ -111,7 +114,7 @@ def open_raster_series(
 
 
 def _dated(
-    words: Sequence[str | Path],
+    words: Sequence[str | Path] | Gathered,
     gathered: Gathered,
     spec: DatasetSpec,
     options: SeriesOptions,
@@ -124,6 +127,9 @@ def _dated(
         DataError: With all these faults.
     """
     files = gathered.rasters
+    if gathered.dates is not None or isinstance(words, Gathered):
+        assert gathered.dates is not None
+        return dict(zip(gathered.dates, files, strict=True))
     try:
         return dated_files(words, files, spec, options.dates, remarks)
     except DataError as error:
@@ -132,6 +138,21 @@ def _dated(
         faults += _header_faults(headers, spec, numbers, options.align) if headers else []
         advice = _one_band_each(headers) or error.advice
         raise DataError(folder_of(files[0]), faults, advice) from error
+
+
+def _masks(
+    gathered: Gathered,
+    paths: Mapping[datetime.date, Raster],
+    grid: RasterInfo,
+    options: SeriesOptions,
+    remarks: Remarks,
+) -> list[CloudMask | None]:
+    """The cloud mask of each date, from files or from what the images come in."""
+    own = None
+    if gathered.clouds is not None:
+        mask_of = dict(zip(gathered.rasters, gathered.clouds, strict=True))
+        own = [mask_of[path] for path in paths.values()]
+    return cloud_masks(options.clouds, options.cloud_codes, list(paths), grid, remarks, own)
 
 
 def _check_needed(needed: int, count: int, remarks: Remarks) -> None:
@@ -154,7 +175,7 @@ def _place_name(file: Raster) -> str:
     folder = Path(folder_of(file)) if isinstance(file, Source) else file.resolve().parent
     if folder.name in IMAGE_FOLDERS:
         folder = folder.parent
-    return folder.name.removesuffix(".zip") or "area"
+    return folder.stem if folder.suffix.lower() in CONTAINERS else folder.name or "area"
 
 
 def _one_band_each(headers: Sequence[tuple[str, RasterInfo]]) -> str:

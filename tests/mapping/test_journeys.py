@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from rasterio import Affine
 
+from mapping.products.files import PICTURES
 from mapping.products.rasters import date_of_moment
-from tests.helpers.cities import Outcome, summary_of, values
+from tests.helpers.cities import DATES, Outcome, summary_of, values
 from tests.helpers.scene_files import write_raster
 from tests.helpers.small_series import change_header
 
@@ -68,3 +70,71 @@ def test_twelve_sentinel_2_dates_with_scl_masks_become_a_dated_map_in_one_comman
     assert summary["dates"] == [day.isoformat() for day in days]
     assert len({row["sha256"] for row in summary["files"]}) == 4 * len(days)
     assert (tmp_path / "maps" / "report.html").is_file()
+
+
+def test_an_xarray_cube_in_a_notebook_cell_becomes_arrays(city: Path, weights: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    rioxarray = pytest.importorskip("rioxarray")
+    files = sorted(city.glob("*.tif"))
+    cube = xarray.concat([rioxarray.open_rasterio(path) for path in files], "time")
+    cube = cube.assign_coords(time=np.array(DATES, "datetime64[ns]"), band=[*BANDS])
+
+    from mapping import load_model, predict_series
+
+    model = load_model(weights)
+    maps = predict_series(cube, model)
+
+    expected = predict_series(city, model)
+    array = predict_series(
+        cube.values, model, dates=DATES, crs=cube.rio.crs, transform=cube.rio.transform()
+    )
+    for other in (expected, array):
+        np.testing.assert_array_equal(maps.moment, other.moment)
+        np.testing.assert_array_equal(maps.score, other.score)
+        np.testing.assert_array_equal(maps.date, other.date)
+        assert maps.profile == other.profile
+    assert maps.moment.any()
+
+
+def test_a_netcdf_cube_is_mapped_with_the_masks_in_it(
+    predict: Callable[..., Outcome],
+    city: Path,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    xarray = pytest.importorskip("xarray")
+    rioxarray = pytest.importorskip("rioxarray")
+    pytest.importorskip("h5netcdf")
+    monkeypatch.setattr("mapping.area.draw_area", without_pictures)
+    cube = xarray.concat([rioxarray.open_rasterio(path) for path in sorted(city.iterdir())], "time")
+    cube = cube.assign_coords(time=np.array(DATES, "datetime64[ns]"), band=[*BANDS])
+    cube = cube.to_dataset("band")
+    cube["scl"] = cube["B02"].astype("uint8") * 0 + np.uint8(4)
+    cube["scl"][2, :9] = 9
+    cube["scl"][0, 0, 0] = 6
+    cube.to_netcdf(tmp_path / "my city.nc", engine="h5netcdf")
+
+    flags = ("--images", tmp_path / "my city.nc", "--checkpoint", weights, "--clouds", "scl")
+    code, said, errors = predict(
+        *flags, "--bands", ",".join(BANDS), "--output-dir", tmp_path / "maps"
+    )
+
+    assert code == 0, errors
+    assert "dates from the time axis: 2018-01-15" in said
+    moment = values(tmp_path / "maps" / "change_moment.tif")
+    assert (moment[:9] == 255).all()
+    assert (moment[9:] != 255).all()
+    summary = summary_of(tmp_path / "maps")
+    assert summary["area"] == "my city"
+    assert {row["name"] for row in summary["files"]} == set(DATES)
+    assert len({row["sha256"] for row in summary["files"]}) == 1
+    code, _, errors = predict(*flags, "--bands", "B02,B03,B04,B12", "--output-dir", tmp_path / "b")
+    assert code == 3
+    assert "expected B12 as well" in errors
+    assert not list((tmp_path / "b").glob("change_*"))
+
+
+def without_pictures(folder: Path, *_: object) -> None:
+    for name in PICTURES:
+        (folder / name).touch()
