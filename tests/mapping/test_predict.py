@@ -202,7 +202,11 @@ def test_little_memory_and_other_batches_give_the_same_maps(
     flags = ("--images", city, "--checkpoint", weights)
     code, _, said = predict(*flags, "--output-dir", "low", "--memory", 200)
     assert (code, checksums(tmp_path / "low")) == (0, checksums(folder)), said
-    code, *_ = predict(*flags, "--output-dir", "one", "--batch-size", 1)
+    code, *_ = predict(
+        *flags, "--output-dir", "one", "--batch-size", 1, "--polygons", "--min-area", 1e9
+    )
+    polygons = json.loads((tmp_path / "one/changes.geojson").read_text("utf-8"))
+    assert polygons["features"] == []  # the city is smaller
     same = values(tmp_path / "one/change_moment.tif") == values(folder / "change_moment.tif")
     assert code == 0
     assert same.mean() >= 0.9999

@@ -136,6 +136,27 @@ def test_training_pairs_are_changed_where_asked_and_validation_pairs_never(tmp_p
         assert len(training) == 3 * len(validation)
 
 
+def test_settings_of_pairs_reach_network_and_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pairs(tmp_path, ["train", "val"], size=(16, 16))
+    given: list[Experiment] = []
+    monkeypatch.setattr("training.program.train", lambda experiment, _: given.append(experiment))
+    monkeypatch.setattr(
+        "sys.argv",
+        ["Train_CTMA.py", "--data-root", str(tmp_path), "--width", "4", "--change-factor", "3",
+         "--video-len", "4", "--mask-threshold", "0.3", "--fusion-weights", "0.9", "0.1"],
+    )  # fmt: skip
+    Train_CTMA.main()
+    (experiment,) = given
+    assert vars(experiment.task)["change_factor"] == 3.0
+    assert experiment.arguments == {
+        "in_channels": 3, "video_len": 4, "mask_threshold": 0.3, "fusion_weights": (0.9, 0.1),
+        "pair_widths": (4, 8, 16), "video_widths": (8, 16), "decoder_widths": (32, 16, 8, 4),
+        "resnet_width": 8,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_no_validation_patch_is_left_out(tmp_path: Path, drop_last: bool) -> None:
     settings = replace(
