@@ -1,6 +1,7 @@
 """Map where and when your own city changed: a series of GeoTIFFs to change maps with dates.
 
-    python Predict.py --images city/ --checkpoint best_model/Pretrained_model_Dynamic.pth
+    python Predict.py --images city/
+    python Predict.py before.tif after.tif
 
 Takes co-registered rasters of any size, one a date, with dates in their names. Writes
 runs/predict/<time>/: change_area.tif, change_moment.tif, change_date.tif, change_score.tif,
@@ -10,7 +11,7 @@ series took the small shipped weights 22 minutes on a CPU (docs/performance.md);
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,8 +44,8 @@ class Settings:
 
     # folder, pattern or files; or a folder of folders, one an area
     images: Loose[tuple[PathPattern, ...] | None] = None
-    # weights, .pth or .onnx
-    checkpoint: WeightsFile = Path("best_model/Pretrained_model_Dynamic.pth")
+    # weights, .pth or .onnx; none = those in best_model/: for a pair, or of six dates
+    checkpoint: WeightsFile | None = None
     output_dir: Path | None = None  # results; none = runs/predict/<time>
     overwrite: bool = False  # replace results in an output folder that is not empty
     resume: bool = False  # go on with the run in the output folder
@@ -111,7 +112,7 @@ def main() -> None:
     # the flags are right: now what takes seconds to import
     from data_processing.own_series.options import SeriesOptions
     from mapping.area import MapOptions
-    from mapping.areas import check_output, map_areas
+    from mapping.areas import check_output, map_areas, shipped_weights
     from mapping.model import load_model
     from utils.processes import join_processes
     from utils.run_folder import start_run
@@ -121,6 +122,10 @@ def main() -> None:
         raise UserError("several processes share one folder of results: give it by --output-dir.")
     if settings.images is not None and settings.output_dir is not None:
         check_output(settings.images, settings.clouds, settings.output_dir)
+    if settings.checkpoint is None:
+        settings = replace(settings, checkpoint=shipped_weights(settings.images or ()))
+        say(f"weights: {settings.checkpoint}, shipped with this program (others: --checkpoint)")
+    assert settings.checkpoint is not None
     model = load_model(
         settings.checkpoint, processes.device_name(settings.device),
         precision=settings.precision, tile_size=settings.tile_size,

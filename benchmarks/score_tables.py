@@ -68,6 +68,7 @@ ROWS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 """Tables of docs/results.md: heading of the first column, and a row's words by result file."""
 
 PAIR_ROWS: Mapping[str, str] = {
+    "real_pairs_shipped": "8 pairs with inserted changes, best_model/Pretrained_model_CTMA.pth",
     "ctma_levir_overfit": "the 3 LEVIR-CD pairs it was trained on, last epoch",
     "ctma_flood_best": "22 floods, Albania; best epoch by these very pairs",
     "ctma_flood_last": "22 floods, Albania; last epoch",

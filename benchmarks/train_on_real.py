@@ -230,7 +230,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run.learn()
         if run.step % flags.look_every == 0:
             run.look()
-    run.look()
+    if run.step % flags.look_every:
+        run.look()
 
 
 if __name__ == "__main__":

@@ -20,8 +20,11 @@ from utils.errors import CaimError, DataError, UserError
 from utils.files import write_csv_rows
 from utils.processes import Processes
 from utils.progress import say
+from utils.settings import REPOSITORY
 
-__all__ = ["area_folders", "check_output", "map_areas"]
+__all__ = ["area_folders", "check_output", "map_areas", "shipped_weights"]
+
+PAIR = 2  # images, for the network for pairs
 
 Fault = DataError | UserError
 AreaFault = tuple[str, Fault]  # an area, and what is wrong with it
@@ -37,6 +40,21 @@ def area_folders(images: Sequence[str]) -> list[Path]:
         return []
     folders = [path for path in Path(images[0]).iterdir() if path.is_dir()]
     return sorted(path for path in folders if path.name[0] != "." and _holds_rasters(path))
+
+
+def shipped_weights(images: Sequence[str]) -> Path:
+    """Weights in best_model/ that go with images: for a pair, or those of six dates.
+
+    Args:
+        images: The value of ``--images``; empty for none.
+
+    Raises:
+        UserError: There are no images.
+    """
+    areas = area_folders(images)
+    first = [str(areas[0])] if areas else list(images)
+    pair = bool(first) and len(find_rasters(first, "--images")) == PAIR
+    return REPOSITORY / "best_model" / f"Pretrained_model_{'CTMA' if pair else 'Dynamic'}.pth"
 
 
 def check_output(images: Sequence[str], clouds: Sequence[str] | None, folder: Path) -> None:

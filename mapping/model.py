@@ -268,7 +268,7 @@ def _export(
         network,
         target,
         num_dates=int(weights.arguments.get("num_dates", PAIR)),
-        in_channels=int(weights.arguments["in_channels"]),
+        in_channels=_number_of_bands(weights),
         tile_size=side,
         facts=OnnxFacts.of(weights, path),
     )
@@ -276,8 +276,13 @@ def _export(
 
 def _released_spec(weights: Checkpoint) -> DatasetSpec | None:
     """The data set of weights that do not say theirs."""
-    arguments = weights.arguments
-    return released_spec(int(arguments.get("num_dates", PAIR)), int(arguments["in_channels"]))
+    num_dates = int(weights.arguments.get("num_dates", PAIR))
+    return released_spec(num_dates, _number_of_bands(weights))
+
+
+def _number_of_bands(weights: Checkpoint) -> int:
+    """Bands per date; of weights for pairs that do not say, those of their network's default."""
+    return int(weights.arguments.get("in_channels", len(PAIR_BANDS)))
 
 
 def _scale(weights: Checkpoint) -> str:
@@ -289,7 +294,7 @@ def _scale(weights: Checkpoint) -> str:
 
 def _bands(weights: Checkpoint, num_dates: int) -> tuple[str, ...]:
     """Names of the bands: the file's, else those of its data set, else numbers."""
-    released, count = _released_spec(weights), int(weights.arguments["in_channels"])
+    released, count = _released_spec(weights), _number_of_bands(weights)
     usual = PAIR_BANDS if num_dates == PAIR else released.bands if released else ()
     names = tuple(weights.data.get("bands", usual))
     return names if len(names) == count else tuple(f"band {n}" for n in range(1, count + 1))

@@ -37,6 +37,18 @@ def test_a_weights_file_is_the_one_its_sheet_describes(name: str, num_dates: int
     assert maps.area_prob.isfinite().all()
 
 
+def test_weights_of_pairs_are_those_their_sheet_and_scores_describe() -> None:
+    path = WEIGHTS / "Pretrained_model_CTMA.pth"
+    sheet = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    scores = json.loads((RESULTS.parent / "results/real_pairs_shipped.json").read_text("utf-8"))
+    assert sheet["sha256"] == sha256(path) == scores["protocol"]["checkpoint"]["sha256"]
+    assert sheet["test_real"]["area"] == scores["area"]
+    weights = load_checkpoint(path)
+    assert json.loads(json.dumps(weights.arguments)) == sheet["arguments"]
+    maps = weights.build().predict(torch.rand(1, 2, 3, 64, 64))  # type: ignore[operator]
+    assert maps.area_prob.isfinite().all()
+
+
 def numbers(scores: dict[str, Any]) -> list[str]:
     if "moment" not in scores:  # of pairs
         keys = ("precision", "recall", "f1", "oa", "iou")

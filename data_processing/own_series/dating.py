@@ -27,8 +27,8 @@ ALL = "all"
 CLEAREST = "clearest:"
 MOST_DATES = 255  # 254 intervals: what a byte holds beside "unchanged" and "no data"
 FOR_PAIRS = (
-    "Two images are a pair: the network for pairs, CTMA, takes them (--checkpoint with weights of "
-    "Train_CTMA.py, see docs/ctma.md)."
+    "Two images are a pair: the network for pairs, CTMA, takes them (--checkpoint "
+    "best_model/Pretrained_model_CTMA.pth, or none; see docs/ctma.md)."
 )
 
 
