@@ -59,6 +59,7 @@ class Settings:
     # numbers or names in the weights' order: 3,2,1,4 or, of files of one band, B02,B03,B04,B08
     bands: str | None = None
     bands_per_date: Positive | None = None  # of a file that holds several dates: give --dates, too
+    assets: str | None = None  # of STAC items (--images items.json): blue,green,red,nir08
     align: bool = False  # resample other grids to that of the first image
     # values: auto, type, tags, landsat-c2, sentinel2-offset, sentinel2-by-baseline, 0.0001,-0.1
     scaling: str = "auto"
@@ -140,6 +141,7 @@ def main() -> None:
         settings.dates, settings.choose_dates, settings.bands, settings.align, settings.clouds,
         settings.cloud_codes, settings.min_valid_dates, model.pixel_scale, settings.composite,
         settings.composite_of, settings.scaling, bands_per_date=settings.bands_per_date,
+        assets=settings.assets,
     )  # fmt: skip
     options = MapOptions(
         settings.overlap, settings.batch_size, settings.memory, settings.polygons,

@@ -82,6 +82,7 @@ class Settings(RunSettings, FactSettings):
     dates: str | None = None  # 2020-01,2020-04,… in the order of names that say none
     choose_dates: str = "even"  # if there are more: even, first, every:N, YYYY-MM,YYYY-MM,…
     bands_per_date: Positive | None = None  # of a file that holds several dates: give --dates, too
+    assets: str | None = None  # of STAC items (--images items.json): blue,green,red,nir08
     align: bool = False  # resample other grids to that of the first image
     # values: auto, type, tags, landsat-c2, sentinel2-offset, sentinel2-by-baseline, 0.0001,-0.1
     scaling: str = "auto"
@@ -121,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = SeriesOptions(
         settings.dates, settings.choose_dates, settings.bands, settings.align, settings.clouds,
         settings.cloud_codes, scaling=settings.scaling, bands_per_date=settings.bands_per_date,
+        assets=settings.assets,
     )  # fmt: skip
     spec = _spec(settings, options)
     _check_name(settings, spec)

@@ -5,14 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from data_processing.rasters.grids import grid_differences
 from data_processing.rasters.reading import IMAGES, RasterInfo, header_of, open_raster
 from data_processing.rasters.sources import Raster, Source, files_of
 from utils.errors import DataError
 
-__all__ = ["BandRange", "BandStack", "date_ranges"]
+__all__ = ["BandRange", "BandStack", "PartTags", "date_ranges"]
+
+
+class PartTags(NamedTuple):
+    """What is told of a band beside its file, and counts where that says nothing.
+
+    Attributes:
+        nodata: Value that means no data.
+        scaling: Scale and offset.
+    """
+
+    nodata: float | None = None
+    scaling: tuple[float, float] | None = None
 
 
 class BandStack(Source):
@@ -23,6 +36,8 @@ class BandStack(Source):
         parts: A raster of one band for each band.
         band_names: What they are called.
         align: Whether bands of other grids are resampled to the finest one.
+        tags: What is told of the parts beside their files.
+        files: Beside those of the parts.
     """
 
     def __init__(
@@ -32,10 +47,13 @@ class BandStack(Source):
         parts: Sequence[Raster],
         band_names: Sequence[str],
         align: bool = False,
+        tags: Sequence[PartTags] = (),
+        files: Sequence[Path] = (),
     ) -> None:
-        files = dict.fromkeys(path for part in parts for path in files_of(part))
-        super().__init__(f"{folder}, {name}", name, folder, list(files))
+        files = list(dict.fromkeys([*files, *(path for part in parts for path in files_of(part))]))
+        super().__init__(f"{folder}, {name}", name, folder, files)
         self.parts, self.band_names, self.align = list(parts), tuple(band_names), align
+        self._tags = list(tags) or [PartTags()] * len(parts)
 
     @cached_property
     def infos(self) -> list[RasterInfo]:
@@ -46,11 +64,15 @@ class BandStack(Source):
         """
         faults: list[str] = []
         infos = []
-        for part in self.parts:
+        for part, tags in zip(self.parts, self._tags, strict=True):
             try:
-                infos.append(header_of(part, IMAGES))
+                info = header_of(part, IMAGES)
             except DataError as error:
                 faults += [f"{part.name}: {fault} {error.advice}" for fault in error.faults]
+                continue
+            nodata = tags.nodata if info.nodata is None else info.nodata
+            scaling = (tags.scaling,) * info.count if tags.scaling else ()
+            infos.append(replace(info, nodata=nodata, scaling=info.scaling or scaling))
         if faults:
             raise DataError(self.where, faults)
         return infos

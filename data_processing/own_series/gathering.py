@@ -10,6 +10,7 @@ from pathlib import Path
 from data_processing.containers.cube_files import is_cube
 from data_processing.containers.cubes import Cube, open_cube
 from data_processing.containers.granules import stacks_by_band
+from data_processing.containers.stac import Items, is_items
 from data_processing.containers.stacks import BandStack, date_ranges
 from data_processing.own_series.finding import find_rasters
 from data_processing.own_series.options import SeriesOptions
@@ -28,18 +29,20 @@ class Gathered:
         rasters: One a date, in the order of their names or as given.
         dates: Of these, ascending, where what they come in says so.
         clouds: Their cloud masks, where these come with them.
+        cover: Share of clouds of each, where something else than masks tells.
         remarks: What was decided for the user, in sentences.
     """
 
     rasters: list[Raster]
     dates: list[datetime.date] | None = None
     clouds: list[Raster] | None = None
+    cover: list[float] | None = None
     remarks: list[str] = field(default_factory=list)
 
 
 def is_container(words: Sequence[str | Path]) -> bool:
     """Whether images come in one file that says what bands and masks there are, such as a cube."""
-    return len(words) == 1 and is_cube(Path(words[0]))
+    return len(words) == 1 and any(kind(Path(words[0])) for kind in (is_cube, is_items))
 
 
 def mask_words(images: Sequence[str], clouds: Sequence[str] | None) -> list[str]:
@@ -62,6 +65,12 @@ def gather(
         UserError: A flag or word cannot be used as given.
         DataError: A container is at fault.
     """
+    if is_container(words) and is_items(Path(words[0])):
+        return _from_items(Items(Path(words[0])), options)
+    if options.assets is not None:
+        raise UserError(
+            "--assets: found it without STAC items, expected --images items.json. Leave it out."
+        )
     if is_container(words):
         return from_cube(open_cube(Path(words[0])), options, band_names)
     rasters = find_rasters([str(word) for word in words], "--images")
@@ -87,14 +96,43 @@ def from_cube(cube: Cube, options: SeriesOptions, band_names: Sequence[str] | No
             f"--dates: found {options.dates}, expected none: the cube has a time axis with dates. "
             "Leave it out."
         )
-    clouds: list[Raster] | None = None
-    for word in options.clouds or ():
-        if not Path(word).exists():
-            clouds = list(cube.dates([Path(word).name]).images)
+    clouds = [list(cube.dates([name]).images) for name in _names_inside(options)]
     remarks = list(taken.remarks)
     if taken.dates is not None:
         remarks.append(f"dates from the time axis: {', '.join(map(str, taken.dates))}")
-    return Gathered(list(taken.images), taken.dates, clouds, remarks)
+    masks: list[Raster] | None = list(clouds[0]) if clouds else None
+    return Gathered(list(taken.images), taken.dates, masks, remarks=remarks)
+
+
+def _from_items(items: Items, options: SeriesOptions) -> Gathered:
+    """The images of STAC items, and the masks that ``--clouds`` names as an asset.
+
+    Raises:
+        UserError: ``--dates`` are given, or no assets.
+        DataError: Items are at fault.
+    """
+    if options.dates is not None:
+        raise UserError(
+            f"--dates: found {options.dates}, expected none: the items have dates. Leave it out."
+        )
+    taken = items.images(options.assets, options.align)
+    clouds = [items.masks(name) for name in _names_inside(options)]
+    remarks = [*taken.remarks, f"dates from the items: {', '.join(map(str, taken.dates))}"]
+    return Gathered(
+        taken.images, taken.dates, clouds[0] if clouds else None, taken.cover, remarks=remarks
+    )
+
+
+def _names_inside(options: SeriesOptions) -> list[str]:
+    """The value of ``--clouds`` where it names a part of the container; none where it is files.
+
+    Raises:
+        UserError: It names several parts.
+    """
+    names = [Path(word).name for word in options.clouds or () if not Path(word).exists()]
+    if len(names) > 1:
+        raise UserError(f"--clouds: found {', '.join(names)}, expected one name, or files.")
+    return names
 
 
 def _resampled_bands(stacks: Sequence[BandStack]) -> list[str]:

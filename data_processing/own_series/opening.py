@@ -48,7 +48,7 @@ from utils.errors import DataError, UserError
 
 __all__ = ["open_raster_series"]
 
-CONTAINERS = (".zip", *CUBES)  # whose names, less this, are those of areas
+CONTAINERS = (".zip", ".json", ".geojson", *CUBES)  # whose names, less this, are those of areas
 ADVICE = "Bring all images to one type and number of bands."
 OTHER_ADVICE = "Mend these files, or name others."
 GRID_ADVICE = "Bring all images to one grid, or let --align resample them to that of the first."
@@ -101,6 +101,8 @@ def open_raster_series(
     masks = _masks(gathered, paths, first, options, remarks)
     unseen = look_at_values(list(paths), [*opened.values()], masks, headers, spec, options, remarks)
     if clearest is not None:
+        if gathered.cover is not None and options.clouds is None:
+            unseen = [max(pair) for pair in zip(unseen, gathered.cover, strict=True)]
         dates = clearest_dates(dates, unseen, clearest, remarks)
     needed = options.min_valid_dates
     _check_needed(spec.num_dates if needed is None else needed, len(dates), remarks)

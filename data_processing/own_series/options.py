@@ -33,6 +33,7 @@ class SeriesOptions:
         scaling: What stored values mean, see ``scaling.with_scaling``; ``auto`` = as tags or type
             say, products without tags are asked about.
         bands_per_date: Bands of each date where a file holds several dates, one after the other.
+        assets: Of STAC items those of the bands, in order; or one that holds all bands.
     """
 
     dates: str | None = None
@@ -47,6 +48,7 @@ class SeriesOptions:
     composite_of: Statistic = "median"
     scaling: str = "auto"
     bands_per_date: int | None = None
+    assets: str | None = None
 
 
 @dataclass
