@@ -193,7 +193,7 @@ class Items:
         ]
 
     def _hosts(self, parts: Sequence[Sequence[Raster]]) -> list[str]:
-        """Where images are read, in a sentence; none for files."""
+        """Servers at which images are read, in a sentence; none for files."""
         addresses = [str(raster) for rasters in parts for raster in rasters
                      if isinstance(raster, Address)]  # fmt: skip
         hosts = sorted({f"{urlsplit(a).scheme}://{urlsplit(a).netloc}" for a in addresses})

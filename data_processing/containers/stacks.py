@@ -17,7 +17,7 @@ __all__ = ["BandRange", "BandStack", "PartTags", "date_ranges"]
 
 
 class PartTags(NamedTuple):
-    """What is told of a band beside its file, and counts where that says nothing.
+    """Facts of a band told beside its file, which count where that says nothing.
 
     Attributes:
         nodata: Value that means no data.
