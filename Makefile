@@ -6,9 +6,10 @@ PIP_FLAGS ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/installed
+REPORT := demo/predict/report.html
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-real test check
+.PHONY: help venv demo demo-real docs test check
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -46,6 +47,17 @@ demo-real: $(STAMP)  ## clear-cuts seen by Sentinel-2 (downloads 11 MB), change 
 	@echo 'Done. The labels are derived by a rule, not observed on the ground. Look at'
 	@echo '  demo/test_real/maps/Scene01/overview.png   images, derived change, change maps'
 	@echo '  demo/test_real/metrics.json                scores against the derived labels'
+
+# Its first page shows the report of the demo, which is written if it is not there.
+docs: $(STAMP) $(REPORT)  ## the documentation as a site: site/index.html
+	$(RUN) -m pip install --quiet $(PIP_FLAGS) -r requirements-docs.txt -c constraints.txt
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
+	@echo
+	@echo 'Done. Look at site/index.html; for the search: python -m http.server -d site'
+
+$(REPORT): | $(STAMP)
+	$(RUN) data_processing/sample_data.py --data-root demo/data --dataset both --scene-size 256 --num-train 3 --num-val 1 --num-test 2 --seed 2026 --overwrite
+	$(RUN) Predict.py --images demo/data/Images_Dynamic/test/Scene03/train_images --output-dir demo/predict --overwrite
 
 # One thread each: two processes that fight for the same cores take many times as long.
 test: $(STAMP)  ## the whole test suite, two files at a time

@@ -201,7 +201,7 @@ def test_links_to_python_files_are_called_as_these_files(page: Path) -> None:
 
 def test_there_are_commands_to_check() -> None:
     assert len(_page_commands()) >= 15
-    assert len(_makefile_commands()) == 7
+    assert len(_makefile_commands()) == 9
 
 
 @pytest.mark.parametrize(("page", "call"), _page_commands(), ids=lambda v: str(v)[:60])
