@@ -10,10 +10,7 @@ the paper.
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -39,12 +36,12 @@ from data_processing.raw.plan import (
     plain,
     require_disk,
 )
+from data_processing.raw.scene_processes import outcomes_of
 from data_processing.scenes.patch_index import patch_index_path, write_patch_index
 from data_processing.scenes.spec import SPLITS, DatasetSpec, Split
 from data_processing.scenes.splits import scene_list_path, write_scene_list
-from utils.errors import CaimError, DataError, UserError
+from utils.errors import DataError, UserError
 from utils.files import LOCK, holding, plain_name, remove_partial_files, write_csv_rows, write_json
-from utils.interruption import StopRequest
 from utils.progress import progress, say
 
 __all__ = ["is_complete", "prepare", "require_ours"]
@@ -144,7 +141,7 @@ def _write_all(
     # first, so that a run that is killed leaves a folder that says what it is
     write_json(plan.folder / "dataset.json", _dataset(plan, stays, complete=False))
     done = partial(_write_one, plan=plan, write=write)
-    outcomes = _outcomes(done, undone, num_workers)
+    outcomes = outcomes_of(done, undone, num_workers)
     errors = [
         error for error in progress(outcomes, "writing scenes", len(undone), "scene") if error
     ]
@@ -194,41 +191,6 @@ def _write_one(task: SceneTask, plan: Plan, write: SceneWriter) -> DataError | N
     finally:
         remove_tree(scratch)
     return None
-
-
-def _outcomes(
-    done: Callable[[SceneTask], DataError | None], tasks: Sequence[SceneTask], num_workers: int
-) -> Iterator[DataError | None]:
-    """Outcome of each scene, as they are finished.
-
-    A request to stop is noted, not raised where it arrives: while a process forks it would be
-    lost. Scenes that are being written are finished first.
-    """
-    with StopRequest("the scenes that are being written") as stop:
-        if num_workers < 2 or len(tasks) < 2:
-            for task in tasks:
-                yield done(task)
-                stop.raise_if_requested()
-            return
-        pool = ProcessPoolExecutor(min(num_workers, len(tasks)), initializer=_leave_signals_alone)
-        with pool:
-            try:
-                for future in as_completed([pool.submit(done, task) for task in tasks]):
-                    yield future.result()
-                    stop.raise_if_requested()
-            except BrokenProcessPool:
-                raise CaimError(
-                    "a process that wrote scenes was killed, most often since memory ran out. What "
-                    "is finished is kept: run the same command again, with --num-workers 0."
-                ) from None
-            finally:  # what has not begun shall not begin
-                pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _leave_signals_alone() -> None:
-    """Let the main process decide when this one ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 # ───────────────────────────────── what lies there already ─────────────────────────────────

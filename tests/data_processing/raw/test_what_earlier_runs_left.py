@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from filelock import FileLock
 
@@ -21,6 +22,7 @@ from data_processing.scenes.check import check_scene
 from data_processing.scenes.dataset import open_split
 from data_processing.scenes.spec import DYNAMIC
 from tests.data_processing.raw.test_preparation import flags, plan, stamps, write
+from tests.helpers.children import forked, in_child
 from tests.helpers.small_disk import fill, small_disk
 from utils.errors import CaimError, DataError, Terminated, UserError
 from utils.files import read_json, write_json
@@ -286,14 +288,39 @@ def test_no_request_to_stop_is_lost_wherever_it_arrives(
 
 
 def _prepare_and_interrupt(root: Path, workers: int, how: int, delay: float) -> None:
-    timer = threading.Timer(delay, os.kill, (os.getpid(), how))
+    timer = threading.Timer(delay, _to_all, (how,))
     timer.start()
     prepare(plan(root, list(range(20))), slowly, flags(num_workers=workers))
     timer.join()
 
 
+def _to_all(how: int) -> None:
+    """Send a signal to this process and to those it started, as terminals and clusters do."""
+    for process in (*psutil.Process().children(), psutil.Process()):
+        process.send_signal(how)
+
+
 def _terminate(number: int, frame: object) -> None:
     raise Terminated
+
+
+def written_by(task: Any, folder: Path) -> dict[str, Any]:
+    (folder.parents[2] / f"{os.getpid()}.pid").touch()
+    return slowly(task, folder)
+
+
+@forked
+def test_no_process_outlives_a_main_process_that_is_killed(tmp_path: Path) -> None:
+    def killed() -> None:
+        threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGKILL)).start()
+        prepare(plan(tmp_path, list(range(100))), written_by, flags(num_workers=2))
+
+    assert in_child(killed) == -signal.SIGKILL
+    numbers = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    assert len(numbers) == 2
+    workers = [psutil.Process(number) for number in numbers if psutil.pid_exists(number)]
+    alive = [worker for worker in workers if worker.status() != psutil.STATUS_ZOMBIE]
+    assert not psutil.wait_procs(alive, timeout=10)[1]
 
 
 def test_a_second_program_in_a_data_root_is_refused(tmp_path: Path) -> None:
