@@ -5,7 +5,8 @@
 
 Takes co-registered rasters of any size, one a date, with dates in their names. Writes
 runs/predict/<time>/: change_area.tif, change_moment.tif, change_date.tif, change_score.tif,
-quicklook.png, series.gif, report.html, summary.json; docs/predict.md explains each. A 7000×5000
+quicklook.png, series.gif, report.html, summary.json, change.stac.json and styles for QGIS;
+docs/predict.md explains each. A 7000×5000
 series took the small shipped weights 22 minutes on a CPU (docs/performance.md); GPUs: not run.
 """
 

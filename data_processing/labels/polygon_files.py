@@ -22,8 +22,9 @@ from utils.errors import DataError, optional_package
 __all__ = ["Polygons", "feature_dates", "read_polygons"]
 
 PARQUET, SHAPEFILE = b"PAR1", b"\x00\x00\x27\x0a"
-MARKS = (b"SQLite format 3\0", b"fgb\x03", PARQUET, SHAPEFILE)  # how files of tables begin
-HEAD = 28  # bytes; a Shapefile ends its own with its length
+SQLITE, GEOPACKAGES = b"SQLite format 3\0", (b"GPKG", b"GP10", b"GP11")
+MARKS = (SQLITE, b"fgb\x03", PARQUET, SHAPEFILE)  # how files of tables begin
+HEAD = 72  # bytes; a GeoPackage calls itself one at their end, a Shapefile says its length at 24
 EPOCH = datetime.datetime(1970, 1, 1)
 # Milliseconds since 1970, as ESRI has dates: a number between these is none of YYYYMMDD, nor one
 # with hours, minutes or seconds behind.
@@ -65,10 +66,11 @@ def read_polygons(path: Path, grid: RasterInfo) -> Polygons:
         advice = "Make the file readable, or copy it."
         raise DataError(str(path), [f"cannot be read ({error})"], advice) from error
     frame = _table(path, start)
-    if frame.crs is None:
+    if frame.crs is None or "PARAMETERFILE" in frame.crs.to_wkt():  # a file that PROJ would open
+        system = "no coordinate system" if frame.crs is None else "one that names a file of shifts"
         raise DataError(
             str(path),
-            ["found no coordinate system"],
+            [f"found {system}, expected one that stands by itself"],
             "Give it one: in QGIS by Export, Save Features As; of a Shapefile the .prj is missing.",
         )
     # to where they are drawn, by vertices, as GeoJSON's are
@@ -94,6 +96,8 @@ def _table(path: Path, start: bytes) -> Any:
             length, size = 2 * int.from_bytes(start[24:28]), path.stat().st_size
             if length != size:
                 raise ValueError(f"found {size} bytes, expected {length}")
+        if start.startswith(SQLITE) and start[68:72] not in GEOPACKAGES:
+            raise ValueError("found a database, expected a GeoPackage")
         if start.startswith(PARQUET):
             return geopandas.read_parquet(path)
         layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]

@@ -13,6 +13,7 @@ import pytest
 
 from utils.errors import UserError, run_program
 from utils.fields import (
+    Bare,
     Bounds,
     ExistingPath,
     Fraction,
@@ -295,6 +296,29 @@ def test_arguments_without_a_flag_go_to_the_list_that_takes_them(
 def test_a_list_given_twice_is_refused() -> None:
     with pytest.raises(UserError, match=r"found 'c.tif', which belongs to no flag"):
         read_settings(LooseWords, ["c.tif", "--images", "a.tif", "b.tif"], "Predict.py")
+
+
+@dataclass(frozen=True)
+class Formats:
+    """A program whose flag says something without a value, too."""
+
+    tables: Annotated[tuple[Literal["a.txt", "b.csv"], ...], Bare(("a.txt",))] = ()  # files
+    batch_size: int = 8  # tiles
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", ()),
+        ("--tables", ("a.txt",)),
+        ("--tables --batch-size 2", ("a.txt",)),
+        ("--tables b.csv a.txt", ("b.csv", "a.txt")),
+    ],
+)
+def test_a_flag_alone_has_the_value_that_stands_beside_its_type(
+    line: str, expected: tuple[str, ...]
+) -> None:
+    assert read_settings(Formats, line.split(), "Predict.py").tables == expected
 
 
 @dataclass(frozen=True)

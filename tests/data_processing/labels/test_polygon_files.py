@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,17 @@ def test_a_layer_that_is_not_the_only_one_and_a_file_without_a_system_are_refuse
     path = write(frame(["2019-04-10", "2019-05-01"], crs=None), tmp_path / "b.shp")
     with pytest.raises(DataError, match="no coordinate system"):
         read_polygons(path, GRID)
+    shifted = "+proj=tmerc +lon_0=15 +ellps=bessel +nadgrids=/a/file.gsb +units=m"
+    path = write(frame(["2019-04-10", "2019-05-01"], crs=shifted), tmp_path / "c.gpkg")
+    with pytest.raises(DataError, match="names a file of shifts"):
+        read_polygons(path, GRID)
+
+
+def test_a_database_that_is_no_geopackage_is_not_opened(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "a.gpkg") as database:
+        database.execute("create table a (b)")
+    with pytest.raises(DataError, match="found a database, expected a GeoPackage"):
+        read_polygons(tmp_path / "a.gpkg", GRID)
 
 
 @pytest.mark.parametrize("suffix", FORMATS[:4])
