@@ -40,7 +40,7 @@ from mapping.products.files import (
 )
 from mapping.products.ground_area import PixelAreas
 from mapping.products.polygons import check_formats, write_polygons
-from mapping.products.rasters import BLOCK, write_change_rasters
+from mapping.products.rasters import BLOCK, source_tags, write_change_rasters
 from mapping.products.regions import BYTES_PER_PIXEL, ChangedRegions
 from mapping.products.stac import stac_item
 from mapping.products.styles import map_styles, write_styles
@@ -258,13 +258,13 @@ def _write_results(
     """
     sums = AreaSums(areas, model.num_dates)
     formula = score_tags(model.bounds, model.has_moments, model.decision.offset)
-    tags = {"SOURCE": f"{model.path.name} {model.checksum}", "AREA": series.name}
+    tags = {**source_tags(model.facts()), "AREA": series.name}
     slabs = write_change_rasters(
         folder, folder.parent, store.slabs(BLOCK), series.grid, series.dates, tags, formula,
         model.has_moments,
     )  # fmt: skip
     for row, slab in slabs:
-        sums.add(row, slab[0])
+        sums.add(row, slab[0], slab[1])
     summary: dict[str, Any] = {
         "area": series.name,
         "dates": [date.isoformat() for date in series.dates],
@@ -281,6 +281,7 @@ def _write_results(
         "seconds": round(seconds, 1),
         "settings": dict(options.settings or {}),
         "remarks": list(series.remarks),
+        "gaps": list(series.gaps),
         "environment": environment(model.device),
     }  # fmt: skip
     shown = MOMENT if model.has_moments else AREA

@@ -193,10 +193,7 @@ def load_model(
     place, exported = choose_device(device), _is_onnx(path)
     if exported:
         opened = OnnxNetwork(path, place)
-        facts = opened.facts
-        weights = Checkpoint(
-            facts.network, facts.arguments, {}, facts.origin, facts.data, decision=facts.decision
-        )
+        weights = opened.facts.checkpoint()
     else:
         weights = load_checkpoint(path, tile_size)
         weights = shared_cam(weights) if share_cam else weights

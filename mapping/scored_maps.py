@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ PICTURE_SIDE = 1024  # largest side of a panel of the overview, in pixels
 AREA_TAGS = {"AREA_0": "unchanged", "AREA_1": "changed"}
 
 
-def write_scene_maps(folder: Path, result: SceneResult[Scene], source: str) -> None:
+def write_scene_maps(folder: Path, result: SceneResult[Scene], source: Mapping[str, str]) -> None:
     """Write ``<folder>/<scene>/change_area.tif``, ``change_moment.tif`` and ``overview.png``.
 
     Both maps are uint8 on the grid of the scene's images, 255 = no data. Their tags hold the dates,
@@ -39,14 +39,14 @@ def write_scene_maps(folder: Path, result: SceneResult[Scene], source: str) -> N
     Args:
         folder: Where the scenes' folders go.
         result: Of a scene, with its maps.
-        source: What made the maps, for the tags.
+        source: Tags of what made the maps.
 
     Raises:
         OSError: The folder cannot be written.
     """
     scene = result.scene
     target = folder / scene.name
-    tags = {"SOURCE": source, "SCENE": scene.name}
+    tags = {**source, "SCENE": scene.name}
     write_map(
         target / "change_area.tif", result.area, scene.info, NO_DATA, {**tags, **AREA_TAGS},
         value_colors(2),
@@ -66,7 +66,9 @@ def write_scene_maps(folder: Path, result: SceneResult[Scene], source: str) -> N
     _save(figure, target / "overview.png")
 
 
-def write_pair_maps(folder: Path, result: SceneResult[Pair], source: str, draw: bool) -> None:
+def write_pair_maps(
+    folder: Path, result: SceneResult[Pair], source: Mapping[str, str], draw: bool
+) -> None:
     """Write ``maps/<name>.png``, ``maps/<name>.tif`` and, if asked, ``overviews/<name>.png``.
 
     The PNG is 0 unchanged, 255 changed, as the released program writes it; pixels without data are
@@ -76,7 +78,7 @@ def write_pair_maps(folder: Path, result: SceneResult[Pair], source: str, draw: 
     Args:
         folder: Of the run.
         result: Of a pair, with its map.
-        source: What made the maps, for the GeoTIFF's tags.
+        source: Tags of what made the maps, for the GeoTIFF.
         draw: Whether the overview is drawn.
 
     Raises:
@@ -86,7 +88,7 @@ def write_pair_maps(folder: Path, result: SceneResult[Pair], source: str, draw: 
     changed = np.where(area == 1, 255, 0).astype(np.uint8)
     write_png(folder / "maps" / f"{pair.name}.png", changed)
     if pair.info.georeferenced:
-        tags = {"SOURCE": source, "PAIR": pair.name, **AREA_TAGS}
+        tags = {**source, "PAIR": pair.name, **AREA_TAGS}
         path = folder / "maps" / f"{pair.name}.tif"
         write_map(path, area, pair.info, NO_DATA, tags, value_colors(2))
         write_styles(path.parent, {pair.name: area_style()})

@@ -24,6 +24,7 @@ from data_processing.scenes.spec import DatasetSpec
 from mapping.blending import Blend
 from mapping.decision import PLAIN, Decision
 from mapping.prediction import Predicts, TileRunner, require_numbers
+from mapping.products.rasters import source_tags
 from mapping.scored_maps import write_pair_maps, write_scene_maps
 from mapping.scores import (
     Place,
@@ -104,7 +105,7 @@ def score_series(dataset: DatasetSpec, settings: SeriesScoring) -> None:
     decision = Decision.of(weights, settings.decision if full else "plain")
     patches = _open_scenes(dataset, settings, weights)
     folder = start_run(f"test_{dataset.name.lower()}", settings, device)
-    maps, source = folder / "maps", settings.checkpoint.name
+    maps, source = folder / "maps", source_tags(weights.facts(settings.checkpoint))
     results = score_scenes(
         ready_to_run(weights.build(), device, settings.precision, compiled=settings.compile),
         Batches(patches, settings.batch_size, num_workers=settings.num_workers, device=device),
@@ -157,9 +158,10 @@ def score_pairs(spec: PairSpec, settings: PairScoring) -> None:
 
     def write(result: SceneResult[Any]) -> None:
         drawn.append(result.scene.name)
-        write_pair_maps(folder, result, path.name, draw=len(drawn) <= settings.overviews)
+        write_pair_maps(folder, result, source, draw=len(drawn) <= settings.overviews)
 
     drawn: list[str] = []
+    source = source_tags(weights.facts(path))
     results = score_scenes(
         ready_to_run(weights.build(), device, settings.precision, compiled=settings.compile),
         Batches(windows, batch_size, num_workers=settings.num_workers, device=device),

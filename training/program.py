@@ -40,6 +40,7 @@ from utils.settings import to_dict
 __all__ = ["Experiment", "caim_experiment", "train"]
 
 Data = Sequence[Dataset[dict[str, Any]]]
+LONGEST_NAME = 100  # of a program, in weights files
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Experiment:
         facts: What a weights file says of the data.
         visible_bands: Red, green and blue among the bands, for pictures.
         prepare: Called with a new network, not with one that starts from weights.
+        made_by: Program that made the data, if they say it.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Experiment:
     facts: Mapping[str, Any] = field(default_factory=dict)
     visible_bands: tuple[int, int, int] | None = None
     prepare: Callable[[nn.Module], None] | None = None
+    made_by: str = ""
 
 
 def caim_experiment(name: str, spec: DatasetSpec, settings: CaimSettings) -> Experiment:
@@ -94,6 +97,7 @@ def caim_experiment(name: str, spec: DatasetSpec, settings: CaimSettings) -> Exp
         spec.facts(settings.patch_size, settings.pixel_scale or spec.pixel_scale),
         spec.visible_bands,
         start_cams if settings.cam_start == "mean" else None,
+        str(spec.provenance(settings.data_root).get("generator", ""))[:LONGEST_NAME],
     )
 
 
@@ -137,6 +141,10 @@ def train(experiment: Experiment, settings: TrainingSettings) -> None:
         "num_workers": settings.num_workers, "device": ranks.device, "rank": ranks.rank,
         "ranks": ranks.size,
     }  # fmt: skip
+    train_batches = Batches(
+        train_set, settings.batch_size, shuffle=settings.shuffle, drop_last=settings.drop_last,
+        seed=settings.seed, **common,
+    )  # fmt: skip
     run = Run(
         ready_to_run(
             network, ranks.device, plan.precision,
@@ -144,15 +152,15 @@ def train(experiment: Experiment, settings: TrainingSettings) -> None:
         ),
         experiment.task,
         plan,
-        Batches(
-            train_set, settings.batch_size, shuffle=settings.shuffle,
-            drop_last=settings.drop_last, seed=settings.seed, **common,
-        ),
+        train_batches,
         Batches(val_set, settings.batch_size, **common),
         folder,
         Checkpoint(
             experiment.network, arguments, {}, data=dict(experiment.facts),
-            training={"settings": to_dict(settings, with_paths=False)},
+            training={
+                "settings": to_dict(settings, with_paths=False),
+                "about": _about(experiment, train_batches.patches),
+            },
         ),
         ranks,
         experiment.visible_bands,
@@ -168,6 +176,12 @@ def train(experiment: Experiment, settings: TrainingSettings) -> None:
         store_decision(run)
     say(f"best epoch {best['epoch']}; weights, scores and pictures: {folder}")
     ranks.leave()
+
+
+def _about(experiment: Experiment, patches: int) -> str:
+    """A sentence on what is learnt from, for everybody who maps with the weights."""
+    layout = f"{patches:,} patches in the layout of {experiment.facts.get('name')}"
+    return f"{layout}, made by {experiment.made_by}" if experiment.made_by else layout
 
 
 def _last_checkpoint(settings: TrainingSettings) -> LastCheckpoint | None:

@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.crs import CRS
+from rasterio.errors import RasterioError
 from rasterio.warp import transform, transform_geom
 from shapely.geometry import mapping, shape
 
+from data_processing.rasters.reading import RasterInfo
 from utils.errors import UserError
 
-__all__ = ["DECIMALS", "on_earth"]
+__all__ = ["DECIMALS", "centre", "on_earth"]
 
 DECIMALS = 7  # of a degree: 1.1 cm
 LON_LAT = CRS.from_epsg(4326)
@@ -32,8 +35,24 @@ ASIDE = (
 )  # of a pixel's side: so far polygons are moved there, off the pole itself
 WHOLE_GLOBE = 360.0
 NO_PLACE = "found a change that has no longitude and latitude"
+POLE = 90.0
 
 Polygon = dict[str, Any]  # as GeoJSON has it
+
+
+def centre(grid: RasterInfo) -> dict[str, float] | None:
+    """Longitude and latitude of a raster's centre; None where it does not say where it lies."""
+    if grid.crs is None or grid.transform.is_identity:
+        return None
+    x, y = grid.transform @ (grid.width / 2, grid.height / 2)
+    try:
+        (lon,), (lat,) = transform(grid.crs, LON_LAT, [x], [y])
+    except (RasterioError, CPLE_BaseError):  # local coordinates, or those of another planet
+        return None
+    if not (np.isfinite([lon, lat]).all() and abs(lat) <= POLE):
+        return None
+    lon = (lon + WHOLE_GLOBE / 2) % WHOLE_GLOBE - WHOLE_GLOBE / 2
+    return {"longitude": round(lon, DECIMALS), "latitude": round(lat, DECIMALS)}
 
 
 def on_earth(polygons: Sequence[Polygon], crs: Any, side: float) -> list[Polygon]:

@@ -31,6 +31,7 @@ __all__ = [
     "date_number",
     "date_of_moment",
     "moment_tags",
+    "source_tags",
     "value_colors",
     "write_change_rasters",
 ]
@@ -50,6 +51,14 @@ class _Map(NamedTuple):
     nodata: int
     tags: Mapping[str, str]
     colors: Mapping[int, RGBA] | None
+
+
+def source_tags(weights: Mapping[str, Any]) -> dict[str, str]:
+    """Tags of a map that say what made it: the weights file, and what it learnt from."""
+    return {
+        "SOURCE": f"{weights['file']} {weights['sha256']}",
+        "TRAINED_ON": str(weights["trained_on"]),
+    }
 
 
 def date_number(date: datetime.date) -> int:

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from data_processing.rasters.reading import RasterInfo
 from mapping.products.ground_area import PixelAreas
+from mapping.products.lon_lat import centre
 from utils.codes import NO_DATA
 
 __all__ = ["AreaSums", "grid_facts", "result_line", "score_tags"]
 
 HECTARE = 1e4  # m²
 VALUES = 256  # of a byte
+SURE = 60  # score; of changed pixels, how many lie above it is told
 
 
 class AreaSums:
@@ -33,11 +35,14 @@ class AreaSums:
     def __init__(self, areas: PixelAreas, num_classes: int) -> None:
         self.areas, self.num_classes = areas, num_classes
         self.pixels = np.zeros(VALUES, np.int64)
+        self.sure = np.zeros(VALUES, np.int64)  # pixels whose score is above SURE
         self.ground = np.zeros(VALUES)
 
-    def add(self, row: int, moment: NDArray[np.uint8]) -> None:
-        """Count rows (h, W) of a change moment that begin at pixel row ``row``."""
+    def add(self, row: int, moment: NDArray[np.uint8], score: NDArray[np.uint8]) -> None:
+        """Count rows (h, W) of a change moment and its score that begin at pixel row ``row``."""
         self.pixels += np.bincount(moment.reshape(-1), minlength=VALUES)
+        sure = np.where(score > SURE, moment, np.uint8(NO_DATA))
+        self.sure += np.bincount(sure.reshape(-1), minlength=VALUES)
         if self.areas.measured:
             self.ground += self.areas.sums(moment, VALUES, row)
 
@@ -54,6 +59,7 @@ class AreaSums:
                 "pixels": int(self.pixels[k]),
                 "hectares": float(hectares[k]) if self.areas.measured else None,
                 "share": float(self.pixels[k] / mapped) if mapped else 0.0,
+                "pixels_above_60": int(self.sure[k]),
             }
             for k in range(1, self.num_classes)
         ]
@@ -63,6 +69,7 @@ class AreaSums:
                 "mapped": mapped,
                 "no_data": int(self.pixels[NO_DATA]),
                 "changed": int(self.pixels[changed].sum()),
+                "changed_above_60": int(self.sure[changed].sum()),
             },
             "hectares": {
                 "mapped": float(hectares[: self.num_classes].sum()),
@@ -82,6 +89,7 @@ def grid_facts(grid: RasterInfo, areas: PixelAreas) -> dict[str, Any]:
         "width": grid.width,
         "crs": grid.crs.to_string() if grid.crs is not None else None,
         "transform": list(grid.transform)[:6],
+        "centre": centre(grid),
         "pixel_area_m2": {"mean": areas.mean, "min": areas.min, "max": areas.max}
         if areas.measured
         else None,

@@ -19,7 +19,12 @@ from mapping.products.files import FILM, QUICKLOOK, REPORT, SCORE
 from mapping.products.summary import result_line
 from mapping.report.grid import PictureGrid
 from mapping.report.page import write_report
-from mapping.report.quicklook import draw_series_gif, quicklook_figure, visible_series
+from mapping.report.quicklook import (
+    clear_shares,
+    draw_series_gif,
+    quicklook_figure,
+    visible_series,
+)
 from utils.codes import NO_DATA
 from utils.pictures.layout import save_figure
 
@@ -50,6 +55,7 @@ def draw_area(folder: Path, series: RasterSeries, summary: Mapping[str, Any], sh
     pictures = visible_series(
         [image for image, _ in pairs], [mask for _, mask in pairs], series.spec.visible_bands
     )
+    clear = clear_shares(pictures, [seen for _, seen in pairs])
     del pairs
     moment, score = (_map(folder / name, grid) for name in (shown, SCORE))
     scale, dates = grid.metres_per_pixel, series.dates
@@ -59,7 +65,7 @@ def draw_area(folder: Path, series: RasterSeries, summary: Mapping[str, Any], sh
     )  # fmt: skip
     save_figure(figure, folder / QUICKLOOK)
     draw_series_gif(folder / FILM, pictures, dates, scale, grid.north)
-    write_report(folder / REPORT, summary, list(pictures), moment, score, dates, scale)
+    write_report(folder / REPORT, summary, list(pictures), moment, score, dates, scale, clear)
     del figure
     gc.collect()  # parts of a figure refer to each other and hold its images until then
 

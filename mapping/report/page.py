@@ -1,4 +1,4 @@
-"""The report of a prediction as one web page: pictures, the change map over them, tables.
+"""The report of a prediction as one web page: the answer, the map over its images, the numbers.
 
 The page stands alone: pictures are inside it as data, it asks no network for anything, and works
 when opened from a folder. It is a Jinja2 template, ``page.html`` with ``.css`` and ``.js`` beside
@@ -8,63 +8,60 @@ anew: every number comes from the summary.
 
 from __future__ import annotations
 
-import base64
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as imageio
 import jinja2
-import matplotlib
 import numpy as np
-import numpy.typing as npt
 
-from mapping.report.quicklook import SCALE_SHARE, scale_bar
+from mapping.products.styles import SCORE_RAMP
+from mapping.report.answer import day_texts, place_text, sentences, weights_text
+from mapping.report.embedding import (
+    codes_as_text,
+    fallback_map,
+    gap_mask,
+    images_as_data,
+    within_bytes,
+)
+from mapping.report.numbers import numbers_of
+from mapping.report.quicklook import SCALE_SHARE, clear_dates, scale_bar
 from utils.codes import NO_DATA
 from utils.files import atomic_path
-from utils.pictures.colors import (
-    NO_DATA_COLOR,
-    Pixels,
-    moment_colors,
-    moment_legend,
-    paint_moments,
-)
+from utils.pictures.colors import Pixels, moment_colors, moment_legend
 
-__all__ = ["amount", "percent", "write_report"]
+__all__ = ["write_report"]
 
-FADE = 90  # percent of opacity that the overlay starts with
+FADE = 70  # percent of opacity that the map starts with
+MIDDLE = 50  # percent of the width, where a swipe starts
 ZOOMS = (1, 2, 4, 8)
-JPEG = {"quality": 88, "subsampling": 0}
-STRIPE_COLOR = (170, 170, 170)  # of the hatching where there is no data; the style sheet has it too
-NO_COLOR = (0, 0, 0, 0)
-SCORES = 101  # 0 … 100
-TOTALS = (
-    ("changed", "Changed in all intervals"),
-    ("unchanged", "Unchanged"),
-    ("mapped", "Mapped area"),
-    ("no_data", "No data (share of the whole raster)"),
-)
+LEAST_SCORE = 50  # that is shown
+MOST_FILES = 500  # listed; summary.json has all
+LONGEST_REMARK = 20_000  # characters
 NETWORK = (
     ("network", "Network"), ("file", "Checkpoint"), ("sha256", "SHA-256"), ("origin", "Origin"),
-    ("bands", "Bands"), ("arguments", "Built with"),
+    ("trained_on", "Learnt from"), ("bands", "Bands"), ("arguments", "Built with"),
 )  # fmt: skip
 RUN = (("tiles", "Tiles"), ("polygons", "Polygons"), ("seconds", "Seconds"))
+SCORE = (("formula", "Formula"), ("lower", "Score 0 stands for"), ("upper", "Score 100 stands for"))
+
+Summary = Mapping[str, Any]
 
 
 def write_report(
     path: Path,
-    summary: Mapping[str, Any],
+    summary: Summary,
     images: Sequence[Pixels],
     moment: Pixels,
     score: Pixels | None,
     dates: Sequence[date],
     metres_per_pixel: float | None = None,
+    clear: Sequence[float] | None = None,
 ) -> None:
-    """Write the report page of one area.
+    """Write the report page of one area, less than 3 MB whatever the pictures hold.
 
     Args:
         path: The file, report.html.
@@ -75,6 +72,8 @@ def write_report(
         score: (h, w) uint8, 0 … 100, 255 no data; None where there is none.
         dates: The T dates in order.
         metres_per_pixel: Ground size of a pixel of the pictures; None leaves out the scale bar.
+        clear: Share of each date that is clear; the page opens with the last one that is about as
+            clear as the clearest. None takes all as equal.
 
     Raises:
         ValueError: Sizes, types or values do not fit together, or the intervals of the summary
@@ -82,30 +81,39 @@ def write_report(
         OSError: The file cannot be written.
     """
     _check_pictures(images, moment, score, dates)
-    _check_numbers(summary, dates, metres_per_pixel)
-    T, (h, w) = len(dates), moment.shape
-    scales = _scales(metres_per_pixel, w)
+    _check_numbers(summary, dates, metres_per_pixel, clear)
+    shown = _shown_dates([1.0] * len(dates) if clear is None else clear)
+    metres_wide = None if metres_per_pixel is None else metres_per_pixel * moment.shape[1]
+    moment, score = within_bytes(moment, score)
+    h, w = moment.shape
+    scales = _scales(metres_wide)
+    numbers = numbers_of(summary, dates)
     page = _template().render(
         area=summary.get("area") or "Area without a name",
         summary=summary,
+        answer=sentences(summary, dates),
+        place=place_text(summary),
+        map_link=_map_link(summary, metres_wide),
+        weights=weights_text(summary),
+        gaps=[_cut(text) for text in summary.get("gaps") or ()],
+        remarks=[_cut(text) for text in summary.get("remarks") or ()],
         dates=[str(day) for day in dates],
-        key_numbers=_key_numbers(summary),
+        labels=day_texts(dates),
+        pair=len(dates) == 2,
+        start=shown["start"],
         height=h,
         width=w,
         fade=FADE,
-        map_title="Change area" if T == 2 else "Change moment",
-        images=[
-            (str(day), _as_data(image, "jpeg")) for day, image in zip(dates, images, strict=True)
-        ],
-        layers=_layers(moment, score, T),
-        intervals=moment_legend(dates)[1:-1],
+        has_score=score is not None,
+        gap_mask=gap_mask(moment),
+        images=images_as_data(images),
+        fallback=fallback_map(moment, len(dates)),
+        ramp=", ".join(f"{color} {2 * (value - LEAST_SCORE)}%" for value, color in SCORE_RAMP),
         scales=scales,
-        score_colors=_score_colors()[::10].tolist(),
-        areas=_areas(summary, T),
-        grid=_grid(summary.get("grid") or {}),
-        network=_named(summary.get("checkpoint") or {}, NETWORK),
-        run=_named(summary, RUN),
-        page_data=_page_data(summary, moment, score, dates, scales),
+        **numbers,
+        **_origin(summary),
+        page_data=_page_data(summary, moment, score, dates)
+        | {"scale": scales, "sizes": numbers["sizes"], "unit": numbers["short_unit"], **shown},
     )
     with atomic_path(path) as partial:  # names of files may hold bytes that are no letters
         partial.write_bytes(page.encode("utf-8", errors="backslashreplace"))
@@ -129,26 +137,32 @@ def _check_pictures(
             raise ValueError(
                 f"{name}: found {array.shape} {array.dtype}, expected {size} uint8, not empty."
             )
-    if score is not None and ((score > 100) & (score != NO_DATA)).any():
-        raise ValueError(
-            f"score: found values up to {score[score != NO_DATA].max()}, expected 0 … 100, and "
-            f"{NO_DATA} for no data."
-        )
+    for name, values, most in (("moments", moment, len(dates) - 1), ("score", score, 100)):
+        if values is not None and ((values > most) & (values != NO_DATA)).any():
+            raise ValueError(
+                f"{name}: found values up to {values[values != NO_DATA].max()}, expected 0 … "
+                f"{most}, and {NO_DATA} for no data."
+            )
 
 
 def _check_numbers(
-    summary: Mapping[str, Any], dates: Sequence[date], metres_per_pixel: float | None
+    summary: Summary,
+    dates: Sequence[date],
+    metres_per_pixel: float | None,
+    clear: Sequence[float] | None,
 ) -> None:
     if metres_per_pixel is not None and not 0 < metres_per_pixel < math.inf:
         raise ValueError(f"metres_per_pixel: found {metres_per_pixel}, expected more than 0.")
+    if clear is not None and len(clear) != len(dates):
+        raise ValueError(f"clear: found {len(clear)}, expected one per date, {len(dates)}.")
     intervals = summary.get("intervals")
     if not intervals:
         return
-    listed = [(entry.get("moment"), entry.get("from"), entry.get("to")) for entry in intervals]
+    given = [(entry.get("moment"), entry.get("from"), entry.get("to")) for entry in intervals]
     expected = [(k, str(start), str(end)) for k, (start, end) in enumerate(pairwise(dates), 1)]
-    if listed != expected:
+    if given != expected:
         raise ValueError(
-            f"summary: found the intervals {listed}, expected those of the dates, {expected}."
+            f"summary: found the intervals {given}, expected those of the dates, {expected}."
         )
 
 
@@ -162,7 +176,7 @@ def _template() -> jinja2.Template:
         loader=jinja2.FileSystemLoader(here.parent), autoescape=True, trim_blocks=True,
         undefined=jinja2.ChainableUndefined,
     )  # fmt: skip
-    frame.filters |= {"bytes": _bytes, "percent": percent, "rgb": _rgb, "shown": _shown}
+    frame.filters |= {"bytes": _bytes, "rgb": _rgb, "shown": _shown}
     frame.policies["json.dumps_kwargs"] = {"allow_nan": False}
     for name, suffix in (("style", ".css"), ("script", ".js")):
         frame.globals[name] = here.with_suffix(suffix).read_text(encoding="utf-8").strip()
@@ -182,11 +196,8 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def percent(fraction: float | None) -> str:
-    """A fraction in percent with two decimals; empty where it is not known."""
-    if fraction is None:
-        return ""
-    return "< 0.01 %" if 0 < fraction < 0.00005 else f"{100 * fraction:.2f} %"
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_REMARK else f"{text[:LONGEST_REMARK]} …"
 
 
 def _rgb(color: Any) -> str:
@@ -207,83 +218,41 @@ def _bytes(count: Any) -> str:
     return f"{count} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
 
 
-# ------------------------------------------------------------------------------------- numbers
+# ------------------------------------------------------------------------------ where it is from
 
 
-def amount(hectares: float | None, pixels: int) -> str:
-    """An area in hectares where they are known, in pixels otherwise."""
-    return f"{pixels:,} pixels" if hectares is None else f"{_hectares(hectares)} ha"
+def _map_link(summary: Summary, metres_wide: float | None) -> str:
+    """OpenStreetMap with a mark at the centre; empty where that is not known."""
+    centre = (summary.get("grid") or {}).get("centre")
+    if not centre:
+        return ""
+    lat, lon = float(centre["latitude"]), float(centre["longitude"])
+    zoom = 14 if not metres_wide else min(17, max(2, round(math.log2(4e7 / metres_wide))))
+    return f"https://www.openstreetmap.org/?mlat={lat:.5f}&mlon={lon:.5f}#map={zoom}/{lat:.5f}/{lon:.5f}"
 
 
-def _hectares(hectares: float) -> str:
-    return "< 0.01" if 0 < hectares < 0.005 else f"{hectares:,.2f}"
-
-
-def _share(part: float | None, whole: float | None) -> float | None:
-    """Part of a whole, None where it cannot be told."""
-    return None if part is None or not whole else part / whole
-
-
-def _key_numbers(summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Changed, mapped and no data as amounts and shares."""
-    pixels, hectares = summary.get("pixels") or {}, summary.get("hectares") or {}
-    numbers = []
-    for name, title, whole in (
-        ("changed", "Changed", "mapped"),
-        ("mapped", "Mapped", "total"),
-        ("no_data", "No data", "total"),
-    ):
-        if name not in pixels:
-            continue
-        of = "of the mapped area" if whole == "mapped" else "of the whole raster"
-        part = percent(_share(pixels[name], pixels.get(whole)))
-        size = amount(hectares.get(name), pixels[name])
-        numbers.append({"title": title, "amount": size, "part": f"{part} {of}" if part else ""})
-    return numbers
-
-
-def _areas(summary: Mapping[str, Any], num_classes: int) -> dict[str, Any] | None:
-    """The table of intervals, and below them changed, unchanged, mapped, no data."""
-    intervals = summary.get("intervals")
-    if not intervals:
-        return None
-    in_hectares = all(entry.get("hectares") is not None for entry in intervals)
-    colors = moment_colors(num_classes)
-    largest = max(entry.get("share") or 0.0 for entry in intervals) or 1.0
-    rows = [
-        {
-            **entry,
-            "color": colors[entry["moment"]],
-            "size": _hectares(entry["hectares"]) if in_hectares else f"{entry['pixels']:,}",
-            "share": entry.get("share") or 0.0,
-            "bar": 100 * (entry.get("share") or 0.0) / largest,
-        }
-        for entry in intervals
-    ]
-    pixels = summary.get("pixels") or {}
-    counted = (summary.get("hectares") or {}) if in_hectares else pixels
-    totals = [
-        {
-            "title": title,
-            "size": _hectares(size) if in_hectares else f"{size:,}",
-            "share": _share(_total(pixels, name), pixels.get(whole)),
-        }
-        for name, title in TOTALS
-        if (size := _total(counted, name)) is not None
-        for whole in ("total" if name == "no_data" else "mapped",)
-    ]
-    return {"unit": "Hectares" if in_hectares else "Pixels", "rows": rows, "totals": totals}
-
-
-def _total(counted: Mapping[str, Any], name: str) -> float | None:
-    if name != "unchanged":
-        return counted.get(name)
-    mapped, changed = counted.get("mapped"), counted.get("changed")
-    return None if mapped is None or changed is None else mapped - changed
+def _origin(summary: Summary) -> dict[str, Any]:
+    """What the maps were made of and how, for the part that is folded."""
+    files = list(summary.get("files") or ())
+    outputs = [{"name": name, **facts} for name, facts in (summary.get("outputs") or {}).items()]
+    made = {
+        "Score": _named(summary.get("score") or {}, SCORE),
+        "Grid": _grid(summary.get("grid") or {}),
+        "Network": _named(summary.get("checkpoint") or {}, NETWORK),
+        "Settings": summary.get("settings") or {},
+        "Run": _named(summary, RUN),
+        "Versions": summary.get("environment") or {},
+    }
+    return {
+        "source_files": files[:MOST_FILES],
+        "more_files": max(0, len(files) - MOST_FILES),
+        "outputs": outputs,
+        "made": {title: named for title, named in made.items() if named},
+    }
 
 
 def _grid(grid: Mapping[str, Any]) -> dict[str, str]:
-    """Size and place of the maps, line by line."""
+    """Where the maps lie, line by line."""
     if not grid:
         return {}
     named = {"Size": f"{grid.get('width')} × {grid.get('height')} pixels"}
@@ -306,74 +275,57 @@ def _named(content: Mapping[str, Any], titles: Sequence[tuple[str, str]]) -> dic
 # ------------------------------------------------------------------------------------ pictures
 
 
-def _layers(moment: Pixels, score: Pixels | None, num_classes: int) -> dict[str, Any]:
-    """The overlay as pictures that are transparent elsewhere: one per class, score, no data."""
-    h, w = moment.shape
-    painted = paint_moments(moment, num_classes)
-    cut_out = [_cut_out(painted, moment == k) for k in range(1, num_classes)]
-    layers: dict[str, Any] = {"moments": [_as_data(layer, "png") for layer in cut_out]}
-    if score is not None:
-        colors = np.concatenate([_score_colors(), np.zeros((256 - SCORES, 3), np.uint8)])
-        layers["score"] = _as_data(_cut_out(colors[score], score != NO_DATA), "png")
-    if (moment == NO_DATA).any():
-        stripe = max(1, round(max(h, w) / 256))
-        on_stripe = (np.add.outer(np.arange(h), np.arange(w)) // stripe) % 4 == 0
-        hatched = np.where(on_stripe[:, :, None], STRIPE_COLOR, NO_DATA_COLOR).astype(np.uint8)
-        layers["no_data"] = _as_data(_cut_out(hatched, moment == NO_DATA), "png")
-    return layers
+def _shown_dates(clear: Sequence[float]) -> dict[str, Any]:
+    """Numbers, from 1, of the date that the page opens with, and of the two to swipe between.
+
+    These are the first and the last one that are clear; it opens with the latter. Two images are
+    swiped from the start.
+    """
+    T = len(clear)
+    first, last = (0, 1) if T == 2 else clear_dates(clear)
+    swipe = MIDDLE if T == 2 else None
+    return {"start": last + 1, "first": first + 1, "last": last + 1, "swipe": swipe}
 
 
-def _cut_out(painted: Pixels, mask: npt.NDArray[np.bool_]) -> Pixels:
-    """(h, w, 4): the colours where the mask holds, all zero and transparent elsewhere."""
-    opaque = np.dstack([painted, np.full(mask.shape, 255, np.uint8)])
-    cut: Pixels = np.where(mask[:, :, None], opaque, np.array(NO_COLOR, np.uint8))
-    return cut
-
-
-def _as_data(picture: Pixels, kind: str) -> str:
-    options: dict[str, Any] = JPEG if kind == "jpeg" else {}
-    written = imageio.imwrite("<bytes>", picture, extension=f".{kind}", **options)
-    return f"data:image/{kind};base64,{base64.b64encode(written).decode('ascii')}"
-
-
-def _score_colors() -> Pixels:
-    """(101, 3) uint8: the colour of every score, from dark to bright."""
-    palette = matplotlib.colormaps["inferno"](np.linspace(0.0, 1.0, SCORES))[:, :3]
-    colors: Pixels = np.round(255 * palette).astype(np.uint8)
-    return colors
-
-
-def _scales(metres_per_pixel: float | None, width: int) -> list[dict[str, Any]] | None:
+def _scales(metres_wide: float | None) -> list[dict[str, Any]] | None:
     """Scale bar per zoom: its text, and its share of the width in sight in percent."""
-    if metres_per_pixel is None:
+    if metres_wide is None:
         return None
-    bars = [scale_bar(metres_per_pixel, SCALE_SHARE * width / zoom) for zoom in ZOOMS]
+    bars = [scale_bar(metres_wide, SCALE_SHARE / zoom) for zoom in ZOOMS]
     return [
-        {"text": text, "percent": round(100 * zoom * length / width, 3)}
+        {"text": text, "percent": round(100 * zoom * length, 3)}
         for zoom, (text, length) in zip(ZOOMS, bars, strict=True)
     ]
 
 
+def _score_colors() -> Pixels:
+    """(51, 3) uint8: the colour of every score from 50 on, as QGIS shows it."""
+    values = [value for value, _ in SCORE_RAMP]
+    stops = np.array([list(bytes.fromhex(text[1:])) for _, text in SCORE_RAMP])
+    scores = np.arange(LEAST_SCORE, 101)
+    levels = [np.interp(scores, values, channel) for channel in stops.T]
+    colors: Pixels = np.round(np.stack(levels, axis=1)).astype(np.uint8)
+    return colors
+
+
 def _page_data(
-    summary: Mapping[str, Any],
-    moment: Pixels,
-    score: Pixels | None,
-    dates: Sequence[date],
-    scales: list[dict[str, Any]] | None,
+    summary: Summary, moment: Pixels, score: Pixels | None, dates: Sequence[date]
 ) -> dict[str, Any]:
-    """Data for the script of the page; codes are map and score, row by row, packed."""
+    """What the script of the page works on; codes are map and score, row by row, packed."""
     h, w = moment.shape
-    codes = moment.tobytes() + (b"" if score is None else score.tobytes())
+    texts = [text.removeprefix("changed ") for text, _ in moment_legend(dates)]
     return {
         "dates": [str(day) for day in dates],
-        "texts": [text for text, _ in moment_legend(dates)],
+        "labels": day_texts(dates),
+        "texts": texts,
+        "colors": moment_colors(len(dates)).tolist(),
+        "scores": _score_colors().tolist(),
         "height": h,
         "width": w,
         "fade": FADE,
         "zooms": ZOOMS,
-        "scale": scales,
         "ground": _ground(summary.get("grid") or {}, h, w),
-        "codes": base64.b64encode(zlib.compress(codes, 9)).decode("ascii"),
+        "codes": codes_as_text(moment, score),
     }
 
 

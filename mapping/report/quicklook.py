@@ -8,6 +8,7 @@ reduced by ``mapping.report.grid``.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -32,6 +33,8 @@ from utils.pictures.colors import (
 from utils.pictures.layout import FRAME, INK, Panel, map_figure
 
 __all__ = [
+    "clear_dates",
+    "clear_shares",
     "draw_series_gif",
     "north_arrow",
     "quicklook_figure",
@@ -44,6 +47,10 @@ SMALL_SIDE, LARGE_SIDE = 4.2, 5.7  # of a panel, inches
 SCALE_SHARE = 0.2  # of the panel's width, about
 STRIP_WIDTH, STRIP_MIDDLE, BAR_HEIGHT, ARROW = 1.6, 0.15, 0.045, 0.2  # inches
 SCALE_POINTS = 10
+
+CLEAR_SIDE = 128  # pixels of the longer side, on which clouds are looked for
+WHITE, CLOUD = 230, 40  # levels of 255 in all colours; by how much a cloud is above the usual
+AS_CLEAR = 0.05  # share by which a date may be less clear than the clearest
 
 FRAME_SIDE = 640  # longest of a film, pixels
 LEAST_FRAME = 330  # width that the text below an image needs
@@ -229,6 +236,36 @@ def visible_series(
             for image, mask in zip(chosen, valid, strict=True)
         ]
     )
+
+
+def clear_shares(pictures: Pixels, seen: Sequence[npt.NDArray[np.bool_]]) -> list[float]:
+    """Share of each date that is seen and no cloud, as far as pictures tell.
+
+    A cloud that no mask knows of is white where the place is not, in the middle of its dates.
+
+    Args:
+        pictures: (T, H, W, 3) uint8, with one stretch (``visible_series``).
+        seen: (H, W) bool of each date.
+    """
+    step = -(-max(pictures.shape[1:3]) // CLEAR_SIDE)
+    small = pictures[:, ::step, ::step].astype(np.float32)
+    mask = np.stack([date_seen[::step, ::step] for date_seen in seen])
+    small[~mask] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a pixel that is never seen has no median
+        usual = np.nanmedian(small, axis=0)
+    clear = mask & ~((small.min(axis=-1) > WHITE) & (usual.min(axis=-1) <= WHITE - CLOUD))
+    return [float(share) for share in clear.mean(axis=(1, 2))]
+
+
+def clear_dates(clear: Sequence[float]) -> tuple[int, int]:
+    """First and last of the dates that are about as clear as the clearest one.
+
+    Args:
+        clear: Share of each date that is clear (``clear_shares``).
+    """
+    usable = [t for t, share in enumerate(clear) if share >= max(clear) - AS_CLEAR]
+    return usable[0], usable[-1]
 
 
 def _typical_stretch(

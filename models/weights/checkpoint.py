@@ -20,6 +20,7 @@ from models import NETWORKS, build_network
 from models.weights.reading import is_plain, read_state_file, tensors_of
 from models.weights.released_caim import arguments_of, from_released, is_released
 from models.weights.released_ctma import from_released_ctma, is_released_ctma
+from models.weights.sheet import trained_on
 from utils.errors import CheckpointError
 from utils.files import atomic_path, sha256
 from utils.progress import say
@@ -59,7 +60,7 @@ class Checkpoint:
         state_dict: Its parameters, float32 on the CPU; counters stay whole numbers.
         origin: "ours" or "released".
         data: What it was trained on: name, num_dates, bands, pixel_scale, patch_size (ours).
-        training: Epoch, scores, settings (ours).
+        training: Epoch, scores, settings, ``about`` what it learnt from (ours).
         dropped: Keys of a released file that have no effect.
         decision: How probabilities become labels: ``offset``, what log p − log p_0 must exceed,
             and what else is to be known of how it was found; empty for the plain rule.
@@ -120,9 +121,11 @@ class Checkpoint:
             path: The file they were read from.
             checksum: Its SHA-256, where that is known already.
         """
+        checksum = checksum or sha256(path)
         return {
             "file": Path(path).name,
-            "sha256": checksum or sha256(path),
+            "sha256": checksum,
+            "trained_on": trained_on(Path(path), checksum, self.training),
             "origin": self.origin,
             "network": self.network,
             "arguments": self.arguments,

@@ -32,7 +32,8 @@ class Settings:
     checkpoint: WeightsFile  # weights file of ours or the authors'
     output: Path  # file to write
     scores: ExistingPath | None = None  # metrics.json of a Test program, for the sheet
-    about: str = ""  # a sentence on the data, for the sheet
+    # what they learnt from, for sheet and file; results show the first sentence
+    about: str = ""
     overwrite: bool = False  # replace an existing output
     share_cam: bool = False  # average per-window CAM weights into shared ones
     half: bool = False  # store the weights in 16 bits
@@ -59,13 +60,15 @@ def main() -> None:
         say(f"  dropped, without effect: {key}")
     if settings.share_cam:
         loaded = shared_cam(loaded)
+    if settings.about:
+        loaded.training["about"] = settings.about
     loaded.build()  # refuses weights that do not go together
     save_checkpoint(settings.output, dataclasses.replace(loaded, resume={}), settings.half)
     sheet: dict[str, Any] = {
         "file": settings.output.name,
         "sha256": sha256(settings.output),
         "bits": 16 if settings.half else 32,
-        "about": settings.about,
+        "about": loaded.training.get("about", ""),
         "origin": loaded.origin,
         "network": loaded.network,
         "arguments": loaded.arguments,

@@ -19,8 +19,9 @@ from torch import Tensor
 from models import ChangeMaps, check_series
 from models.weights.checkpoint import Checkpoint, decision_faults, facts_faults
 from models.weights.reading import file_head, is_plain, torch_file_starts
+from models.weights.sheet import UNKNOWN
 from utils.errors import CaimError, CheckpointError, optional_package
-from utils.files import parse_json, sha256
+from utils.files import parse_json
 from utils.progress import say
 
 __all__ = [
@@ -52,6 +53,7 @@ class OnnxFacts:
         origin: Whose checkpoint it was, "ours" or "released".
         checkpoint_sha256: Of that file.
         decision: How probabilities become labels, as in the checkpoint.
+        trained_on: What it learnt from, one sentence.
     """
 
     network: str
@@ -60,13 +62,22 @@ class OnnxFacts:
     origin: str
     checkpoint_sha256: str
     decision: dict[str, Any] = field(default_factory=dict)
+    trained_on: str = UNKNOWN
 
     @classmethod
     def of(cls, loaded: Checkpoint, path: Path) -> OnnxFacts:
         """The facts of a checkpoint that was read from ``path``."""
+        facts = loaded.facts(path)
         return cls(
             loaded.network, dict(loaded.arguments), dict(loaded.data), loaded.origin,
-            sha256(path), dict(loaded.decision),
+            facts["sha256"], dict(loaded.decision), facts["trained_on"],
+        )  # fmt: skip
+
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint it was written from, without parameters."""
+        return Checkpoint(
+            self.network, self.arguments, {}, self.origin, self.data, {"about": self.trained_on},
+            decision=self.decision,
         )  # fmt: skip
 
     def properties(self) -> dict[str, str]:
@@ -79,6 +90,7 @@ class OnnxFacts:
             "origin": self.origin,
             "checkpoint_sha256": self.checkpoint_sha256,
             "decision": _json(self.decision),
+            "trained_on": self.trained_on,
         }
 
     @classmethod
@@ -103,6 +115,7 @@ class OnnxFacts:
                 properties["origin"],
                 properties["checkpoint_sha256"],
                 _object({"decision": "{}", **properties}, "decision"),
+                properties.get("trained_on", UNKNOWN),
             )
         except (KeyError, ValueError, TypeError) as error:
             faults = [f"{type(error).__name__}: {error}"]

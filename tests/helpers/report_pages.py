@@ -87,9 +87,11 @@ def some_summary(**changes: Any) -> dict[str, Any]:
     intervals = [
         {"moment": k, "from": str(start), "to": str(end), "pixels": counts[k]}
         | {"hectares": counts[k] * 12.5, "share": counts[k] / mapped}
+        | {"pixels_above_60": counts[k] // 2}
         for k, (start, end) in enumerate(pairwise(DATES), start=1)
     ]
     pixels = {"total": H * W, "mapped": mapped, "no_data": no_data, "changed": sum(counts[1:])}
+    pixels["changed_above_60"] = pixels["changed"] // 2
     summary: dict[str, Any] = {
         "area": "Old town",
         "dates": [str(day) for day in DATES],
@@ -97,9 +99,15 @@ def some_summary(**changes: Any) -> dict[str, Any]:
             {"date": str(day), "name": f"{day}.tif", "bytes": 1_234_567, "sha256": "0f" * 32}
             for day in DATES
         ],
-        "checkpoint": {"file": "best.pth", "sha256": "ab" * 32, "origin": "trained here"}
+        "checkpoint": {
+            "file": "best.pth",
+            "sha256": "ab" * 32,
+            "origin": "trained here",
+            "trained_on": "three towns",
+        }
         | {"network": "CAIM_Net", "arguments": {"num_dates": 4, "width": 32}},
         "grid": {"height": H, "width": W, "crs": "EPSG:32633", "pixel_area_m2": None}
+        | {"centre": {"longitude": 15.0, "latitude": 43.35}}
         | {"transform": [10.0, 0.0, 500000.0, 0.0, -10.0, 4800000.0]},
         "pixels": pixels,
         "hectares": {name: 12.5 * pixels[name] for name in ("mapped", "changed", "no_data")},
@@ -142,5 +150,5 @@ def page_of(folder: Path, **changes: Any) -> Page:
     return Page(write_page(folder, **changes).read_text(encoding="utf-8"))
 
 
-def picture(source: str) -> Any:
-    return imageio.imread(base64.b64decode(source.partition(",")[2]))
+def picture(source: str, mode: str | None = None) -> Any:
+    return imageio.imread(base64.b64decode(source.partition(",")[2]), mode=mode)

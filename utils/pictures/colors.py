@@ -1,7 +1,8 @@
 """Colours of change maps and satellite images: class colours, legends, stretch to 8 bits.
 
-The moments 1, 2, … take an ordered palette that colour-blind readers can follow (viridis, early
-= dark, late = bright); unchanged is light grey, no-data white. Drawing is in
+The moments 1, 2, … take an ordered palette that colour-blind readers can follow and that differs
+from forest and water: plasma without its darkest fifth, early = purple, late = yellow. Unchanged is
+light grey, no-data white. Drawing is in
 ``utils.pictures.figures``.
 """
 
@@ -47,6 +48,7 @@ AGREEMENT_LEGEND: tuple[tuple[str, Color], ...] = (
     ("no data", NO_DATA_COLOR),
 )
 
+DARKEST, ALONE = 0.2, 0.5  # of the scale: its first colour, and that of a map with one interval
 STRETCH_SAMPLES = 1_000_000  # pixels per image that the percentiles are taken from
 
 
@@ -71,10 +73,19 @@ def moment_colors(num_classes: int) -> Pixels:
     """
     if not 1 <= num_classes <= NO_DATA:
         raise ValueError(f"num_classes: found {num_classes}, expected 1 … {NO_DATA}.")
-    steps = np.linspace(0.0, 1.0, num_classes - 1) if num_classes > 2 else np.full(1, 0.4)
-    palette = matplotlib.colormaps["viridis"](steps[: num_classes - 1])[:, :3]
-    changed = np.round(255 * palette).astype(np.uint8).reshape(-1, 3)
+    steps = np.linspace(DARKEST, 1.0, num_classes - 1) if num_classes > 2 else np.full(1, ALONE)
+    changed = _plasma(steps[: num_classes - 1])
     return np.concatenate([np.array([UNCHANGED_COLOR], np.uint8), changed])
+
+
+def _plasma(steps: npt.NDArray[np.float64]) -> Pixels:
+    """Colours (N, 3) of a perceptual scale at 0 … 1, between its entries too."""
+    scale = matplotlib.colormaps["plasma"]
+    table = scale(np.arange(scale.N))[:, :3]
+    place = steps * (scale.N - 1)
+    levels = [np.interp(place, np.arange(scale.N), channel) for channel in table.T]
+    colors: Pixels = np.round(255 * np.stack(levels, axis=1)).astype(np.uint8)
+    return colors
 
 
 def moment_legend(dates: Sequence[date]) -> list[tuple[str, Color]]:

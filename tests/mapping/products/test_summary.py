@@ -32,7 +32,8 @@ def some_moment() -> Any:
 def summed(grid: RasterInfo, rows: int = 17) -> dict[str, Any]:
     sums = AreaSums(PixelAreas(grid), len(DATES))
     for row in range(0, H, rows):
-        sums.add(row, some_moment()[row : row + rows])
+        part = some_moment()[row : row + rows]
+        sums.add(row, part, np.where(part == 1, 61, np.where(part == 2, 60, part)).astype(np.uint8))
     return sums.summary(DATES)
 
 
@@ -53,8 +54,9 @@ def test_hectares_are_those_of_the_very_pixels() -> None:
 def test_shares_are_of_what_is_mapped_and_no_data_counts_nowhere(grid: RasterInfo) -> None:
     summary = summed(grid)
     assert summary["pixels"] == {
-        "total": 6000, "mapped": 4000, "no_data": 2000, "changed": 1000,
+        "total": 6000, "mapped": 4000, "no_data": 2000, "changed": 1000, "changed_above_60": 500,
     }  # fmt: skip
+    assert [row["pixels_above_60"] for row in summary["intervals"]] == [500, 0]
     assert [row["share"] for row in summary["intervals"]] == [0.125, 0.125]
     line = result_line({**summary, "checkpoint": {"file": "w.pth"}})
     assert "25.00 % of what is mapped" in line
@@ -63,7 +65,7 @@ def test_shares_are_of_what_is_mapped_and_no_data_counts_nowhere(grid: RasterInf
 
 def test_an_area_that_is_never_seen_has_shares_of_nothing() -> None:
     sums = AreaSums(PixelAreas(TALL), len(DATES))
-    sums.add(0, np.full((H, W), 255, np.uint8))
+    sums.add(0, *np.full((2, H, W), 255, np.uint8))
     summary = sums.summary(DATES)
     assert [row["share"] for row in summary["intervals"]] == [0.0, 0.0]
     assert summary["hectares"]["mapped"] == 0

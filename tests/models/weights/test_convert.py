@@ -47,12 +47,13 @@ def test_a_converted_file_keeps_weights_and_decision_and_gets_a_sheet(
     (tmp_path / "environment.json").write_text('{"command": "/secret/train.py", "python": "3.11"}')
     scores = tmp_path / "metrics.json"
     scores.write_text('{"area": {"f1": 0.5}, "protocol": {"name": "full", "data_root": "/secret"}}')
-    sheet = converted(monkeypatch, path, output, "--half", "--scores", scores)
+    sheet = converted(monkeypatch, path, output, "--half", "--scores", scores, "--about", "Toys.")
     assert sheet["sha256"] == sha256(output)
     assert sheet["decision"] == {"offset": 0.25}
     assert sheet["trained_with"] == {"python": "3.11"}
     assert sheet["test"] == {"area": {"f1": 0.5}, "protocol": {"name": "full"}}
     assert load_checkpoint(output).offset == 0.25
+    assert sheet["about"] == load_checkpoint(output).training["about"] == "Toys."
     assert output.stat().st_size < 0.7 * path.stat().st_size
 
 
