@@ -16,6 +16,7 @@ from data_processing.rasters.writing import write_map, write_png
 from data_processing.scenes.scene import Scene
 from mapping.products.rasters import moment_tags, value_colors
 from mapping.products.styles import area_style, map_styles, write_styles
+from mapping.report.grid import PictureGrid
 from mapping.scores import SceneResult
 from utils.codes import NO_DATA
 from utils.metrics import area_scores, moment_scores
@@ -62,6 +63,7 @@ def write_scene_maps(folder: Path, result: SceneResult[Scene], source: Mapping[s
     figure = overview_figure(
         first, last, result.moment_label[::step, ::step], result.moment[::step, ::step],
         scene.dates, f"{scene.name}, in the layout of {scene.spec.title}", _scene_line(result),
+        _metres_per_pixel(scene),
     )  # fmt: skip
     _save(figure, target / "overview.png")
 
@@ -97,7 +99,7 @@ def write_pair_maps(
         first, last = _pictures((pair.first, pair.last), step, pair.bands, pair.alpha)
         figure = pair_figure(
             first, last, result.moment_label[::step, ::step], area[::step, ::step], pair.name,
-            _pair_line(result),
+            _pair_line(result), _metres_per_pixel(pair),
         )  # fmt: skip
         _save(figure, folder / "overviews" / f"{pair.name}.png")
 
@@ -111,6 +113,12 @@ def _save(figure: Figure, path: Path) -> None:
 def _step(place: Scene | Pair) -> int:
     """Every how many pixels are drawn."""
     return -(-max(place.height, place.width) // PICTURE_SIDE)
+
+
+def _metres_per_pixel(place: Scene | Pair) -> float | None:
+    """Ground width of a pixel of the overview; None where it is not known."""
+    grid = PictureGrid(place.info, PICTURE_SIDE)
+    return grid.metres_per_pixel if grid.upright else None
 
 
 def _pictures(

@@ -13,6 +13,7 @@ from typing import Any
 
 __all__ = [
     "amount",
+    "answer_lines",
     "day_texts",
     "place_text",
     "rounded",
@@ -74,6 +75,14 @@ def weights_text(summary: Summary) -> str:
     return f"The weights learnt from: {learnt}"
 
 
+def answer_lines(summary: Summary, dates: Sequence[date]) -> str:
+    """The answer in two lines, for pictures: change and time, and how sure that is."""
+    answer = sentences(summary, dates)
+    first = [f"{answer['headline']}.", answer.get("share", ""), answer.get("when", "")]
+    second = [answer.get("sure", ""), f"{weights_text(summary)}."]
+    return "\n".join(" ".join(filter(None, part)) for part in (first, second))
+
+
 def sentences(summary: Summary, dates: Sequence[date]) -> dict[str, str]:
     """The answer: ``headline``, and where there is more to say ``share``, ``when`` and ``sure``.
 
@@ -90,19 +99,19 @@ def sentences(summary: Summary, dates: Sequence[date]) -> dict[str, str]:
             "headline": "Nothing could be mapped",
             "share": "No pixel is seen at enough dates: clouds or missing data hide them all.",
         }
-    seen = amount(hectares.get("mapped"), mapped)
+    visible = amount(hectares.get("mapped"), mapped)
     unseen = amount(hectares.get("no_data"), total - mapped)
     hidden = f"{unseen} more ({share_text(total - mapped, total)} of the area) are hidden."
     rest = f" {hidden}" if mapped < total else ""
     if changed:
         headline = f"{amount(hectares.get('changed'), changed)} changed"
-        share = f"{share_text(changed, mapped)} of the {seen} seen.{rest}"
+        share = f"{share_text(changed, mapped)} of the {visible} seen.{rest}"
     else:
         headline = "No change found"
-        share = f"None in the {seen} seen.{rest}"
+        share = f"None in the {visible} seen.{rest}"
     if mapped < HARDLY * total:
         share = f"{headline} there. What happened in the rest is not known."
-        headline = f"Only {share_text(mapped, total)} could be mapped: {seen}"
+        headline = f"Only {share_text(mapped, total)} could be mapped: {visible}"
     answer = {"headline": headline, "share": share}
     if not changed:
         return answer

@@ -16,15 +16,12 @@ from numpy.typing import NDArray
 from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.reading import read_reduced
 from mapping.products.files import FILM, QUICKLOOK, REPORT, SCORE
-from mapping.products.summary import result_line
+from mapping.report.answer import answer_lines
+from mapping.report.film import draw_series_gif
 from mapping.report.grid import PictureGrid
 from mapping.report.page import write_report
-from mapping.report.quicklook import (
-    clear_shares,
-    draw_series_gif,
-    quicklook_figure,
-    visible_series,
-)
+from mapping.report.quicklook import quicklook_figure
+from mapping.report.visible import clear_dates, clear_shares, visible_series
 from utils.codes import NO_DATA
 from utils.pictures.layout import save_figure
 
@@ -55,16 +52,17 @@ def draw_area(folder: Path, series: RasterSeries, summary: Mapping[str, Any], sh
     pictures = visible_series(
         [image for image, _ in pairs], [mask for _, mask in pairs], series.spec.visible_bands
     )
-    clear = clear_shares(pictures, [seen for _, seen in pairs])
+    clear = clear_shares(pictures, [mask for _, mask in pairs])
     del pairs
     moment, score = (_map(folder / name, grid) for name in (shown, SCORE))
     scale, dates = grid.metres_per_pixel, series.dates
+    clearest = clear_dates(clear)[1]
     figure = quicklook_figure(
-        pictures[0], pictures[-1], moment, dates, series.name, result_line(summary), scale,
-        grid.north,
+        (pictures[0], pictures[-1], pictures[clearest]), clearest, moment, dates, series.name,
+        answer_lines(summary, dates), scale, grid.north,
     )  # fmt: skip
     save_figure(figure, folder / QUICKLOOK)
-    draw_series_gif(folder / FILM, pictures, dates, scale, grid.north)
+    draw_series_gif(folder / FILM, pictures, dates, scale, grid.north, moment)
     write_report(folder / REPORT, summary, list(pictures), moment, score, dates, scale, clear)
     del figure
     gc.collect()  # parts of a figure refer to each other and hold its images until then

@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 def numbers_of(summary: Mapping[str, Any], dates: Sequence[date]) -> dict[str, Any]:
-    """What the page shows by interval.
+    """Rows of the page by interval, their sums and groups.
 
     Args:
         summary: Content of summary.json; without intervals in it there are no amounts.

@@ -28,10 +28,11 @@ from mapping.report.embedding import (
     within_bytes,
 )
 from mapping.report.numbers import numbers_of
-from mapping.report.quicklook import SCALE_SHARE, clear_dates, scale_bar
+from mapping.report.visible import clear_dates
 from utils.codes import NO_DATA
 from utils.files import atomic_path
 from utils.pictures.colors import Pixels, moment_colors, moment_legend
+from utils.pictures.scale import SCALE_SHARE, scale_bar
 
 __all__ = ["write_report"]
 
@@ -89,14 +90,9 @@ def write_report(
     scales = _scales(metres_wide)
     numbers = numbers_of(summary, dates)
     page = _template().render(
-        area=summary.get("area") or "Area without a name",
         summary=summary,
         answer=sentences(summary, dates),
-        place=place_text(summary),
         map_link=_map_link(summary, metres_wide),
-        weights=weights_text(summary),
-        gaps=[_cut(text) for text in summary.get("gaps") or ()],
-        remarks=[_cut(text) for text in summary.get("remarks") or ()],
         dates=[str(day) for day in dates],
         labels=day_texts(dates),
         pair=len(dates) == 2,
@@ -104,7 +100,6 @@ def write_report(
         height=h,
         width=w,
         fade=FADE,
-        has_score=score is not None,
         gap_mask=gap_mask(moment),
         images=images_as_data(images),
         fallback=fallback_map(moment, len(dates)),
@@ -232,8 +227,9 @@ def _map_link(summary: Summary, metres_wide: float | None) -> str:
 
 
 def _origin(summary: Summary) -> dict[str, Any]:
-    """What the maps were made of and how, for the part that is folded."""
+    """Place, images, settings and versions of the maps, most of it for the part that is folded."""
     files = list(summary.get("files") or ())
+    said = {name: [_cut(text) for text in summary.get(name) or ()] for name in ("gaps", "remarks")}
     outputs = [{"name": name, **facts} for name, facts in (summary.get("outputs") or {}).items()]
     made = {
         "Score": _named(summary.get("score") or {}, SCORE),
@@ -244,6 +240,10 @@ def _origin(summary: Summary) -> dict[str, Any]:
         "Versions": summary.get("environment") or {},
     }
     return {
+        **said,
+        "area": summary.get("area") or "Area without a name",
+        "place": place_text(summary),
+        "weights": weights_text(summary),
         "source_files": files[:MOST_FILES],
         "more_files": max(0, len(files) - MOST_FILES),
         "outputs": outputs,
@@ -252,7 +252,7 @@ def _origin(summary: Summary) -> dict[str, Any]:
 
 
 def _grid(grid: Mapping[str, Any]) -> dict[str, str]:
-    """Where the maps lie, line by line."""
+    """Place of the maps, line by line."""
     if not grid:
         return {}
     named = {"Size": f"{grid.get('width')} × {grid.get('height')} pixels"}
@@ -311,7 +311,7 @@ def _score_colors() -> Pixels:
 def _page_data(
     summary: Summary, moment: Pixels, score: Pixels | None, dates: Sequence[date]
 ) -> dict[str, Any]:
-    """What the script of the page works on; codes are map and score, row by row, packed."""
+    """The data of the page's script; codes are map and score, row by row, packed."""
     h, w = moment.shape
     texts = [text.removeprefix("changed ") for text, _ in moment_legend(dates)]
     return {
@@ -324,6 +324,7 @@ def _page_data(
         "width": w,
         "fade": FADE,
         "zooms": ZOOMS,
+        "has_score": score is not None,
         "ground": _ground(summary.get("grid") or {}, h, w),
         "codes": codes_as_text(moment, score),
     }

@@ -30,6 +30,7 @@ __all__ = [
     "paint_agreement",
     "paint_moments",
     "shared_stretch",
+    "short_legend",
     "visible_image",
 ]
 
@@ -49,6 +50,7 @@ AGREEMENT_LEGEND: tuple[tuple[str, Color], ...] = (
 )
 
 DARKEST, ALONE = 0.2, 0.5  # of the scale: its first colour, and that of a map with one interval
+MOST_LISTED = 12  # intervals in a legend
 STRETCH_SAMPLES = 1_000_000  # pixels per image that the percentiles are taken from
 
 
@@ -101,6 +103,22 @@ def moment_legend(dates: Sequence[date]) -> list[tuple[str, Color]]:
     texts += [f"changed {start.isoformat()} – {end.isoformat()}" for start, end in pairwise(dates)]
     colors = [(int(r), int(g), int(b)) for r, g, b in moment_colors(len(dates))]
     return [*zip(texts, colors, strict=True), ("no data", NO_DATA_COLOR)]
+
+
+def short_legend(dates: Sequence[date], texts: Sequence[str]) -> list[tuple[str, Color]]:
+    """Text and colour of the intervals of outlines: each, or where they are many one a year.
+
+    Args:
+        dates: The T dates of the series in order.
+        texts: How they are written.
+    """
+    colors = [(int(r), int(g), int(b)) for r, g, b in moment_colors(len(dates))]
+    spans = [f"{start} – {end}" for start, end in pairwise(texts)]
+    if len(spans) <= MOST_LISTED:
+        return list(zip(spans, colors[1:], strict=True))
+    first_years = {day.year: k for k, day in reversed([*enumerate(dates)][1:])}
+    step = -(-len(first_years) // MOST_LISTED)
+    return [(str(year), colors[k]) for year, k in sorted(first_years.items())[::step]]
 
 
 def area_legend() -> list[tuple[str, Color]]:

@@ -35,6 +35,7 @@ from utils.pictures.layout import (
     Panel,
     map_figure,
 )
+from utils.pictures.scale import add_scale
 
 __all__ = [
     "confusion_figure",
@@ -44,6 +45,7 @@ __all__ = [
     "patch_figure",
 ]
 
+RATE_STRIP = 0.22  # height of the learning rate, of that of the others
 MOST_PATCHES = 8  # side by side in one row
 CELL = 0.72  # inches, of a confusion matrix
 DARK = 0.55  # shares above it are written in white
@@ -66,6 +68,7 @@ def overview_figure(
     dates: Sequence[date],
     title: str,
     scores_line: str = "",
+    metres_per_pixel: float | None = None,
 ) -> Figure:
     """The overview of a scene: first and last image, true and predicted moment, agreement.
 
@@ -78,6 +81,7 @@ def overview_figure(
         dates: The T dates.
         title: Heading, e.g. the name of the scene.
         scores_line: One line below it, e.g. the scores in percent.
+        metres_per_pixel: Ground width of a pixel; None leaves the scale bar out.
 
     Raises:
         ValueError: Sizes differ, or a map holds other values.
@@ -87,7 +91,9 @@ def overview_figure(
     if truth is not None:
         legends.append(("Change area, agreement", AGREEMENT_LEGEND))
     panels = _map_panels((first, last), captions, truth, prediction, len(dates), "moment")
-    return map_figure(panels, 4.2, title, scores_line, legends, images_apart=2)
+    figure = map_figure(panels, 4.2, title, scores_line, legends, images_apart=2)
+    add_scale(figure, figure.axes[0], first.shape[1], metres_per_pixel, None)
+    return figure
 
 
 def pair_figure(
@@ -97,6 +103,7 @@ def pair_figure(
     prediction: npt.NDArray[Any],
     title: str,
     scores_line: str = "",
+    metres_per_pixel: float | None = None,
 ) -> Figure:
     """The overview of an image pair: both images, true and predicted change, agreement.
 
@@ -107,6 +114,7 @@ def pair_figure(
         prediction: (H, W) integer change area, coded alike.
         title: Heading, e.g. the name of the pair.
         scores_line: One line below it.
+        metres_per_pixel: Ground width of a pixel; None leaves the scale bar out.
 
     Raises:
         ValueError: Sizes differ, or a map holds other values.
@@ -115,7 +123,9 @@ def pair_figure(
     if truth is not None:
         legends.append(("Change area, agreement", AGREEMENT_LEGEND))
     panels = _map_panels((first, last), ("Before", "After"), truth, prediction, 2, "area")
-    return map_figure(panels, 4.2, title, scores_line, legends, images_apart=2)
+    figure = map_figure(panels, 4.2, title, scores_line, legends, images_apart=2)
+    add_scale(figure, figure.axes[0], first.shape[1], metres_per_pixel, None)
+    return figure
 
 
 def patch_figure(
@@ -154,12 +164,14 @@ def learning_curve_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
             ``epoch``, the losses, scores and ``learning_rate``; what is missing is left out.
     """
     has_rate = any(math.isfinite(rate) for rate in _column(rows, "learning_rate"))
-    names = ["Loss", "Scores on the validation split", *(["Learning rate"] if has_rate else [])]
-    figure = Figure(figsize=(5.2 * len(names), 5.4), facecolor="white")
+    figure = Figure(figsize=(10.4, 6.8 if has_rate else 5.4), facecolor="white")
     FigureCanvasAgg(figure)
     figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.12)
-    plots = figure.subplots(1, len(names), squeeze=False)[0]
-    for plot, name in zip(plots, names, strict=True):
+    rows_of_plots = figure.add_gridspec(2, 2, height_ratios=(1, RATE_STRIP if has_rate else 1e-6))
+    plots = [figure.add_subplot(rows_of_plots[0, column]) for column in range(2)]
+    plots += [figure.add_subplot(rows_of_plots[1, :])] if has_rate else []
+    names = ("Loss", "Scores on the validation split", "Learning rate")
+    for plot, name in zip(plots, names, strict=False):
         plot.set_title(name, fontsize=CAPTION_POINTS + 1, color=INK)
         plot.set_xlabel("epoch", fontsize=TEXT_POINTS)
         plot.tick_params(labelsize=TEXT_POINTS - 1)

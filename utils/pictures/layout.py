@@ -88,7 +88,7 @@ def map_figure(
         panels: Caption and (H, W, 3) uint8 image of each, all of one size.
         side: Inches; each panel gets about the area of a square with this side.
         title: Heading in bold, wrapped where it is long.
-        subtitle: A line below it; may be empty.
+        subtitle: Lines below it, wrapped where they are long; may be empty.
         legends: Heading and (text, colour) entries of each.
         columns: Panels per row; chosen by the shape of the images if left out.
         images_apart: The first panels that shall have a row for themselves where that fits.
@@ -107,7 +107,8 @@ def map_figure(
     width = max(2 * MARGIN + grid.width, LEAST_WIDTH)
     text_width = width - 2 * MARGIN
     title_lines = textwrap.wrap(title, max(10, int(text_width / (1.5 * CHARACTER))))
-    notes = textwrap.wrap(subtitle, max(10, int(text_width / CHARACTER)))
+    room = max(10, int(text_width / CHARACTER))
+    notes = [line for part in subtitle.splitlines() for line in textwrap.wrap(part, room)]
     head = MARGIN + TITLE_LINE * len(title_lines) + LINE * len(notes)
     inside, below = _share_legends(legends, grid)
     foot = sum(_legend_height(entries, text_width) for _, entries in below)
