@@ -77,7 +77,7 @@ class SeriesMaps:
     def summary(self) -> dict[str, Any]:
         """Pixels and hectares per interval, as in Predict.py's summary.json."""
         sums = AreaSums(PixelAreas(self._grid), len(self.dates))
-        sums.add(0, self._classes)
+        sums.add(0, self._classes, self.score)
         return sums.summary(self.dates)
 
     def plot(self, ax: Any = None) -> Any:
