@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 
 from data_processing.own_series.finding import find_rasters
 from data_processing.own_series.gathering import mask_words
+from data_processing.own_series.options import is_computed
 from data_processing.rasters.cloud_codes import CloudCodes
 from mapping.products.files import PolygonFile
 from utils.errors import UserError, run_program
@@ -64,7 +65,7 @@ class Settings:
     align: bool = False  # resample other grids to that of the first image
     # values: auto, type, tags, landsat-c2, sentinel2-offset, sentinel2-by-baseline, 0.0001,-0.1
     scaling: str = "auto"
-    # cloud masks as agencies ship them, with dates in their names
+    # cloud masks as agencies ship them, with dates in their names; auto = computed from the images
     clouds: tuple[PathPattern, ...] | None = None
     cloud_codes: CloudCodes = "auto"  # what their values mean; auto = as they tell
     min_valid_dates: Positive | None = None  # dates at which a pixel must be seen; none = all
@@ -100,6 +101,8 @@ def check(settings: Settings) -> None:
         raise UserError("--images: found none, expected a folder of GeoTIFFs, a pattern or files.")
     if settings.min_area and not settings.polygons:
         raise UserError("--min-area: means something with --polygons only; add that flag.")
+    if is_computed(settings.clouds) and settings.cloud_codes != "auto":
+        raise UserError("--cloud-codes: found it with --clouds auto, whose codes are known.")
     masks = mask_words(settings.images or (), settings.clouds)
     for flag, words in (("--images", settings.images), ("--clouds", masks)):
         files = [word for word in words or () if not Path(word).is_dir()]

@@ -38,7 +38,7 @@ from data_processing.own_series.facts import FactSettings, spec_for_images
 from data_processing.own_series.finding import find_files, words_of_bands
 from data_processing.own_series.gathering import gather
 from data_processing.own_series.opening import open_raster_series
-from data_processing.own_series.options import SeriesOptions
+from data_processing.own_series.options import COMPUTED, SeriesOptions, is_computed
 from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.cloud_codes import CloudCodes
 from data_processing.rasters.date_choice import DATE_RULES
@@ -86,7 +86,7 @@ class Settings(RunSettings, FactSettings):
     align: bool = False  # resample other grids to that of the first image
     # values: auto, type, tags, landsat-c2, sentinel2-offset, sentinel2-by-baseline, 0.0001,-0.1
     scaling: str = "auto"
-    # cloud masks as agencies ship them, with dates in their names
+    # cloud masks as agencies ship them, with dates in their names; auto = computed from the images
     clouds: tuple[PathPattern, ...] | None = None
     cloud_codes: CloudCodes = "auto"  # what their values mean; auto = as they tell
 
@@ -142,6 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for line in [*labels.remarks, *balance(labels.moment, spec.num_classes)]:
         say(f"{settings.split}/{settings.name}: {line}")
     facts = {"dates": [str(date) for date in series.dates], "labels": kind, **rules}
+    if is_computed(settings.clouds):
+        facts["clouds"] = COMPUTED
     if any(series.scaling):
         facts["scaling"] = series.scaling
     if settings.dataset == CUSTOM:

@@ -12,7 +12,7 @@ from typing import Any
 from data_processing.own_series.finding import find_rasters, rasters_in
 from data_processing.own_series.gathering import mask_words
 from data_processing.own_series.opening import open_raster_series
-from data_processing.own_series.options import SeriesOptions
+from data_processing.own_series.options import SeriesOptions, is_computed
 from data_processing.own_series.series import spec_for
 from mapping.area import MapOptions, map_area, refuse_among
 from mapping.model import Model
@@ -26,6 +26,7 @@ __all__ = ["area_folders", "check_output", "map_areas", "shipped_weights"]
 
 PAIR = 2  # images, for the network for pairs
 
+CLOUDS = "clouds"  # folder of computed masks among an area's results
 Fault = DataError | UserError
 AreaFault = tuple[str, Fault]  # an area, and what is wrong with it
 
@@ -115,7 +116,7 @@ def map_areas(
     areas = area_folders(images)
     if not areas:
         spec = spec_for(model.bands, model.num_dates)
-        with closing(open_raster_series(images, spec, reading)) as series:
+        with closing(open_raster_series(images, spec, _kept_in(folder, reading))) as series:
             return [map_area(series, model, options, folder, processes)]
     if reading.dates is not None:
         raise UserError(
@@ -193,7 +194,7 @@ def _mapped(
         CaimError: The same, found by one of several processes while it reads: the others wait for
             it, so that all have to end.
     """
-    own = _of_area(reading, area.name)
+    own = _of_area(reading, area.name, folder / area.name)
     spec = spec_for(model.bands, model.num_dates)
     series = open_raster_series([area], spec, own, area.name)
     try:
@@ -222,7 +223,7 @@ def _check_clouds(reading: SeriesOptions, areas: Sequence[Path]) -> None:
     Raises:
         UserError: They lie in no folders with names of areas.
     """
-    if reading.clouds is None:
+    if reading.clouds is None or is_computed(reading.clouds):
         return
     root = Path(reading.clouds[0])
     if len(reading.clouds) != 1 or not root.is_dir():
@@ -237,10 +238,21 @@ def _check_clouds(reading: SeriesOptions, areas: Sequence[Path]) -> None:
         )
 
 
-def _of_area(reading: SeriesOptions, name: str) -> SeriesOptions:
-    """Options for the series of one area: its cloud masks lie in a folder of its name."""
-    if reading.clouds is None:
-        return reading
+def _kept_in(folder: Path, reading: SeriesOptions) -> SeriesOptions:
+    """Options by which computed cloud masks are kept among the results of an area."""
+    return replace(reading, computed_clouds=folder / CLOUDS)
+
+
+def _of_area(reading: SeriesOptions, name: str, folder: Path) -> SeriesOptions:
+    """Options for the series of one area: its cloud masks lie in a folder of its name.
+
+    Args:
+        reading: Options of all areas.
+        name: Of the area.
+        folder: Of its results.
+    """
+    if reading.clouds is None or is_computed(reading.clouds):
+        return _kept_in(folder, reading)
     own = Path(reading.clouds[0]) / name
     if own.is_dir():
         return replace(reading, clouds=(str(own),))

@@ -44,6 +44,7 @@ CODE = sorted(
 REQUIREMENTS = sorted(
     set(REPOSITORY.glob("requirements*.txt")) - {REPOSITORY / "requirements-docs.txt"}
 )
+NOT_FOR_TESTS = {"ukis-csmask"}  # 145 MB; without it one test is skipped
 OTHER_PROGRAMS = {"gdal_edit.py"}  # of GDAL
 OTHER_PROGRAMS_FLAGS = {"--help", "--extra-index-url", "--index-url"}  # of every program, of pip
 PACKAGE_OF_MODULE = {
@@ -364,7 +365,11 @@ def test_the_tested_releases_are_named_of_every_package_and_meet_the_bounds() ->
         if name in looked_at:
             continue
         looked_at.add(name)
-        needed = map(Requirement, importlib.metadata.requires(name) or [])
+        try:
+            needed = map(Requirement, importlib.metadata.requires(name) or [])
+        except importlib.metadata.PackageNotFoundError:
+            assert name in NOT_FOR_TESTS
+            continue
         waiting += [one for one in needed if one.marker is None]  # others: of some systems, extras
     assert "-c constraints.txt" in _text(REPOSITORY / "Makefile")
 

@@ -1,16 +1,21 @@
-"""Cloud masks of a series: which mask belongs to which date, and what its values mean."""
+"""Cloud masks of a series: each belongs to a date, is read by windows, its values mean clouds."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from data_processing.containers.granules import mask_files
 from data_processing.own_series.finding import find_rasters, headers_of
-from data_processing.own_series.mask import CloudMask
+from data_processing.own_series.image import OpenImage
 from data_processing.own_series.options import Remarks
-from data_processing.rasters.cloud_codes import CLOUD_CODES, codes_of
+from data_processing.rasters.cloud_codes import CLOUD_CODES, codes_of, hidden_pixels
 from data_processing.rasters.dates import dates_of, partners
 from data_processing.rasters.grids import grid_faults, touch
 from data_processing.rasters.reading import RasterInfo
@@ -18,7 +23,7 @@ from data_processing.rasters.sources import Raster, folder_of
 from data_processing.rasters.values import INVERTED
 from utils.errors import DataError, UserError
 
-__all__ = ["AUTO", "cloud_masks"]
+__all__ = ["AUTO", "CloudMask", "cloud_masks"]
 
 AUTO = "auto"  # --cloud-codes: as the values tell
 ADVICE = (
@@ -26,6 +31,89 @@ ADVICE = (
     "(--cloud-codes)."
 )
 TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32")
+
+
+class CloudMask(OpenImage):
+    """A mask, taken to the grid of its series by nearest neighbour where it has another one.
+
+    Args:
+        path: The file.
+        info: Its header.
+        grid: Header whose grid it is read on.
+
+    Attributes:
+        codes: What its values mean, a key of ``rasters.cloud_codes.CLOUD_CODES``.
+        moved: Whether it has another grid.
+    """
+
+    def __init__(self, path: Raster, info: RasterInfo, grid: RasterInfo) -> None:
+        codes = replace(info, scaling=())  # whatever its tags say: no measurements
+        super().__init__(path, codes, grid, None, None, nearest=True)
+        self.codes = "binary"
+
+    @property
+    def moved(self) -> bool:
+        """Whether it has another grid than the images."""
+        return self._moved
+
+    def values_to_tell(self, with_fill: bool = False) -> NDArray[Any]:
+        """Values (C, n) of pixels of all its parts; of a mask shown inverted, as they are shown.
+
+        Args:
+            with_fill: Whether those count that its nodata tag calls none.
+        """
+        values, data_mask = self.look_at(self.windows_to_look_at())
+        counted = values if with_fill else values[:, self._known_of(data_mask)]
+        return counted.max(initial=0) - counted if self.inverted else counted
+
+    def mean(self, codes: str, asked: bool) -> None:
+        """Take the values by these codes.
+
+        Args:
+            codes: A key of ``CLOUD_CODES``.
+            asked: Whether the user says so; else a mask shown inverted means the opposite.
+        """
+        self.codes = codes
+        if self.inverted and not asked and codes == "binary":
+            self.codes = "binary-clear"
+
+    def look_at_hidden(self, windows: Sequence[tuple[int, int, int, int]]) -> NDArray[np.bool_]:
+        """Mask (n,) of the hidden pixels of some windows."""
+        return np.concatenate([self.hidden(*window).ravel() for window in windows])
+
+    def hidden(self, row: int, col: int, height: int, width: int) -> NDArray[np.bool_]:
+        """A window (h, w), True where the ground is hidden.
+
+        True, too, where the mask knows nothing: beyond its borders, and where it holds its nodata
+        tag, unless that is the 0 of "clear".
+
+        Raises:
+            DataError: It cannot be read, or holds values that its codes do not have.
+        """
+        return self._hidden(*self.read(row, col, height, width))
+
+    def hidden_reduced(self, step: int) -> NDArray[np.bool_]:
+        """About every ``step``-th pixel of the whole mask, as :meth:`hidden`."""
+        return self._hidden(*self.read_reduced(step))
+
+    def _hidden(self, values: NDArray[Any], with_data: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        known_mask = self._known_of(with_data)
+        if not known_mask.any():
+            return ~known_mask
+        # For what is unknown: any value that is known.
+        standing_in = values[:, known_mask][:, :1, None]
+        try:
+            hidden = hidden_pixels(np.where(known_mask, values, standing_in), self.codes)
+        except ValueError as error:
+            raise DataError(
+                str(self.path), [str(error)], "Say what the values mean with --cloud-codes."
+            ) from error
+        return hidden | ~known_mask
+
+    def _known_of(self, with_data: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        clear_tag = self._info.nodata == 0 and not self._info.masked and not self._moved
+        zero_is_clear = self.codes in ("binary", "cfmask")
+        return np.ones_like(with_data) if clear_tag and zero_is_clear else with_data
 
 
 def cloud_masks(
@@ -61,11 +149,11 @@ def cloud_masks(
         dated = dates_of(files, None, faults, remarks.all, tags=False, title="dates of cloud masks")
     else:
         files, dated = list(own), dict(zip(dates, own, strict=True))
-    masks_of = partners(dates, dated, faults)
-    headers = headers_of(list(masks_of.values()), faults)
+    mask_files_of = partners(dates, dated, faults)
+    headers = headers_of(list(mask_files_of.values()), faults)
     for name, info in headers:
         faults += _header_faults(name, info, grid)
-    if not masks_of and not faults:
+    if not mask_files_of and not faults:
         faults.append(
             f"found no mask of the dates {', '.join(map(str, dates))}; there are masks of "
             f"{', '.join(map(str, dated)) or 'none'}"
@@ -74,7 +162,7 @@ def cloud_masks(
         raise DataError(folder_of(files[0]), faults, ADVICE)
     masks = {
         date: CloudMask(file, info, grid)
-        for (date, file), (_, info) in zip(masks_of.items(), headers, strict=True)
+        for (date, file), (_, info) in zip(mask_files_of.items(), headers, strict=True)
     }
     _settle(masks, codes, remarks)
     without = [date for date in dates if date not in masks]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_processing.own_series.clouds import CloudMask
 from data_processing.own_series.image import OpenImage
-from data_processing.own_series.mask import CloudMask
 from data_processing.own_series.options import Period, Remarks, SeriesOptions, Statistic
 
 __all__ = ["CompositeImage", "combined", "image_per_period", "period_start", "periods_of"]

@@ -13,7 +13,7 @@ from data_processing.containers.granules import stacks_by_band
 from data_processing.containers.stac import Items, is_items
 from data_processing.containers.stacks import BandStack, date_ranges
 from data_processing.own_series.finding import find_rasters
-from data_processing.own_series.options import SeriesOptions
+from data_processing.own_series.options import SeriesOptions, is_computed
 from data_processing.rasters.grids import grid_faults
 from data_processing.rasters.sources import Raster
 from utils.errors import UserError
@@ -47,6 +47,8 @@ def is_container(words: Sequence[str | Path]) -> bool:
 
 def mask_words(images: Sequence[str], clouds: Sequence[str] | None) -> list[str]:
     """Values of ``--clouds`` but those that name a band of the images' container."""
+    if is_computed(clouds):
+        return []
     inside = is_container(images)
     return [word for word in clouds or () if not inside or Path(word).exists()]
 
@@ -129,7 +131,8 @@ def _names_inside(options: SeriesOptions) -> list[str]:
     Raises:
         UserError: It names several parts.
     """
-    names = [Path(word).name for word in options.clouds or () if not Path(word).exists()]
+    clouds = () if is_computed(options.clouds) else options.clouds or ()
+    names = [Path(word).name for word in clouds if not Path(word).exists()]
     if len(names) > 1:
         raise UserError(f"--clouds: found {', '.join(names)}, expected one name, or files.")
     return names

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_processing.own_series.clouds import CloudMask
 from data_processing.own_series.image import OpenImage
-from data_processing.own_series.mask import CloudMask
 from data_processing.own_series.options import Remarks, SeriesOptions
 from data_processing.own_series.scaling import AUTO, Glance, ask_about_products
 from data_processing.rasters.reading import RasterInfo

@@ -18,8 +18,9 @@ from data_processing.own_series.bands import (
     other_names,
     without_alpha,
 )
-from data_processing.own_series.clouds import cloud_masks
+from data_processing.own_series.clouds import CloudMask, cloud_masks
 from data_processing.own_series.composites import image_per_period, periods_of
+from data_processing.own_series.computed_clouds import computed_masks
 from data_processing.own_series.dating import (
     chosen_dates,
     clearest_dates,
@@ -34,9 +35,9 @@ from data_processing.own_series.finding import (
     unusable,
 )
 from data_processing.own_series.gathering import Gathered, gather
+from data_processing.own_series.image import OpenImage
 from data_processing.own_series.looking import look_at_values, warnings_of
-from data_processing.own_series.mask import CloudMask
-from data_processing.own_series.options import Remarks, SeriesOptions
+from data_processing.own_series.options import Remarks, SeriesOptions, is_computed
 from data_processing.own_series.scaling import with_scaling
 from data_processing.own_series.series import RasterSeries
 from data_processing.own_series.stacked import image_of
@@ -98,7 +99,7 @@ def open_raster_series(
         date: image_of(path, info, first, numbers, spec.alpha_band)
         for (date, path), (_, info) in zip(paths.items(), headers, strict=True)
     }
-    masks = _masks(gathered, paths, first, options, remarks)
+    masks = _masks(gathered, opened, paths, spec, options, remarks)
     unseen = look_at_values(list(paths), [*opened.values()], masks, headers, spec, options, remarks)
     if clearest is not None:
         if gathered.cover is not None and options.clouds is None:
@@ -144,12 +145,16 @@ def _dated(
 
 def _masks(
     gathered: Gathered,
+    opened: Mapping[datetime.date, OpenImage],
     paths: Mapping[datetime.date, Raster],
-    grid: RasterInfo,
+    spec: DatasetSpec,
     options: SeriesOptions,
     remarks: Remarks,
 ) -> list[CloudMask | None]:
-    """The cloud mask of each date, from files or from what the images come in."""
+    """The cloud mask of each date: computed, from files or from what the images come in."""
+    if is_computed(options.clouds):
+        return computed_masks(opened, spec.bands, options.computed_clouds, remarks)
+    grid = next(iter(opened.values())).grid
     own = None
     if gathered.clouds is not None:
         mask_of = dict(zip(gathered.rasters, gathered.clouds, strict=True))

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
-__all__ = ["Period", "Remarks", "SeriesOptions", "Statistic"]
+from utils.fields import REPOSITORY
+
+__all__ = ["COMPUTED", "Period", "Remarks", "SeriesOptions", "Statistic", "is_computed"]
+
+COMPUTED = "auto"  # --clouds: masks are computed
 
 Period = Literal["month", "quarter", "year"]
 Statistic = Literal["median", "medoid"]
@@ -22,7 +27,7 @@ class SeriesOptions:
             "all" takes them all.
         bands: Band numbers from 1, or names, separated by commas, in the network's order.
         align: Whether other grids are resampled to the first image's.
-        clouds: Cloud masks, one a date: folder, pattern or files.
+        clouds: Cloud masks, one a date: folder, pattern or files; "auto" alone = computed.
         cloud_codes: What their values mean, see ``rasters.cloud_codes``; ``auto`` = as they tell.
         min_valid_dates: Dates at which a pixel must be seen to be mapped; None = as many as the
             network takes.
@@ -32,6 +37,7 @@ class SeriesOptions:
         composite_of: How, see ``composites.CompositeImage``.
         scaling: What stored values mean, see ``scaling.with_scaling``; ``auto`` = as tags or type
             say, products without tags are asked about.
+        computed_clouds: Folder that gets computed masks; None = they are not kept.
         bands_per_date: Bands of each date where a file holds several dates, one after the other.
         assets: Of STAC items those of the bands, in order; or one that holds all bands.
     """
@@ -49,6 +55,19 @@ class SeriesOptions:
     scaling: str = "auto"
     bands_per_date: int | None = None
     assets: str | None = None
+    computed_clouds: Path | None = None
+
+
+def is_computed(clouds: Sequence[str] | None) -> bool:
+    """Whether the value of ``--clouds`` asks for masks to be computed; a folder "auto" is a folder.
+
+    Args:
+        clouds: As given, or as settings anchor it like a path.
+    """
+    if clouds is None or len(clouds) != 1 or Path(clouds[0]).exists():
+        return False
+    anchored = (Path.cwd() / COMPUTED, REPOSITORY / COMPUTED)
+    return clouds[0] == COMPUTED or Path(clouds[0]) in anchored
 
 
 @dataclass

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data_processing.own_series.clouds import CloudMask
 from data_processing.own_series.composites import CompositeImage
 from data_processing.own_series.image import OpenImage
-from data_processing.own_series.mask import CloudMask
 from data_processing.own_series.options import Remarks, SeriesOptions
 from data_processing.rasters.reading import RasterInfo
 from data_processing.rasters.values import PixelScale, fill_unseen, scale_pixels

@@ -266,6 +266,14 @@ def test_each_area_has_its_folder_of_clouds_and_one_without_is_told(
 
 
 @pytest.mark.usefixtures("world")
+def test_computed_masks_of_each_area_go_among_its_results(tmp_path: Path) -> None:
+    reading = many_areas._of_area(SeriesOptions(clouds=("auto",)), "north", tmp_path / "north")
+    assert (reading.clouds, reading.computed_clouds) == (("auto",), tmp_path / "north/clouds")
+    many_areas._check_clouds(reading, [tmp_path / "north"])
+    many_areas.check_output([str(tmp_path / "world")], ("auto",), tmp_path / "results")
+
+
+@pytest.mark.usefixtures("world")
 def test_clouds_that_cannot_be_told_apart_by_area_are_refused(
     mapped: Mapped, run: Run, tmp_path: Path
 ) -> None:
