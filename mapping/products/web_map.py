@@ -15,15 +15,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio.io import MemoryFile
+from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 
 from data_processing.rasters.header import RasterInfo
-from data_processing.rasters.reading import open_raster, quiet
+from data_processing.rasters.reading import header_of, quiet, read_reduced
 from mapping.products.files import SCORE
 from mapping.products.stac import bounding_box, footprint
 from mapping.products.styles import MapStyle, map_styles
+from utils.codes import NO_DATA
 from utils.errors import UserError, optional_package
 from utils.files import atomic_path
 
@@ -104,20 +106,28 @@ def _folium() -> Any:
 def _warped(
     file: Path, table: Mapping[int, tuple[int, ...]]
 ) -> tuple[NDArray[np.uint8], list[list[float]]]:
-    """A map in the web's Mercator, (H, W, 4), and its south-west and north-east corner."""
-    with (
-        quiet(),
-        open_raster(file) as raster,
-        WarpedVRT(raster, crs=WEB, resampling=Resampling.nearest) as warped,
-    ):
-        scale = max(1.0, max(warped.shape) / LONGEST)
-        size = tuple(max(1, round(side / scale)) for side in warped.shape)
-        values = warped.read(1, out_shape=size, masked=True).filled(255)
-        west, south, east, north = transform_bounds(WEB, "EPSG:4326", *warped.bounds)
+    """A map in the web's Mercator, (H, W, 4), and its south-west and north-east corner.
+
+    The map is reduced first, through its overviews, so that its size does not matter.
+    """
+    grid = header_of(file)
+    values, _ = read_reduced(file, -(-max(grid.height, grid.width) // LONGEST))
+    _, H, W = values.shape
+    profile = {
+        "driver": "GTiff", "count": 1, "dtype": "uint8", "height": H, "width": W, "crs": grid.crs,
+        "transform": grid.transform @ Affine.scale(grid.width / W, grid.height / H),
+        "nodata": NO_DATA,
+    }  # fmt: skip
+    with quiet(), MemoryFile() as memory:
+        with memory.open(**profile) as raster:
+            raster.write(values)
+        with memory.open() as raster, WarpedVRT(raster, crs=WEB) as warped:
+            painted = warped.read(1, masked=True).filled(NO_DATA)
+            west, south, east, north = transform_bounds(WEB, "EPSG:4326", *warped.bounds)
     lookup = np.zeros((256, 4), np.uint8)
     for value, color in table.items():
         lookup[value] = color
-    return lookup[values], [[south, west], [north, east]]
+    return lookup[painted], [[south, west], [north, east]]
 
 
 def _table_of_classes(style: MapStyle) -> dict[int, tuple[int, ...]]:
