@@ -8,9 +8,11 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+import zipfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,6 +130,67 @@ def test_files_beside_a_raster(
         file.write_bytes(content)
         mapped(guard, city, weights, *(() if crs else TOO_LITTLE))
         file.unlink()
+
+
+# ---------------------------------------------------------------------------------- containers
+
+
+@pytest.mark.parametrize("kind", ["zip", "nc", "cdf", "zarr"])
+def test_damaged_archives_and_cubes(
+    kind: str, guard: Guard, weights: Path, tmp_path: Path, one_model: None
+) -> None:
+    city = write_city(tmp_path / "city", SIZE)
+    path = tmp_path / f"container.{kind}"
+    damageable = [path]
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for file in city.iterdir():
+                archive.write(file, file.name)
+    else:
+        cube = cube_of_city(city)
+        if kind == "zarr":
+            cube.to_zarr(path, zarr_format=2)
+            damageable = sorted(file for file in path.rglob("*") if file.is_file())
+        else:
+            cube.to_netcdf(path, engine="scipy" if kind == "cdf" else "h5netcdf")
+    sound = {file: file.read_bytes() for file in damageable}
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        file = damageable[int(rng.integers(len(damageable)))]
+        file.write_bytes(damaged(rng, sound[file]))
+        mapped(guard, path, weights, *TOO_LITTLE)
+        file.write_bytes(sound[file])
+    assert guard.codes.keys() <= {2, 3}
+
+
+def cube_of_city(city: Path) -> Any:
+    xarray = pytest.importorskip("xarray")
+    rioxarray = pytest.importorskip("rioxarray")
+    files = sorted(city.iterdir())
+    cube = xarray.concat([rioxarray.open_rasterio(path) for path in files], "time")
+    cube = cube.assign_coords(time=np.array(DATES, "datetime64[ns]"), band=[*"bgrn"])
+    return cube.to_dataset("band")
+
+
+def test_stac_items_that_nobody_means(
+    guard: Guard, weights: Path, tmp_path: Path, one_model: None
+) -> None:
+    pytest.importorskip("pystac")
+    city = write_city(tmp_path / "city", SIZE)
+    features = [
+        {"type": "Feature", "stac_version": "1.0.0", "id": date, "geometry": None, "links": [],
+         "properties": {"datetime": f"{date}T10:00:00Z", "eo:cloud_cover": 5},
+         "assets": {"all": {"href": f"./city/city_{date}.tif",
+                            "raster:bands": [{"scale": 0.0001, "offset": 0, "nodata": 0}]}}}
+        for date in DATES
+    ]  # fmt: skip
+    items = {"type": "FeatureCollection", "features": features}
+    path, rng = city.parent / "items.json", np.random.default_rng(1)
+    for _ in range(40):
+        content = odd_json(rng, items)
+        if b"example.com" not in content:  # an address in it is one that the user named
+            path.write_bytes(content)
+            mapped(guard, path, weights, "--assets", "all", *TOO_LITTLE)
 
 
 # ------------------------------------------------------------------------------------- weights

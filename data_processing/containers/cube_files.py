@@ -10,7 +10,7 @@ from typing import Any
 from data_processing.rasters.contents import kind_of_bytes, start_of
 from utils.errors import DataError, UserError
 
-__all__ = ["CUBES", "is_cube", "open_cube_file", "require_packages"]
+__all__ = ["CUBES", "is_cube", "open_cube_file", "require_packages", "unreadable"]
 
 CUBES = (".nc", ".nc4", ".cdf", ".zarr")
 HDF5, NETCDF3 = b"\x89HDF\r\n\x1a\n", b"CDF"
@@ -21,6 +21,7 @@ CODECS = {
     "sharding_indexed", "shuffle", "transpose", "zlib", "zstd", "numcodecs.zlib",
     "numcodecs.shuffle", "numcodecs.delta", "numcodecs.fixedscaleoffset", "vlen-utf8",
 }  # fmt: skip
+LONGEST = 200  # characters of an error in a message
 MOST_METADATA = 10_000  # folders with it in a store
 MOST_BYTES = 64 << 20  # of a file of it
 ADVICE = "Copy the cube with its values in it: xarray.open_dataset(…).to_netcdf(…)."
@@ -70,9 +71,14 @@ def open_cube_file(path: Path) -> Any:
             chunks=None,
         )  # fmt: skip
     except Exception as error:  # what these libraries raise on damaged files is of many kinds
-        line = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        fault = f"the cube cannot be read ({line})"
-        raise DataError(str(path), [fault], "Copy or download it again.") from error
+        raise unreadable(str(path), error) from error
+
+
+def unreadable(where: str, error: Exception) -> DataError:
+    """An error of a library as a fault of the cube."""
+    line = (str(error).splitlines() or [type(error).__name__])[0][:LONGEST]
+    fault = f"the cube cannot be read ({line})"
+    return DataError(where, [fault], "It is damaged or cut short: copy or download it again.")
 
 
 def _engine(path: Path) -> str:
@@ -115,9 +121,8 @@ def _check_hdf5(path: Path) -> None:
     try:
         with h5py.File(path, "r") as file:
             file.visititems_links(look)
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        fault = f"the cube cannot be read ({str(error)[:200]})"
-        raise DataError(str(path), [fault], "Copy or download it again.") from error
+    except Exception as error:  # what h5py raises on damaged files is of many kinds
+        raise unreadable(str(path), error) from error
     if faults:
         raise DataError(str(path), [f"{fault}, expected its own" for fault in faults], ADVICE)
 

@@ -20,7 +20,7 @@ from rasterio import Affine
 from rasterio.crs import CRS
 
 from data_processing.containers.arrays import ArrayImage, BlockCache
-from data_processing.containers.cube_files import open_cube_file
+from data_processing.containers.cube_files import open_cube_file, unreadable
 from data_processing.rasters.header import RasterInfo
 from data_processing.rasters.name_dates import whole_date
 from data_processing.rasters.sources import Source
@@ -37,7 +37,8 @@ UNEVEN = 0.01  # pixels by which coordinates may lie beside an even grid
 FILLS = ("_FillValue", "missing_value", "nodata")
 MASKS = ("scl", "qa_pixel", "pixel_qa", "fmask", "udm2", "cloud_mask", "cloudmask", "clouds")
 LONGEST = 60  # characters of a value in a message
-BLOCK_ROWS = 256  # of what has no blocks of its own
+BLOCK_ROWS, BLOCK_COLS = 256, 4096  # of what has no blocks of its own
+MOST_BLOCK_BYTES = 1 << 30  # of one block
 EXPECTED = (
     f"expected dimensions called time ({', '.join(TIMES[1:4])}), y ({', '.join(ROWS[1:4])}) and x "
     f"({', '.join(COLS[1:4])}), and band ({', '.join(BANDS[1:3])}) or a variable for each band"
@@ -124,7 +125,7 @@ class Cube:
         info = self._header(taken, remarks)
         dates = self._dates()
         count = next(iter(taken.values())).sizes[self._time]
-        reader = _Reader(list(taken.values()), (self._time, self._y, self._x), info)
+        reader = _Reader(list(taken.values()), (self._time, self._y, self._x), info, self.where)
         names = [f"{date}" for date in dates] if dates else [f"date {k + 1}" for k in range(count)]
         images: list[Source] = [
             ArrayImage(name, self.where, info, reader.at(k), files=self.files)
@@ -213,7 +214,12 @@ class Cube:
             raise DataError(self.where, [fault], "Correct the attributes.") from error
         fills = {tag for tag, *_ in tags}
         scales = tuple((scale, offset) for _, scale, offset in tags)
-        _, rows, cols = _block(first, (self._time, self._y, self._x))
+        dates, rows, cols = _block(first, (self._time, self._y, self._x))
+        nbytes = dates * rows * cols * np.dtype(first.dtype).itemsize
+        if nbytes > MOST_BLOCK_BYTES:
+            fault = f"found blocks of {nbytes / 1e9:.1f} GB, which are decoded as a whole"
+            advice = "Write it in blocks: cube.chunk(y=512, x=512).to_zarr(…)."
+            raise DataError(self.where, [fault], advice)
         return RasterInfo(
             width=first.sizes[self._x],
             height=first.sizes[self._y],
@@ -242,6 +248,24 @@ class Cube:
         if not self._placed:
             remarks.append("rows and columns have no coordinates: areas are counted in pixels")
             return None
+        try:
+            crs = self._stored_crs(variable)
+        except Exception as error:  # PROJ's and rioxarray's are of many kinds
+            fault = f"found a coordinate system that cannot be read ({str(error)[:LONGEST]})"
+            advice = "Write it anew: cube.rio.write_crs('EPSG:32633')."
+            raise DataError(self.where, [fault], advice) from error
+        if crs is not None:
+            return crs
+        if self._x.lower() in GEOGRAPHIC:
+            remarks.append(
+                f"no coordinate system; coordinates called {self._y} and {self._x} are taken as "
+                "degrees, WGS 84"
+            )
+            return CRS.from_epsg(4326)
+        return None
+
+    def _stored_crs(self, variable: Any) -> CRS | None:
+        """As rioxarray finds it, or of a variable that no other one names."""
         for place in (variable, self._coords):
             crs = place.rio.crs
             if crs is not None:
@@ -252,15 +276,7 @@ class Cube:
             for text in (attributes.get("crs_wkt") or attributes.get("spatial_ref"),)
             if isinstance(text, str)
         }
-        if len(texts) == 1:  # of a variable that no other one names
-            return CRS.from_wkt(texts.pop())
-        if self._x.lower() in GEOGRAPHIC:
-            remarks.append(
-                f"no coordinate system; coordinates called {self._y} and {self._x} are taken as "
-                "degrees, WGS 84"
-            )
-            return CRS.from_epsg(4326)
-        return None
+        return CRS.from_wkt(texts.pop()) if len(texts) == 1 else None
 
     def _transform(self, variable: Any) -> Affine:
         """Rows and columns to coordinates, from those of the pixels' centres.
@@ -311,8 +327,9 @@ class _Reader:
     """Reads variables by slices; what lies in memory directly, else by blocks that are kept."""
 
     def __init__(
-        self, variables: Sequence[Any], dims: tuple[str, str, str], info: RasterInfo
+        self, variables: Sequence[Any], dims: tuple[str, str, str], info: RasterInfo, where: str
     ) -> None:
+        self._where = where
         self._variables, self._dims, self._dtype = list(variables), dims, np.dtype(info.dtype)
         first = variables[0]
         if all(isinstance(v.variable._data, np.ndarray) for v in variables):
@@ -337,7 +354,10 @@ class _Reader:
     def _load(self, band: int, dates: slice, rows: slice, cols: slice) -> NDArray[Any]:
         places = dict(zip(self._dims, (dates, rows, cols), strict=True))
         block = self._variables[band - 1].isel(places).transpose(*self._dims)
-        return np.asarray(block.values)
+        try:
+            return np.asarray(block.values)
+        except Exception as error:  # what these libraries raise on damaged blocks is of many kinds
+            raise unreadable(self._where, error) from error
 
 
 @dataclass(frozen=True)
@@ -381,7 +401,7 @@ def _block(variable: Any, dims: tuple[str, str, str]) -> tuple[int, int, int]:
     sizes = variable.encoding.get("preferred_chunks") or {}
     if variable.chunks is not None:  # of dask
         sizes = {dim: max(parts) for dim, parts in zip(variable.dims, variable.chunks, strict=True)}
-    usual = (1, BLOCK_ROWS, variable.sizes[dims[2]])
+    usual = (1, BLOCK_ROWS, BLOCK_COLS)
     time, rows, cols = (
         max(1, min(int(sizes.get(dim, size)), variable.sizes[dim]))
         for dim, size in zip(dims, usual, strict=True)

@@ -104,8 +104,11 @@ class Member(Virtual):
         self.inner = inner
 
     def _start(self) -> bytes | None:
-        with zipfile.ZipFile(self.files[0]) as archive, archive.open(self.inner) as file:
-            return file.read(LOOKED_AT)
+        try:
+            with zipfile.ZipFile(self.files[0]) as archive, archive.open(self.inner) as file:
+                return file.read(LOOKED_AT)
+        except Exception:  # damaged in one of many ways: GDAL has said what the matter is
+            return None
 
 
 class Address(Virtual):

@@ -71,7 +71,7 @@ def folder_of(raster: Raster) -> str:
 
 
 def stamps_of(rasters: Iterable[Raster]) -> dict[Path, Stamp]:
-    """Sizes and times that tell files from others of the same name; of a folder those of all in it.
+    """Sizes and times that tell files from others of the same name; of a folder what lies in it.
 
     Raises:
         OSError: A file is gone.
@@ -83,6 +83,6 @@ def _stamp(path: Path) -> Stamp:
     status = path.stat()
     if not path.is_dir():
         return status.st_size, status.st_mtime_ns, status.st_ino
-    inside = [file.stat() for file in path.rglob("*") if file.is_file()]
+    inside = [entry.stat() for entry in path.iterdir()]  # of a store its metadata and variables
     sizes = sum(each.st_size for each in inside)
     return sizes, max((each.st_mtime_ns for each in inside), default=0), status.st_ino
