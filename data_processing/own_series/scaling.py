@@ -198,7 +198,7 @@ class Glance(NamedTuple):
     def at(cls, date: datetime.date, path: Raster, name: str, shown: NDArray[Any]) -> Glance:
         """The glance at values (C, n) of pixels with data, alpha left out."""
         is_whole = shown.dtype.kind in "ui" and shown.dtype.itemsize == 2
-        shown = shown[:, (shown != 0).any(axis=0)] if is_whole else shown[:, :0]
+        shown = shown[shown != 0] if is_whole else shown[:0]  # 0 is fill, of some bands or all
         if not shown.size:
             return cls(date, path, name, None, False)
         high = float(shown.max())

@@ -86,7 +86,8 @@ def odd_values(
             f"{empty:.0%} of the pixels looked at are 0 in all bands and count as data; set the "
             "nodata tag to 0 if they are none"
         )
-    text = unlikely_values(high, shown.dtype.name, pixel_scale)
+    scaled = isinstance(zero, np.ndarray)
+    text = unlikely_values(high, shown.dtype.name, "scaled" if scaled else pixel_scale)
     below = float((shown < DARKEST).any(axis=0).mean())
     if shown.dtype.kind == "f" and below > BELOW_SHARE:
         said.append(f"{below:.0%} of the pixels looked at hold reflectance below {DARKEST}")
@@ -103,7 +104,8 @@ def unlikely_values(high: float, dtype: str, pixel_scale: str) -> str:
     Args:
         high: Largest value that counts as data, alpha left out.
         dtype: Of the file.
-        pixel_scale: ``auto``, ``stored`` or ``reflectance`` (16-bit / 10000).
+        pixel_scale: ``auto``, ``stored``, ``reflectance`` (16-bit / 10000), or ``scaled`` (by scale
+            and offset already).
 
     Returns:
         A sentence; empty for usual values.
@@ -112,6 +114,10 @@ def unlikely_values(high: float, dtype: str, pixel_scale: str) -> str:
     if kind == "f":
         if high <= LARGEST_REFLECTANCE:
             return ""
+        if pixel_scale == "scaled":
+            return (
+                f"values up to {high:g} after scale and offset, expected about 0…1; see --scaling"
+            )
         return (
             f"float values up to {high:g} are used as stored, expected about 0…1; store "
             f"reflectance × {BRIGHTEST} as 16-bit integers, or divide"
@@ -154,7 +160,7 @@ def _odd_integers(shown: npt.NDArray[Any]) -> list[str]:
     if float(np.median(shown)) > BRIGHTEST:
         return [
             f"16-bit values are mostly above {BRIGHTEST} and divided by it, expected reflectance "
-            f"× {BRIGHTEST}"
+            f"× {BRIGHTEST}; --scaling says if they mean something else"
         ]
     return []
 

@@ -135,6 +135,19 @@ def test_zero_of_a_product_is_no_data_and_no_reflectance(tmp_path: Path) -> None
     assert window.observed[4:].all()
 
 
+def test_fill_in_some_bands_hides_no_landsat_numbers(tmp_path: Path) -> None:
+    images = LANDSAT.copy()
+    images[:, 1, :6] = 0
+    write_series(tmp_path, images)
+    assert "--scaling landsat-c2" in refusal(DataError, tmp_path)
+
+
+def test_a_scale_that_gives_no_reflectance_is_remarked_on(tmp_path: Path) -> None:
+    write_scaled(tmp_path, noise(), (0.01,) * 4, (0,) * 4)
+    said = " ".join(open_them(tmp_path).remarks)
+    assert "values up to 47.6 after scale and offset, expected about 0…1; see --scaling" in said
+
+
 def test_some_bright_images_are_no_landsat_numbers(tmp_path: Path) -> None:
     snow = noise()
     snow[1] = snow[1] // 4 + 7500

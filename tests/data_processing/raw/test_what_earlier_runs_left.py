@@ -371,7 +371,7 @@ def test_a_disk_that_is_full_leaves_whole_scenes_only_and_the_run_goes_on(tmp_pa
         ballast = fill(disk, 420)
         crowded = plan(root, [1, 2, 3, 4, 5])
         crowded.tasks = [replace(task, nbytes=0) for task in crowded.tasks]  # not foreseen
-        with pytest.raises(OSError, match="No space|no space"):
+        with pytest.raises(OSError, match=r"No space|no space"):
             prepare(crowded, write, flags())
         names = {path.name for path in (root / FOLDER / "test").iterdir()}
         assert names
