@@ -79,6 +79,9 @@ def write_web_map(
     styles = map_styles(dates)
     classes = styles[Path(shown).stem]
     page = folium.Map(tiles=None, control_scale=True)
+    # Leaflet alone: Bootstrap, jQuery and icons would come from four more hosts, for nothing
+    page.default_js = [part for part in page.default_js if part[0] == "leaflet"]
+    page.default_css = [part for part in page.default_css if part[0] == "leaflet_css"]
     folium.TileLayer("OpenStreetMap", name="map").add_to(page)
     folium.TileLayer(IMAGES, name="satellite image (not of these dates)", show=False).add_to(page)
     layers = (
@@ -91,6 +94,7 @@ def write_web_map(
         folium.raster_layers.ImageOverlay(
             pixels, bounds, name=title, show=title == "change", opacity=0.85
         ).add_to(page)
+    folium.Rectangle(bounds, color="#444444", weight=1, fill=False, control=False).add_to(page)
     folium.LayerControl(collapsed=False).add_to(page)
     page.fit_bounds(bounds)
     page.get_root().title = escape(name)
@@ -160,7 +164,7 @@ def _legend(name: str, style: MapStyle) -> str:
             for value in values
         )
     return (
-        '<div style="position:fixed;bottom:24px;left:10px;z-index:9999;background:white;'
+        '<div style="position:fixed;bottom:64px;left:10px;z-index:9999;background:white;'
         f'padding:8px 12px;font:13px sans-serif;max-width:60vw"><b>{escape(name)}</b>'
         f"{entries}</div>"
     )

@@ -57,6 +57,14 @@ def test_changes_are_painted_and_all_else_lets_the_map_below_through(tmp_path: P
     assert (east - west, north - south) == pytest.approx((600 / 78_700, 400 / 111_150), rel=0.02)
 
 
+def test_nothing_but_leaflet_and_tiles_is_loaded(tmp_path: Path) -> None:
+    text = page(tmp_path)
+    loaded = re.findall(r'(?:src|href)="https?://([^/"]+)[^"]*"', text)
+    assert len(set(loaded)) == 1
+    tiles = re.findall(r'tileLayer\(\s*"https?://([^/"]+)', text)
+    assert tiles == ["tile.openstreetmap.org", "server.arcgisonline.com"]
+
+
 def test_names_are_text_and_not_markup(tmp_path: Path) -> None:
     text = page(tmp_path)
     assert "<script>alert" not in text
