@@ -54,7 +54,7 @@ DOORS = {
     (SCENES, "training"): {"spec", "dataset", "varied_patches"},  # of program.py, for two scripts
 }
 SKIPPED = {".git", ".venv", "data", "runs", "results", "demo", "__pycache__", ".mypy_cache"}
-SKIPPED |= {".ruff_cache", ".pytest_cache", ".hypothesis"}
+SKIPPED |= {".ruff_cache", ".pytest_cache", ".hypothesis", "site"}
 
 
 @cache
