@@ -9,7 +9,7 @@ STAMP := $(VENV)/installed
 REPORT := demo/predict/report.html
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-real docs test check
+.PHONY: help venv demo demo-real docs notebook test check
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
@@ -54,6 +54,10 @@ docs: $(STAMP) $(REPORT)  ## the documentation as a site: site/index.html
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict
 	@echo
 	@echo 'Done. Look at site/index.html; for the search: python -m http.server -d site'
+
+notebook: $(STAMP)  ## the outputs in docs/notebooks anew
+	$(RUN) -m pip install --quiet $(PIP_FLAGS) -r requirements-docs.txt -c constraints.txt
+	$(VENV)/bin/jupyter execute --inplace docs/notebooks/first_map.ipynb
 
 $(REPORT): | $(STAMP)
 	$(RUN) data_processing/sample_data.py --data-root demo/data --dataset both --scene-size 256 --num-train 3 --num-val 1 --num-test 2 --seed 2026 --overwrite
