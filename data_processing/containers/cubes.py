@@ -224,7 +224,7 @@ class Cube:
             width=first.sizes[self._x],
             height=first.sizes[self._y],
             count=len(taken),
-            dtype=np.dtype(first.dtype).name,
+            dtype="uint8" if first.dtype == np.bool_ else np.dtype(first.dtype).name,
             crs=self._crs(first, remarks),
             transform=self._transform(first),
             nodata=fills.pop() if len(fills) == 1 else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from data_processing.containers.cube_files import is_cube
@@ -29,6 +29,7 @@ class Gathered:
         rasters: One a date, in the order of their names or as given.
         dates: Of these, ascending, where what they come in says so.
         clouds: Their cloud masks, where these come with them.
+        name: Of the area, where the container has one.
         cover: Share of clouds of each, where something else than masks tells.
         remarks: What was decided for the user, in sentences.
     """
@@ -37,6 +38,7 @@ class Gathered:
     dates: list[datetime.date] | None = None
     clouds: list[Raster] | None = None
     cover: list[float] | None = None
+    name: str | None = None
     remarks: list[str] = field(default_factory=list)
 
 
@@ -67,14 +69,15 @@ def gather(
         UserError: A flag or word cannot be used as given.
         DataError: A container is at fault.
     """
-    if is_container(words) and is_items(Path(words[0])):
-        return _from_items(Items(Path(words[0])), options)
+    if is_container(words) and is_items(path := Path(words[0])):
+        return replace(_from_items(Items(path), options), name=path.stem)
     if options.assets is not None:
         raise UserError(
             "--assets: found it without STAC items, expected --images items.json. Leave it out."
         )
     if is_container(words):
-        return from_cube(open_cube(Path(words[0])), options, band_names)
+        path = Path(words[0])
+        return replace(from_cube(open_cube(path), options, band_names), name=path.stem)
     rasters = find_rasters([str(word) for word in words], "--images")
     if options.bands_per_date is not None:
         ranges = date_ranges(rasters, options.bands_per_date)

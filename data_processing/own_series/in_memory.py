@@ -32,6 +32,7 @@ __all__ = ["ArrayPlace", "open_given_series"]
 
 NAME = "images"  # what messages call arrays
 IMAGE_AXES, SERIES_AXES = 3, 4
+LARGEST_ITEM = 4  # bytes of a value of a mask
 
 
 class ArrayPlace:
@@ -223,7 +224,7 @@ def _masks(clouds: Any, place: ArrayPlace, gathered: Gathered) -> list[Raster]:
         masks = _arrays(clouds, IMAGE_AXES)
     else:
         masks = [mask[None] for mask in _arrays(clouds, IMAGE_AXES - 1)]
-    masks = [mask.astype(np.uint8) if mask.dtype == np.bool_ else mask for mask in masks]
+    masks = [_narrowed(mask) for mask in masks]
     info = gathered.rasters[0].header(()) if isinstance(gathered.rasters[0], ArrayImage) else None
     assert info is not None
     wanted = (len(gathered.rasters), info.height, info.width)
@@ -235,6 +236,16 @@ def _masks(clouds: Any, place: ArrayPlace, gathered: Gathered) -> list[Raster]:
     here = ArrayPlace()
     here.crs, here.transform = info.crs, info.transform
     return _images(masks, here)
+
+
+def _narrowed(mask: NDArray[Any]) -> NDArray[Any]:
+    """A mask in a type that files of masks have, where its values allow it."""
+    if mask.dtype == np.bool_:
+        return mask.astype(np.uint8)
+    if mask.dtype.kind in "iu" and mask.dtype.itemsize > LARGEST_ITEM:
+        narrow = mask.astype(np.int32)
+        return narrow if np.array_equal(narrow, mask) else mask
+    return mask
 
 
 def _dates(dates: Any, count: int | None) -> list[datetime.date]:
@@ -249,6 +260,7 @@ def _dates(dates: Any, count: int | None) -> list[datetime.date]:
     """
     if dates is None:
         raise UserError(f"dates: found none, expected {count}, one for each image in their order.")
+    dates = getattr(dates, "values", dates)  # of pandas and xarray
     words: Iterable[Any] = dates.split(",") if isinstance(dates, str) else dates
     taken = []
     for word in words:

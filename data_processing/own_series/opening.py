@@ -10,7 +10,6 @@ import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_processing.containers.cube_files import CUBES
 from data_processing.containers.stacks import BandStack
 from data_processing.own_series.bands import (
     numbers_by_name,
@@ -49,7 +48,6 @@ from utils.errors import DataError, UserError
 
 __all__ = ["open_raster_series"]
 
-CONTAINERS = (".zip", ".json", ".geojson", *CUBES)  # whose names, less this, are those of areas
 ADVICE = "Bring all images to one type and number of bands."
 OTHER_ADVICE = "Mend these files, or name others."
 GRID_ADVICE = "Bring all images to one grid, or let --align resample them to that of the first."
@@ -112,7 +110,7 @@ def open_raster_series(
         opened, dict(zip(paths, masks, strict=True)), members, options, remarks
     )
     left_out = [date for date in groups if date not in dates]
-    label = name or _place_name(files[0])
+    label = name or gathered.name or _place_name(files[0])
     return RasterSeries(label, dates, images, clouds, spec, options, remarks, left_out)
 
 
@@ -182,7 +180,7 @@ def _place_name(file: Raster) -> str:
     folder = Path(folder_of(file)) if isinstance(file, Source) else file.resolve().parent
     if folder.name in IMAGE_FOLDERS:
         folder = folder.parent
-    return folder.stem if folder.suffix.lower() in CONTAINERS else folder.name or "area"
+    return folder.name.removesuffix(".zip") or "area"
 
 
 def _one_band_each(headers: Sequence[tuple[str, RasterInfo]]) -> str:

@@ -129,6 +129,8 @@ def test_a_netcdf_cube_is_mapped_with_the_masks_in_it(
     assert summary["area"] == "my city"
     assert {row["name"] for row in summary["files"]} == set(DATES)
     assert len({row["sha256"] for row in summary["files"]}) == 1
+    again = (*flags, "--bands", ",".join(BANDS), "--output-dir", tmp_path / "maps", "--resume")
+    assert "complete already, nothing done" in predict(*again)[1]
     code, _, errors = predict(*flags, "--bands", "B02,B03,B04,B12", "--output-dir", tmp_path / "b")
     assert code == 3
     assert "expected B12 as well" in errors

@@ -144,7 +144,10 @@ def test_bands_and_masks_of_a_cube_are_taken_by_name(tmp_path: Path) -> None:
         DataError, tmp_path / "cube.nc", bands="B02,B03,B04,B8A"
     )
     assert "expected blue, green, red, nir" in refusal(DataError, tmp_path / "cube.nc")
-    same(series, in_memory(data, bands=("B02", "B03", "B04", "B08"), clouds="SCL"))
+    names = ("B02", "B03", "B04", "B08")
+    same(series, in_memory(data, bands=names, clouds="SCL"))
+    data["cloudy"] = data["SCL"] == 9
+    same(series, in_memory(data, bands=names, clouds="cloudy"))
 
 
 def test_scale_and_fill_of_a_cube_are_applied(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ def test_arrays_make_a_series(form: str) -> None:
         [datetime.date.fromisoformat(day) for day in DAYS[:3]],
         [datetime.datetime.fromisoformat(day) for day in DAYS[:3]],
         np.array(DAYS[:3], "datetime64[s]"),
+        SimpleNamespace(values=np.array(DAYS[:3], "datetime64[ns]")),  # of pandas, xarray
         iter(DAYS[:3]),
     ],
 )
@@ -74,13 +76,15 @@ def test_nan_masks_and_a_given_value_mean_no_data() -> None:
         assert series.read(0, 0, 20, 30).observed.mean() == 0.8
 
 
-@pytest.mark.parametrize("form", ["bool", "codes", "axis"])
+@pytest.mark.parametrize("form", ["bool", "codes", "axis", "wide"])
 def test_masks_of_clouds_come_as_arrays(form: str) -> None:
     clouds: Any = np.zeros((3, 20, 30), bool)
     clouds[1, :5] = True
     if form == "codes":
         clouds = np.where(clouds, 9, 4).astype(np.uint8)
         clouds[0, 0, 0] = 6
+    elif form == "wide":
+        clouds = np.where(clouds, 1, 0)  # of 64 bits
     elif form == "axis":
         clouds = clouds[:, None].astype(np.uint8)
     assert opened(noise(), clouds=clouds).read(0, 0, 20, 30).observed.mean() == 0.75
