@@ -188,7 +188,7 @@ def test_stac_items_that_nobody_means(
     path, rng = city.parent / "items.json", np.random.default_rng(1)
     for _ in range(40):
         content = odd_json(rng, items)
-        if b"example.com" not in content:  # an address in it is one that the user named
+        if b"localhost" not in content:  # an address in it is one that the user named
             path.write_bytes(content)
             mapped(guard, path, weights, "--assets", "all", *TOO_LITTLE)
 

@@ -28,7 +28,7 @@ VALUES: tuple[Any, ...] = (
     "nan",
     "../victim", "/etc/passwd", "=1+1", "a\nb\x1b[31m", "x" * 5000, "\u2028", "９", "1e400",
     [], {}, [[]], [1, "a"], [None], {"a": {}}, {"": []}, [1e308, -1e308], ["../victim", "b"],
-    "https://example.com/a", "con", "test", [0] * 1000,
+    "https://localhost:1/a", "con", "test", [0] * 1000,
 )  # fmt: skip
 TEXTS = (
     b"", b"{}", b"[]", b"null", b"1", b'"a"', b"{", b"[" * 100_000, b'{"a":' * 2000 + b"1"
