@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from utils.codes import IGNORE
-from utils.metrics import Matrix, area_scores, moment_scores
+from utils.metrics import Matrix, area_scores, f1_per_class, moment_scores
 
 __all__ = ["OFFSETS", "OffsetSearch", "lead_of"]
 
@@ -77,11 +77,9 @@ class OffsetSearch:
     def scores(self, position: int) -> dict[str, float]:
         """Area F1, and moment F1 over all classes, at one of the ``OFFSETS``."""
         matrix = self.matrix(position)
-        rows = np.stack((matrix[:1].sum(axis=0), matrix[1:].sum(axis=0)))
-        area = np.stack((rows[:, 0], rows[:, 1:].sum(axis=1)), axis=1)
         moment = moment_scores(matrix)
         return {
-            "area_f1": float(area_scores(area)["f1"]),
+            "area_f1": float(area_scores(_area(matrix))["f1"]),
             "moment_f1_macro_all": float(moment["f1_macro_all"] or 0.0),
             "moment_kappa": float(moment["kappa"] or 0.0),
         }
@@ -94,7 +92,7 @@ class OffsetSearch:
             gained, or nothing was counted.
         """
         plain = int(np.flatnonzero(OFFSETS == 0)[0])
-        worth = [_worth(self.scores(position)) for position in range(len(OFFSETS))]
+        worth = [_worth(self.matrix(position)) for position in range(len(OFFSETS))]
         chosen = int(np.argmax(worth))
         if worth[chosen] <= worth[plain]:
             chosen = plain
@@ -105,5 +103,13 @@ class OffsetSearch:
         }
 
 
-def _worth(scores: dict[str, float]) -> float:
-    return (scores["area_f1"] + scores["moment_f1_macro_all"]) / 2
+def _area(moment: Matrix) -> Matrix:
+    """The confusion matrix (2, 2) of the area that follows from moments (K, K)."""
+    rows = np.stack((moment[:1].sum(axis=0), moment[1:].sum(axis=0)))
+    area: Matrix = np.stack((rows[:, 0], rows[:, 1:].sum(axis=1)), axis=1)
+    return area
+
+
+def _worth(moment: Matrix) -> float:
+    """The mean of area F1 and moment F1 over all classes."""
+    return float((f1_per_class(_area(moment))[1] + f1_per_class(moment).mean()) / 2)

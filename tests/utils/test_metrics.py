@@ -11,7 +11,14 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from utils.metrics import ConfusionMatrix, Matrix, area_scores, moment_errors, moment_scores
+from utils.metrics import (
+    ConfusionMatrix,
+    Matrix,
+    area_scores,
+    f1_per_class,
+    moment_errors,
+    moment_scores,
+)
 
 AREA_NAMES = {"oa", "precision", "recall", "f1", "kappa", "iou", "miou", "fpr", "fnr"}
 MOMENT_NAMES = {
@@ -297,3 +304,13 @@ def test_without_a_pixel_changed_in_both_there_is_no_error() -> None:
 def test_matrices_and_dates_must_be_equally_many() -> None:
     with pytest.raises(ValueError):
         moment_errors([FOUR, FOUR], [range(4)])
+
+
+@pytest.mark.parametrize("K", [2, 6])
+def test_f1_alone_is_that_of_all_scores(K: int) -> None:
+    matrix = matrix_of(*pixels(K), K)
+    matrix[0, :] = 0  # a class that is predicted and never true
+    scores = moment_scores(matrix)
+    assert f1_per_class(matrix).mean() == scores["f1_macro_all"]
+    assert f1_per_class(matrix)[1:].mean() == scores["f1_macro_change"]
+    assert not f1_per_class(np.zeros((K, K), np.int64)).any()
