@@ -51,6 +51,7 @@ class Settings:
     output_dir: Path | None = None  # results; none = runs/predict/<time>
     overwrite: bool = False  # replace results in an output folder that is not empty
     resume: bool = False  # go on with the run in the output folder
+    name: str | None = None  # of the place, in titles; none = that of the images' folder
     # series
     dates: str | None = None  # dates of the images in the order of their names, with commas
     # of more dates than the weights take: all, clearest:N, even, first, every:N, or a list
@@ -104,6 +105,8 @@ def check(settings: Settings) -> None:
     if is_computed(settings.clouds) and settings.cloud_codes != "auto":
         raise UserError("--cloud-codes: found it with --clouds auto, whose codes are known.")
     masks = mask_words(settings.images or (), settings.clouds)
+    if settings.name is not None and not (settings.name.strip() and settings.name.isprintable()):
+        raise UserError(f"--name: found {settings.name!r}, expected letters that can be printed.")
     for flag, words in (("--images", settings.images), ("--clouds", masks)):
         files = [word for word in words or () if not Path(word).is_dir()]
         if files:
@@ -157,7 +160,7 @@ def main() -> None:
     processes.wait_for_all()
     assert folder is not None
     with resumable(folder, processes.is_first):
-        map_areas(settings.images, model, reading, options, folder, processes)
+        map_areas(settings.images, model, reading, options, folder, processes, settings.name)
     processes.leave()
     if processes.is_first:
         say(f"maps, pictures, report: {folder}")

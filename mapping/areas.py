@@ -92,6 +92,7 @@ def map_areas(
     options: MapOptions,
     folder: Path,
     processes: Processes,
+    name: str | None = None,
 ) -> list[dict[str, Any]]:
     """Map one area into ``folder``, or each area of a folder of folders into one of its own.
 
@@ -104,6 +105,7 @@ def map_areas(
         options: How areas are mapped.
         folder: Of the run.
         processes: Those that share the work.
+        name: Of the place, where it is one area; None = that of the images' folder.
 
     Returns:
         Summaries of the areas that were mapped.
@@ -116,14 +118,10 @@ def map_areas(
     areas = area_folders(images)
     if not areas:
         spec = spec_for(model.bands, model.num_dates)
-        with closing(open_raster_series(images, spec, _kept_in(folder, reading))) as series:
+        own = _kept_in(folder, reading)
+        with closing(open_raster_series(images, spec, own, name)) as series:
             return [map_area(series, model, options, folder, processes)]
-    if reading.dates is not None:
-        raise UserError(
-            f"--dates: found {len(areas)} areas in {images[0]}, expected one; for several areas "
-            "dates come from the names or tags of the images."
-        )
-    _check_clouds(reading, areas)
+    _check_flags(images[0], areas, reading, name)
     passed_over = _without_rasters(Path(images[0]), areas)
     if passed_over:
         say(f"no GeoTIFFs in {', '.join(passed_over)}: passed over")
@@ -215,6 +213,26 @@ def _without_rasters(root: Path, areas: Sequence[Path]) -> list[str]:
 
 def _holds_rasters(folder: Path) -> bool:
     return bool(rasters_in(folder))
+
+
+def _check_flags(
+    root: str, areas: Sequence[Path], reading: SeriesOptions, name: str | None
+) -> None:
+    """Make sure that the flags go with several areas.
+
+    Raises:
+        UserError: One is for one area only, or cloud masks cannot be told apart by area.
+    """
+    for flag, value, rule in (
+        ("--dates", reading.dates, "dates come from the names or tags of the images"),
+        ("--name", name, "names are those of their folders"),
+    ):
+        if value is not None:
+            raise UserError(
+                f"{flag}: found {len(areas)} areas in {root}, expected one; for several areas "
+                f"{rule}."
+            )
+    _check_clouds(reading, areas)
 
 
 def _check_clouds(reading: SeriesOptions, areas: Sequence[Path]) -> None:

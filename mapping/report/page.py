@@ -9,6 +9,7 @@ anew: every number comes from the summary.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from itertools import pairwise
@@ -86,20 +87,16 @@ def write_report(
     shown = _shown_dates([1.0] * len(dates) if clear is None else clear)
     metres_wide = None if metres_per_pixel is None else metres_per_pixel * moment.shape[1]
     moment, score = within_bytes(moment, score)
-    h, w = moment.shape
     scales = _scales(metres_wide)
     numbers = numbers_of(summary, dates)
     page = _template().render(
         summary=summary,
-        answer=sentences(summary, dates),
+        answer={name: _unbroken(text) for name, text in sentences(summary, dates).items()},
         map_link=_map_link(summary, metres_wide),
         dates=[str(day) for day in dates],
         labels=day_texts(dates),
         pair=len(dates) == 2,
         start=shown["start"],
-        height=h,
-        width=w,
-        fade=FADE,
         gap_mask=gap_mask(moment),
         images=images_as_data(images),
         fallback=fallback_map(moment, len(dates)),
@@ -193,6 +190,11 @@ def _shown(value: Any) -> str:
 
 def _cut(text: str) -> str:
     return text if len(text) <= LONGEST_REMARK else f"{text[:LONGEST_REMARK]} …"
+
+
+def _unbroken(text: str) -> str:
+    """A sentence whose numbers keep their units beside them."""
+    return re.sub(r"(?<=\d) (?=ha|%|pixels)", "\u00a0", text)
 
 
 def _rgb(color: Any) -> str:

@@ -65,10 +65,15 @@ def run(tmp_path: Path) -> Run:
     """``map_areas`` of the folder ``world`` into ``out``."""
     (tmp_path / "out").mkdir()
 
-    def call(images: Path | None = None, processes: Processes | None = None, **how: Any) -> Any:
+    def call(
+        images: Path | None = None,
+        processes: Processes | None = None,
+        name: str | None = None,
+        **how: Any,
+    ) -> Any:
         return map_areas(
             [str(images or tmp_path / "world")], MODEL, SeriesOptions(**how), MapOptions(),
-            tmp_path / "out", processes or Processes(),
+            tmp_path / "out", processes or Processes(), name,
         )  # fmt: skip
 
     return call
@@ -121,6 +126,13 @@ def test_files_patterns_and_several_folders_are_no_areas(world: Path) -> None:
 
 
 # ──────────────────────────────────────── what is mapped ────────────────────────────────────────
+
+
+def test_one_area_takes_a_name_and_several_do_not(world: Path, mapped: Mapped, run: Run) -> None:
+    run(world / "north", name="Nordhausen <b>")
+    assert [series.name for series in mapped.series] == ["Nordhausen <b>"]
+    with pytest.raises(UserError, match="--name: found 3 areas"):
+        run(name="Nordhausen")
 
 
 def test_one_area_is_mapped_into_the_folder_itself(

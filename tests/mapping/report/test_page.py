@@ -150,7 +150,7 @@ def test_areas_without_a_known_pixel_size_are_told_in_pixels(tmp_path: Path) -> 
     page = page_of(tmp_path, summary=summary, metres_per_pixel=None)
     assert page.rows[0][2] == "Pixels"
     assert [row[2] for row in page.rows[1:4]] == ["200", "200", "200"]
-    assert page.one("headline")["text"] == "600 pixels changed"
+    assert page.one("headline")["text"] == "600\u00a0pixels changed"
     assert not page.all("div", **{"class": "scale"})
 
 

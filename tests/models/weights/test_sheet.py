@@ -44,7 +44,7 @@ def test_a_sheet_that_cannot_be_read_says_nothing(tmp_path: Path) -> None:
     assert trained_on(tmp_path / "w.pth", "ab", {}) == UNKNOWN
 
 
-@pytest.mark.parametrize("name", ["Dynamic", "SpaceNet7"])
+@pytest.mark.parametrize("name", ["Dynamic", "SpaceNet7", "CTMA"])
 def test_shipped_weights_say_what_they_learnt_from(name: str) -> None:
     path = REPOSITORY / f"best_model/Pretrained_model_{name}.pth"
     sentence = load_checkpoint(path).facts(path)["trained_on"]
