@@ -438,7 +438,7 @@ def _date(value: Any) -> datetime.date | None:
 
 def _at_corners(stored: Affine, left: float, width: float) -> bool:
     """Whether coordinates are those of pixels' corners, as a stored transform may tell."""
-    if stored.is_identity or not width:
+    if not width or abs(stored.a - width) > UNEVEN * abs(width):  # of another grid
         return False
     offset = (left - stored.c) / width % 1
     return bool(min(offset, 1 - offset) < UNEVEN)

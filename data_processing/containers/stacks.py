@@ -108,7 +108,8 @@ class BandStack(Source):
             masked=any(info.masked for info in infos),
             alpha=None,
             colors=(None,) * len(infos),
-            palette={},
+            palette=next((info.palette for info in infos if info.palette), {}),
+            white_is_zero=any(info.white_is_zero for info in infos),
             **_scaling(infos),
         )
 

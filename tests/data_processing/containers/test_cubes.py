@@ -181,6 +181,9 @@ def test_coordinates_of_corners_are_known_by_the_stored_transform() -> None:
         transform = in_memory(given).grid.transform
         shift = 9 if given.sizes["x"] < 30 else 0
         assert (transform.c, transform.f) == (500000 + shift, 5000000)
+    coarse = data.coarsen(x=3, y=2).mean().astype("uint16")  # its stored transform is of old pixels
+    transform = in_memory(coarse).grid.transform
+    assert tuple(transform)[:6] == (9, 0, 500000, 0, -6, 5000000)
 
 
 @pytest.mark.parametrize(

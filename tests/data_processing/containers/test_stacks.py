@@ -134,6 +134,7 @@ def test_the_finest_of_several_resolutions_is_taken(tmp_path: Path) -> None:
         ("twice", "found B02 of T33UUP_20200115T100031 twice"),
         ("type", "found type uint8, expected uint16 as T33UUP_20200115T100031_B02_10m.tif"),
         ("bands", "found 2 bands, expected 1"),
+        ("colours", "found a colour table, whose numbers are no measurements"),
         ("two names", "found B02 and B08 in the name, expected one band"),
         ("html", "it is a web page"),
     ],
@@ -150,6 +151,11 @@ def test_granules_that_are_not_whole_are_refused(tmp_path: Path, what: str, sent
         write_raster(last, noise(dtype="uint8")[0, 0])
     elif what == "bands":
         write_raster(last, noise()[0, :2])
+    elif what == "colours":
+        for path in paths:
+            write_raster(path, noise(dtype="uint8")[0, 0])
+        with rasterio.open(last, "r+") as raster:
+            raster.write_colormap(1, {0: (255, 0, 0, 255)})
     elif what == "two names":
         last.rename(tmp_path / "T33UUP_20200115T100031_B02_B08_10m.tif")
     else:

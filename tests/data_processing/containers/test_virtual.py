@@ -108,6 +108,27 @@ def test_addresses_give_the_pixels_of_the_files_and_only_they_are_asked_for(
     assert [row["name"] for row in summary["files"]] == [f"city_{date}.tif" for date in DATES]
 
 
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_buckets_are_read_by_their_own_addresses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    write_series(tmp_path / "bucket" / "a b")
+    with serving(tmp_path) as (address, asked):
+        for key, value in {
+            "AWS_S3_ENDPOINT": address.removeprefix("http://"), "AWS_HTTPS": "NO",
+            "AWS_VIRTUAL_HOSTING": "FALSE", "AWS_NO_SIGN_REQUEST": "YES",
+            "CPL_GS_ENDPOINT": f"{address}/", "GS_NO_SIGN_REQUEST": "YES",
+        }.items():  # fmt: skip
+            monkeypatch.setenv(key, value)
+        series = open_them([f"{scheme}://bucket/a b/city_{day}.tif" for day in DAYS[:3]])
+        np.testing.assert_array_equal(series.read_stored(1)[0], noise()[1])
+        series.close()
+    assert {path.partition("?")[0] for path in asked} == {
+        f"/bucket/a%20b/city_{day}.tif" for day in DAYS[:3]
+    }
+    assert series.name == "a b"
+
+
 def without_pictures(folder: Path) -> None:
     for name in PICTURES:
         (folder / "out" / ".unfinished" / "results" / name).touch()
