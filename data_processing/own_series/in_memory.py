@@ -22,6 +22,7 @@ from data_processing.own_series.gathering import Gathered, from_cube
 from data_processing.own_series.opening import open_raster_series
 from data_processing.own_series.options import SeriesOptions
 from data_processing.own_series.series import RasterSeries
+from data_processing.rasters.dates import UnknownDate
 from data_processing.rasters.header import RasterInfo
 from data_processing.rasters.name_dates import whole_date
 from data_processing.rasters.sources import Raster
@@ -32,6 +33,8 @@ __all__ = ["ArrayPlace", "open_given_series"]
 
 NAME = "images"  # what messages call arrays
 IMAGE_AXES, SERIES_AXES = 3, 4
+PAIR = 2  # images that may do without dates
+LONGEST = 100  # characters of an error in a message
 LARGEST_ITEM = 4  # bytes of a value of a mask
 
 
@@ -106,7 +109,7 @@ def open_given_series(
     if not isinstance(images, str | Path) and not (
         isinstance(images, list) and all(isinstance(word, str | Path) for word in images)
     ):
-        gathered = _gathered(images, dates, place, clouds, options)
+        gathered = _gathered(images, spec, dates, place, clouds, options)
         return open_raster_series(gathered, spec, options, NAME)
     if place.given or clouds is not None:
         raise UserError(
@@ -117,7 +120,12 @@ def open_given_series(
 
 
 def _gathered(
-    images: Any, dates: Any, place: ArrayPlace, clouds: Any, options: SeriesOptions
+    images: Any,
+    spec: DatasetSpec,
+    dates: Any,
+    place: ArrayPlace,
+    clouds: Any,
+    options: SeriesOptions,
 ) -> Gathered:
     """The images of arrays, one a date; see :func:`open_given_series`."""
     if _is_xarray(images):
@@ -130,7 +138,10 @@ def _gathered(
         gathered = from_cube(Cube(images, "the cube"), options, words_of_bands(options.bands)[1])
     else:
         gathered = Gathered(_images(_arrays(images, IMAGE_AXES), place))
-    if gathered.dates is None:
+    if gathered.dates is None and dates is None and spec.num_dates == PAIR == len(gathered.rasters):
+        gathered.dates = [UnknownDate(k, word) for k, word in enumerate(("before", "after"))]
+        gathered.remarks.append("no dates: the first image is taken as before, the second as after")
+    elif gathered.dates is None:
         gathered.dates = _dates(dates, len(gathered.rasters))
         gathered.remarks.append(f"dates as given: {', '.join(map(str, gathered.dates))}")
     elif dates is not None:
@@ -168,7 +179,20 @@ def _arrays(images: Any, axes: int) -> list[NDArray[Any]]:
         UserError: They are not of one shape and type.
     """
     whole = _axes(images) is not None
-    arrays = [each if isinstance(each, np.ma.MaskedArray) else np.asarray(each) for each in images]
+    if not whole and any(map(_is_xarray, images)):
+        raise UserError(
+            f"{NAME}: found several of xarray's objects, expected one with a time axis, which "
+            "keeps where they lie. Put them together: xarray.concat(images, 'time')."
+        )
+    try:
+        arrays = [
+            each if isinstance(each, np.ma.MaskedArray) else np.asarray(each) for each in images
+        ]
+    except (TypeError, ValueError, RuntimeError) as error:  # of a GPU, or ragged
+        raise UserError(
+            f"{NAME}: found something that is no array of numbers ({str(error)[:LONGEST]}), "
+            "expected NumPy arrays."
+        ) from error
     shapes = {(array.shape, array.dtype.name) for array in arrays}
     if len(shapes) != 1 or arrays[0].ndim != axes or 0 in arrays[0].shape:
         listed = ", ".join(f"{shape} {kind}" for shape, kind in sorted(shapes)) or "none"

@@ -122,6 +122,26 @@ def test_arrays_that_are_no_series_are_refused(images: Any, more: Any, sentence:
     assert sentence in str(caught.value)
 
 
+def test_a_pair_may_do_without_dates() -> None:
+    series = open_given_series(noise(2), spec_for(BGRN, 2), SeriesOptions())
+    assert [str(date) for date in series.dates] == ["before", "after"]
+    np.testing.assert_array_equal(series.read_stored(1)[0], noise(2)[1])
+
+
+def test_what_is_no_array_of_numbers_is_refused() -> None:
+    class OfAGpu:
+        ndim = 3
+
+        def __array__(self, *_: object, **__: object) -> None:
+            raise TypeError("can't convert device tensor to numpy")
+
+    with pytest.raises(UserError, match="no array of numbers"):
+        opened([OfAGpu(), OfAGpu(), OfAGpu()])
+    xarray = pytest.importorskip("xarray")
+    with pytest.raises(UserError, match=r"xarray\.concat"):
+        opened([xarray.DataArray(image) for image in noise()])
+
+
 def test_types_and_bands_that_networks_cannot_take_are_refused() -> None:
     for images, sentence in (
         (noise().astype("int64"), "found type int64"),
