@@ -23,19 +23,20 @@ $(STAMP): $(wildcard requirements*.txt) constraints.txt
 	$(RUN) -m pip install --quiet $(PIP_FLAGS) -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
-# Generated scenes, a short training, and the shipped weights on test scenes: no GPU, no downloads.
-demo: $(STAMP)  ## sample data, a short training, change maps with the shipped weights
+# Generated scenes, the shipped weights trained on for a little and used on test scenes: no GPU, no
+# downloads.
+demo: $(STAMP)  ## sample data, shipped weights trained on for a little, change maps with those shipped
 	$(RUN) data_processing/sample_data.py --data-root demo/data --dataset both --scene-size 256 --num-train 3 --num-val 1 --num-test 2 --seed 2026 --overwrite
-	$(RUN) Train_Dynamic.py --data-root demo/data --output-dir demo/train_dynamic --overwrite --epochs 4 --batch-size 8 --width 32 --lr 0.001
+	$(RUN) Train_Dynamic.py --data-root demo/data --output-dir demo/train_dynamic --overwrite --checkpoint best_model/Pretrained_model_Dynamic.pth --epochs 4 --batch-size 8 --width 32 --lr 0.0003
 	$(RUN) Test_Dynamic.py --data-root demo/data --output-dir demo/test_dynamic --overwrite
 	$(RUN) Test_SpaceNet7.py --data-root demo/data --output-dir demo/test_spacenet7 --overwrite
 	$(RUN) Predict.py --images demo/data/Images_Dynamic/test/Scene03/train_images --output-dir demo/predict --overwrite
 	@echo
 	@echo 'Done. Look at'
-	@echo '  demo/train_dynamic/learning_curve.png     the short training'
+	@echo '  demo/train_dynamic/learning_curve.png     the shipped weights, trained on'
 	@echo '  demo/test_dynamic/maps/*/overview.png     change maps of 6 dates'
 	@echo '  demo/test_spacenet7/maps/*/overview.png   change maps of 9 dates'
-	@echo '  demo/predict/report.html                  a series without labels: slider, map, areas'
+	@echo '  demo/predict/report.html                  a series without labels: what changed, when, how sure'
 
 # A real scene: Sentinel-2 out of a Python package (11 MB), read as a zip and not installed.
 NRT := nrt-0.2.1-py3-none-any.whl
