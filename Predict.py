@@ -12,7 +12,9 @@ series took the small shipped weights 22 minutes on a CPU (docs/performance.md);
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -91,6 +93,10 @@ class Settings:
     backend: Literal["torch", "onnx"] = "torch"  # onnx = run by onnxruntime
     compile: bool = False  # torch.compile: pays on some GPUs, not on CPUs seen so far
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    # dask = workers of a cluster (requirements-cluster.txt)
+    executor: Literal["here", "dask"] = "here"
+    scheduler: str | None = None  # address of a running cluster; none = one on this machine
+    workers: Positive | None = None  # of a cluster on this machine; none = one a core
 
 
 # ─────────────────────────────── nothing below needs editing ───────────────────────────────
@@ -100,6 +106,8 @@ def check(settings: Settings) -> None:
     """Look at settings that contradict each other, and at paths, before anything slow happens."""
     if settings.images is None and settings.export_onnx is None:
         raise UserError("--images: found none, expected a folder of GeoTIFFs, a pattern or files.")
+    if settings.executor == "here" and (settings.scheduler or settings.workers):
+        raise UserError("--scheduler, --workers: mean something with --executor dask; add it.")
     if settings.min_area and not settings.polygons:
         raise UserError("--min-area: means something with --polygons only; add that flag.")
     if is_computed(settings.clouds) and settings.cloud_codes != "auto":
@@ -121,25 +129,29 @@ def main() -> None:
     from data_processing.own_series.options import SeriesOptions
     from mapping.area import MapOptions
     from mapping.areas import check_output, map_areas, shipped_weights
+    from mapping.cluster import DaskCluster
     from mapping.model import load_model
-    from utils.processes import join_processes
+    from utils.processes import dask_client, join_processes
     from utils.run_folder import start_run
 
     processes = join_processes()
     if processes.size > 1 and settings.output_dir is None:
         raise UserError("several processes share one folder of results: give it by --output-dir.")
+    if processes.size > 1 and settings.executor == "dask":
+        raise UserError("--executor dask: found several processes of a launcher; start one alone.")
     if settings.images is not None and settings.output_dir is not None:
         check_output(settings.images, settings.clouds, settings.output_dir)
     if settings.checkpoint is None:
         settings = replace(settings, checkpoint=shipped_weights(settings.images or ()))
         say(f"weights: {settings.checkpoint}, shipped with this program (others: --checkpoint)")
     assert settings.checkpoint is not None
-    model = load_model(
-        settings.checkpoint, processes.device_name(settings.device),
+    load = partial(
+        load_model, settings.checkpoint.absolute(), processes.device_name(settings.device),
         precision=settings.precision, tile_size=settings.tile_size,
         pixel_scale=settings.pixel_scale, share_cam=settings.share_cam,
         compiled=settings.compile, backend=settings.backend, decision=settings.decision,
     )  # fmt: skip
+    model = load()
     if settings.export_onnx is not None and processes.is_first:
         model.export(settings.export_onnx, settings.overwrite)
     if settings.images is None:
@@ -159,8 +171,13 @@ def main() -> None:
         folder = start_run("predict", settings, model.device)
     processes.wait_for_all()
     assert folder is not None
-    with resumable(folder, processes.is_first):
-        map_areas(settings.images, model, reading, options, folder, processes, settings.name)
+    with resumable(folder, processes.is_first), ExitStack() as stack:
+        cluster = None
+        if settings.executor == "dask":
+            client = stack.enter_context(dask_client(settings.scheduler, settings.workers))
+            cluster = DaskCluster(client, load)
+        name = settings.name
+        map_areas(settings.images, model, reading, options, folder, processes, name, cluster)
     processes.leave()
     if processes.is_first:
         say(f"maps, pictures, report: {folder}")

@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
@@ -57,7 +57,7 @@ from utils.progress import say
 from utils.run_folder import UNFINISHED, environment
 from utils.tiling import TileGrid
 
-__all__ = ["MapOptions", "map_area", "refuse_among", "tile_grid"]
+__all__ = ["MapOptions", "map_area", "plan_of", "refuse_among", "store_rows", "tile_grid"]
 
 CPU = torch.device("cpu")  # whose peak is that of this process
 DISK_PER_PIXEL = 12  # bytes at most, of stored rows, drafts and results together
@@ -132,6 +132,7 @@ def map_area(
     options: MapOptions,
     folder: Path,
     processes: Processes | None = None,
+    store_elsewhere: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Map one area and write its folder.
 
@@ -141,6 +142,7 @@ def map_area(
         options: See :class:`MapOptions`.
         folder: Gets the results; ``.unfinished`` in it is removed at the end.
         processes: Those that share the work, each calling this with the same arguments.
+        store_elsewhere: Has workers call :func:`store_rows`; what is missing then is made here.
 
     Returns:
         Content of summary.json; nothing in processes other than the first.
@@ -153,15 +155,13 @@ def map_area(
     processes = processes or Processes()
     refuse_among([*chain(*series.sources), *series.cloud_files], folder)
     areas = PixelAreas(series.grid)
-    model = model.for_dates(len(series.dates))
-    plan = model.plan(tile_grid(series, model, options.overlap), options.batch_size)
+    model, plan = plan_of(series, model, options)
     job = job_of(series, model, plan)
     earlier = finished(folder, job, options.asked) if options.resume else None
     processes.wait_for_all()  # before the first one changes anything there
     if earlier is not None:
         say(f"{series.name}: complete already, nothing done")
         return earlier
-    unfinished = folder / UNFINISHED
     if processes.is_first:
         for remark in series.remarks:
             say(f"{series.name}: {remark}")
@@ -170,19 +170,20 @@ def map_area(
         begin(folder, job, options.resume, series.height, series.width)
     processes.wait_for_all()
     begun = time.perf_counter()
-    store = RowStore(unfinished, series.height, series.width)
-    _store_rows(store, series, model, plan, options, processes)
+    if store_elsewhere is not None:
+        store_elsewhere()
+    store = store_rows(series, model, plan, options, folder, processes)
     processes.wait_for_all()
     if not processes.is_first:
         return {}
     seconds = time.perf_counter() - begun
-    results = unfinished / "results"
+    results = folder / UNFINISHED / "results"
     results.mkdir(exist_ok=True)
     summary = _write_results(series, model, plan.grid, areas, options, results, store, seconds)
     for name in (*summary["outputs"], *summary["styles"], *PICTURES):  # all, or none
         os.replace(results / name, folder / name)
     write_json(folder / SUMMARY, {**summary, "asked": options.asked, "job": job})
-    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.rmtree(folder / UNFINISHED, ignore_errors=True)
     say(f"{series.name}: {result_line(summary)}")
     return summary
 
@@ -190,19 +191,36 @@ def map_area(
 # ───────────────────────────────────────── the rows ─────────────────────────────────────────
 
 
-def _store_rows(
-    store: RowStore,
+def plan_of(series: RasterSeries, model: Model, options: MapOptions) -> tuple[Model, TilePlan]:
+    """The model for as many dates as the series has, and how its tiles are computed.
+
+    Raises:
+        UserError: The overlap is not smaller than a tile.
+    """
+    model = model.for_dates(len(series.dates))
+    return model, model.plan(tile_grid(series, model, options.overlap), options.batch_size)
+
+
+def store_rows(
     series: RasterSeries,
     model: Model,
     plan: TilePlan,
     options: MapOptions,
+    folder: Path,
     processes: Processes,
-) -> None:
-    """Compute and store the rows that fall to this process and are not stored yet."""
+) -> RowStore:
+    """Compute and store the rows of an area that fall to this process and are not stored yet.
+
+    Args:
+        series, options, folder: As of :func:`map_area`, which has begun the folder.
+        model, plan: See :func:`plan_of`.
+        processes: Whose part of the rows; the others may be anywhere, at any time.
+    """
+    store = RowStore(folder / UNFINISHED, series.height, series.width)
     mine = processes.part_of(list(pairwise((*plan.grid.rows, series.height))))
     gaps = store.gaps(mine[0][0], mine[-1][1]) if mine else []
     if not gaps:
-        return
+        return store
     runner = model.runner()
     plan = _within_memory(runner, series, plan, options.memory)
     note = "" if processes.size == 1 else f", process {processes.rank}"
@@ -215,6 +233,7 @@ def _store_rows(
             for rows in predict_rows(runner, series, plan, first, last, note):
                 write(rows)
     series.close()
+    return store
 
 
 def _within_memory(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from data_processing.own_series.finding import find_rasters, rasters_in
 from data_processing.own_series.gathering import mask_words
@@ -22,12 +22,37 @@ from utils.processes import Processes
 from utils.progress import say
 from utils.settings import REPOSITORY
 
-__all__ = ["area_folders", "check_output", "map_areas", "shipped_weights"]
+__all__ = [
+    "Cluster",
+    "area_folders",
+    "check_output",
+    "map_areas",
+    "map_one",
+    "shipped_weights",
+]
 
 PAIR = 2  # images, for the network for pairs
 
 CLOUDS = "clouds"  # folder of computed masks among an area's results
 Fault = DataError | UserError
+
+
+class Cluster(Protocol):
+    """Workers that map areas, see ``mapping.cluster``."""
+
+    def rows_of(
+        self, images: Sequence[str], reading: SeriesOptions, options: MapOptions, folder: Path
+    ) -> Callable[[], None]:
+        """A function that has the rows of one area stored."""
+        ...
+
+    def areas(
+        self, areas: Sequence[Path], reading: SeriesOptions, options: MapOptions, folder: Path
+    ) -> Iterator[Callable[[], dict[str, Any]]]:
+        """Functions that wait for the summaries of areas, in their order; all begin at once."""
+        ...
+
+
 AreaFault = tuple[str, Fault]  # an area, and what is wrong with it
 
 
@@ -93,6 +118,7 @@ def map_areas(
     folder: Path,
     processes: Processes,
     name: str | None = None,
+    cluster: Cluster | None = None,
 ) -> list[dict[str, Any]]:
     """Map one area into ``folder``, or each area of a folder of folders into one of its own.
 
@@ -106,6 +132,7 @@ def map_areas(
         folder: Of the run.
         processes: Those that share the work.
         name: Of the place, where it is one area; None = that of the images' folder.
+        cluster: Has it done by workers of a cluster.
 
     Returns:
         Summaries of the areas that were mapped.
@@ -120,17 +147,39 @@ def map_areas(
         spec = spec_for(model.bands, model.num_dates)
         own = _kept_in(folder, reading)
         with closing(open_raster_series(images, spec, own, name)) as series:
-            return [map_area(series, model, options, folder, processes)]
+            by_workers = cluster.rows_of(images, own, options, folder) if cluster else None
+            return [map_area(series, model, options, folder, processes, by_workers)]
     _check_flags(images[0], areas, reading, name)
     passed_over = _without_rasters(Path(images[0]), areas)
     if passed_over:
         say(f"no GeoTIFFs in {', '.join(passed_over)}: passed over")
+    summaries, errors = _map_each(areas, model, reading, options, folder, processes, cluster)
+    processes.wait_for_all()  # who leaves with an error ends the others
+    _tell(errors, len(areas), folder / "areas.csv")
+    return summaries
+
+
+def _map_each(
+    areas: Sequence[Path],
+    model: Model,
+    reading: SeriesOptions,
+    options: MapOptions,
+    folder: Path,
+    processes: Processes,
+    cluster: Cluster | None,
+) -> tuple[list[dict[str, Any]], list[AreaFault]]:
+    """Summaries of the areas that can be mapped, and faults of the others; their table."""
     summaries, rows, errors = list[dict[str, Any]](), list[dict[str, Any]](), list[AreaFault]()
+    pending = cluster.areas(areas, reading, options, folder) if cluster else None
     for area in areas:
         begun = time.perf_counter()
         row: dict[str, Any] = {"area": area.name, "state": "mapped"}
         try:
-            summary = _mapped(area, model, reading, options, folder, processes)
+            summary = (
+                next(pending)()
+                if pending
+                else map_one(area, model, reading, options, folder, processes)
+            )
             summaries.append(summary)
             row |= _row(summary) if summary else {}
         except (DataError, UserError) as error:
@@ -140,9 +189,7 @@ def map_areas(
         rows.append({**row, "seconds": f"{time.perf_counter() - begun:.1f}"})
         if processes.is_first:
             write_csv_rows(folder / "areas.csv", rows)
-    processes.wait_for_all()  # who leaves with an error ends the others
-    _tell(errors, len(areas), folder / "areas.csv")
-    return summaries
+    return summaries, errors
 
 
 def _tell(errors: Sequence[tuple[str, DataError | UserError]], number: int, table: Path) -> None:
@@ -176,7 +223,7 @@ def _sentences(error: DataError | UserError) -> list[str]:
     return [f"{error.where}: {fault}" for fault in error.faults]
 
 
-def _mapped(
+def map_one(
     area: Path,
     model: Model,
     reading: SeriesOptions,

@@ -1,15 +1,18 @@
-"""Several processes that share one job, as torchrun or accelerate launch start them.
+"""Several processes that share one job: as torchrun or accelerate start them, or Dask workers.
 
 Each knows its number and how many there are; they meet at barriers and tell each other what they
 found. Without such a launcher there is one process and nothing to wait for. What they say lies on
-the CPU and goes over a group of its own (gloo): a GPU is never waited for.
+the CPU and goes over a group of its own (gloo): a GPU is never waited for. Workers of a Dask
+cluster are handed tasks instead and know nothing of each other.
 """
 
 from __future__ import annotations
 
 import datetime
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -17,13 +20,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from utils.errors import CaimError, UserError
+from utils.errors import CaimError, UserError, optional_package
 
-__all__ = ["ProcessError", "Processes", "join_processes"]
+__all__ = ["ProcessError", "Processes", "dask_client", "join_processes"]
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
+ANSWER_S = 20  # that a scheduler has to answer
+LOGGED = (
+    logging.CRITICAL
+)  # of Dask; a worker that dies is no news to the user, its task is done again
 PATIENCE = datetime.timedelta(days=7)  # a launcher ends all when one fails; slow is no failure
 
 
@@ -165,6 +172,55 @@ def join_processes() -> Processes:
     if not dist.is_initialized():
         dist.init_process_group("gloo", timeout=PATIENCE)
     return Processes(int(words["RANK"]), int(size), int(words["LOCAL_RANK"]))
+
+
+@contextmanager
+def dask_client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
+    """A connection to a Dask cluster: a running one, or one on this machine that ends with it.
+
+    Args:
+        scheduler: Address of a running one, such as tcp://node1:8786.
+        workers: Of one on this machine, each with one thread; None = one a core.
+
+    Raises:
+        UserError: Dask is not installed, or nothing answers at the address.
+        CaimError: In its block, workers died one after the other over one task.
+    """
+    distributed = optional_package("distributed", "requirements-cluster.txt", "--executor dask")
+    if scheduler is None:
+        with (
+            distributed.LocalCluster(
+                n_workers=workers or os.cpu_count(),
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address=None,
+                silence_logs=LOGGED,
+            ) as cluster,
+            distributed.Client(cluster) as client,
+            _explained_deaths(distributed),
+        ):
+            yield client
+        return
+    try:
+        client = distributed.Client(scheduler, timeout=ANSWER_S)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"--scheduler {scheduler}: found no Dask scheduler there ({error}), expected the "
+            "address that dask scheduler prints, such as tcp://node1:8786."
+        ) from error
+    with client, _explained_deaths(distributed):
+        yield client
+
+
+@contextmanager
+def _explained_deaths(distributed: Any) -> Iterator[None]:
+    try:
+        yield
+    except distributed.KilledWorker as killed:
+        raise CaimError(
+            f"the workers that a task was given to died one after the other ({killed}), most often "
+            "since memory ran out: lower --memory, or give workers more. What is finished is kept."
+        ) from killed
 
 
 def _ended_elsewhere(rank: int, message: str, exit_code: int) -> ProcessError:

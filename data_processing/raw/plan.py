@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from data_processing.scenes.spec import DatasetSpec, Split
 from utils.errors import UserError
@@ -37,6 +37,9 @@ class RunSettings:
     dry_run: bool = False  # show the plan and its sizes; write nothing
     overwrite: bool = False  # make scenes anew that other settings made
     num_workers: Workers = 2  # processes, 0 = none beside
+    # dask = workers of a cluster (requirements-cluster.txt), --num-workers of them on this machine
+    executor: Literal["here", "dask"] = "here"
+    scheduler: str | None = None  # address of a running cluster; none = one on this machine
 
 
 @dataclass(frozen=True)

@@ -127,21 +127,21 @@ def _prepare_alone(plan: Plan, write: SceneWriter, settings: RunSettings) -> Non
         if not remove_scene(plan.folder / scene["split"] / scene["name"], plan.program):
             say(f"{scene['split']}/{scene['name']}: left as it is, and in no list: it is not ours")
     stays = _surplus(plan, earlier) if plan.adds else []
-    _write_all(plan, undone, write, settings.num_workers, stays)
+    _write_all(plan, undone, write, settings, stays)
 
 
 def _write_all(
     plan: Plan,
     undone: Sequence[SceneTask],
     write: SceneWriter,
-    num_workers: int,
+    settings: RunSettings,
     stays: Sequence[dict[str, Any]],
 ) -> None:
     """Write the scenes and all that stands beside them; ``stays`` are those of earlier runs."""
     # first, so that a run that is killed leaves a folder that says what it is
     write_json(plan.folder / "dataset.json", _dataset(plan, stays, complete=False))
     done = partial(_write_one, plan=plan, write=write)
-    outcomes = outcomes_of(done, undone, num_workers)
+    outcomes = outcomes_of(done, undone, settings)
     errors = [
         error for error in progress(outcomes, "writing scenes", len(undone), "scene") if error
     ]

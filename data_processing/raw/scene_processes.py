@@ -7,11 +7,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import CancelledError, Executor, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
-from data_processing.raw.plan import SceneTask
+from data_processing.raw.plan import RunSettings, SceneTask
 from utils.errors import CaimError, DataError
 from utils.interruption import StopRequest
 
@@ -19,7 +20,9 @@ __all__ = ["outcomes_of"]
 
 
 def outcomes_of(
-    done: Callable[[SceneTask], DataError | None], tasks: Sequence[SceneTask], num_workers: int
+    done: Callable[[SceneTask], DataError | None],
+    tasks: Sequence[SceneTask],
+    settings: RunSettings,
 ) -> Iterator[DataError | None]:
     """Outcome of each scene, as they are finished.
 
@@ -32,25 +35,40 @@ def outcomes_of(
         KeyboardInterrupt, Terminated: When asked to stop.
     """
     with StopRequest("the scenes that are being written") as stop:
-        if num_workers < 2 or len(tasks) < 2:
+        number = min(settings.num_workers, len(tasks))
+        if settings.executor == "here" and number < 2:
             for task in tasks:
                 yield done(task)
                 stop.raise_if_requested()
             return
-        pool = ProcessPoolExecutor(min(num_workers, len(tasks)), initializer=_begin)
-        with pool:
+        with _pool(settings, max(1, number)) as pool:
+            futures = [pool.submit(done, task) for task in tasks]
             try:
-                for future in as_completed([pool.submit(done, task) for task in tasks]):
+                for future in as_completed(futures):
                     yield future.result()
                     stop.raise_if_requested()
-            except BrokenProcessPool:
+            except (BrokenProcessPool, CancelledError):
                 stop.raise_if_requested()
                 raise CaimError(
                     "a process that wrote scenes was killed, most often since memory ran out. What "
                     "is finished is kept: run the same command again, with --num-workers 0."
                 ) from None
             finally:  # what has not begun shall not begin
-                pool.shutdown(wait=True, cancel_futures=True)
+                for future in futures:
+                    future.cancel()
+
+
+@contextmanager
+def _pool(settings: RunSettings, number: int) -> Iterator[Executor]:
+    """Processes of this machine, or the workers of a cluster, which have the same files."""
+    if settings.executor == "here":
+        with ProcessPoolExecutor(number, initializer=_begin) as pool:
+            yield pool
+        return
+    from utils.processes import dask_client  # late: it brings PyTorch
+
+    with dask_client(settings.scheduler, number) as client, client.get_executor() as pool:
+        yield pool
 
 
 def _begin() -> None:

@@ -34,7 +34,13 @@ class Mapped:
         self.failing: dict[str, Exception] = {}
 
     def __call__(
-        self, series: RasterSeries, model: Any, options: Any, folder: Path, processes: Processes
+        self,
+        series: RasterSeries,
+        model: Any,
+        options: Any,
+        folder: Path,
+        processes: Processes,
+        store_elsewhere: None = None,
     ) -> dict[str, Any]:
         self.series.append(series)
         self.folders.append(folder)

@@ -174,6 +174,19 @@ def test_a_full_disk_is_foreseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not (tmp_path / "Images_Dynamic").exists()
 
 
+@pytest.mark.slow
+def test_workers_of_a_cluster_write_the_same_and_faults_are_told(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    alone, cluster = tmp_path / "alone", tmp_path / "cluster"
+    for root, options in ((alone, {}), (cluster, {"executor": "dask", "num_workers": 1})):
+        with pytest.raises(DataError, match="found nothing"):
+            prepare(plan(root, [1, "bad", 3]), write, flags(**options))
+    images = sorted(path.relative_to(alone) for path in alone.rglob("*.tif"))
+    assert len(images) > 12
+    for path in images:
+        assert (cluster / path).read_bytes() == (alone / path).read_bytes()
+
+
 def test_several_processes_write_the_same(tmp_path: Path) -> None:
     prepare(plan(tmp_path / "one", [1, 2, 3]), write, flags())
     prepare(plan(tmp_path / "two", [1, 2, 3]), write, flags(num_workers=2))
