@@ -16,7 +16,8 @@ from utils.pictures.colors import moment_colors
 __all__ = ["numbers_of"]
 
 MOST_ROWS = 12  # intervals that are listed one by one; more are a scale with marks of years
-MOST_GROUPS = 12
+MOST_YEARS, MOST_SPANS = 10, 6  # marks of the scale, single years or several each
+MOST_SIZES = 6  # marks that have room for hectares below them
 MOST_PRINTED = 30  # rows of the table
 
 Row = dict[str, Any]
@@ -94,7 +95,7 @@ def _counted(entry: Mapping[str, Any], pixels: Mapping[str, Any]) -> Row:
 def _groups(rows: Sequence[Row], key: str) -> list[Row]:
     """Intervals by the year in which they end, by several where there are many."""
     years = rows[-1]["year"] - rows[0]["year"] + 1
-    step = -(-years // MOST_GROUPS)
+    step = 1 if years <= MOST_YEARS else -(-years // MOST_SPANS)
     groups = []
     for start, members in groupby(
         rows, lambda row: row["year"] - (row["year"] - rows[0]["year"]) % step
@@ -111,6 +112,8 @@ def _groups(rows: Sequence[Row], key: str) -> list[Row]:
                 "size": size if total else "",
             }
         )
+    if len(groups) > MOST_SIZES:
+        groups = [{**group, "size": ""} for group in groups]
     return groups
 
 

@@ -7,6 +7,7 @@ import json
 import re
 import zlib
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,18 @@ def test_many_intervals_are_a_scale_with_years_that_can_be_chosen(tmp_path: Path
     chosen = ",".join(a["data-moments"] for a in years)
     assert chosen == ",".join(map(str, range(1, len(dates))))
     assert len([a for a in page.all("span") if "data-moments" in a]) == len(dates) - 1
+
+
+def test_the_table_of_many_intervals_prints_those_with_most_change(tmp_path: Path) -> None:
+    dates = [DATES[0] + timedelta(days=20 * t) for t in range(60)]
+    intervals = [
+        {"moment": k, "from": str(start), "to": str(end), "pixels": k, "hectares": k / 10}
+        for k, (start, end) in enumerate(pairwise(dates), start=1)
+    ]
+    changes = {"images": [np.zeros((H, W, 3), np.uint8)] * 60, "dates": dates}
+    page = page_of(tmp_path, summary={"intervals": intervals}, **changes)
+    minor = [a.get("class") == "minor" for a in page.all("tr")[1:60]]
+    assert minor == [True] * 29 + [False] * 30
 
 
 def test_origin_of_the_maps_is_told(tmp_path: Path) -> None:
