@@ -24,15 +24,16 @@ MASKS = ("SCL", "QA_PIXEL", "Fmask", "udm2")
 RESOLUTION = re.compile(r"[-_.]?(\d{1,3})m$", re.IGNORECASE)
 SUFFIX = re.compile(r"\.(tiff?|jp2|img|png|vrt)$", re.IGNORECASE)
 NO_RESOLUTION = 0
+OR = "|"  # between names of a band that differ between sensors
 
 
 @dataclass
 class _Granule:
-    """The files of one date: by band, the finest of each."""
+    """The files of one date: by band the first alternative, and the finest of it."""
 
     name: str
     folder: str
-    bands: dict[str, tuple[int, Raster]] = field(default_factory=dict)
+    bands: dict[str, tuple[tuple[int, int], Raster]] = field(default_factory=dict)
 
 
 def is_granule(folder: Path, rasters: Sequence[Raster]) -> bool:
@@ -72,7 +73,8 @@ def stacks_by_band(
 
     Args:
         rasters: Files of all bands and dates; those of other bands are passed over.
-        names: Of the bands, as they stand in the files' names; B2 also means B02.
+        names: Of the bands, as they stand in the files' names; B2 also means B02, and "B8A|B05" the
+            first of them that a date has.
         align: See :class:`BandStack`.
 
     Returns:
@@ -84,13 +86,20 @@ def stacks_by_band(
     granules: dict[str, _Granule] = {}
     faults: list[str] = []
     for raster in rasters:
-        matches = {name: match for name in names if (match := _token(name, raster.name))}
+        matches = [
+            (name, rank, match)
+            for name in names
+            for rank, word in enumerate(name.split(OR))
+            if (match := _token(word, raster.name))
+        ]
+        at_end = [each for each in matches if not RESOLUTION.sub("", _after(raster.name, each[2]))]
+        if len(at_end) == 1:  # red_sea_2020-01-05_nir.tif
+            matches = at_end
         if len(matches) > 1:
-            listed = " and ".join(matches)
+            listed = " and ".join(match[0] for _, _, match in matches)
             faults.append(f"{raster.name}: found {listed} in the name, expected one band")
         elif matches:
-            (band, match), *_ = matches.items()
-            faults += _put(granules, raster, band, match)
+            faults += _put(granules, raster, *matches[0])
     if not granules and not faults:
         return None
     for granule in granules.values():
@@ -98,17 +107,18 @@ def stacks_by_band(
         if missing:
             listed, expected = ", ".join(granule.bands), ", ".join(missing)
             faults.append(f"{granule.name}: found the bands {listed}, expected {expected} as well")
+    first_names = [name.partition(OR)[0] for name in names]
     if faults:
         advice = "Add the missing files, leave the date out, or name other --bands."
         raise DataError(folder_of(rasters[0]), faults, advice)
     return [
-        BandStack(g.name, g.folder, [g.bands[name][1] for name in names], names, align)
+        BandStack(g.name, g.folder, [g.bands[name][1] for name in names], first_names, align)
         for g in sorted(granules.values(), key=lambda granule: granule.name)
     ]
 
 
 def _put(
-    granules: dict[str, _Granule], raster: Raster, band: str, match: re.Match[str]
+    granules: dict[str, _Granule], raster: Raster, band: str, rank: int, match: re.Match[str]
 ) -> list[str]:
     """Add a file to its granule, in place of a coarser one; faults where one is there already."""
     rest, size = _rest(raster.name, match)
@@ -122,11 +132,12 @@ def _put(
     granule = granules.setdefault(
         key, _Granule(products[-1][: -len(SAFE)] if products else rest, str(folder))
     )
-    size_before, before = granule.bands.get(band, (None, None))
-    if size_before is not None and before is not None and size_before == size:
-        return [f"{raster.name}: found {band} of {granule.name} twice, also {before}"]
-    if size_before is None or size < size_before:
-        granule.bands[band] = (size, raster)
+    place = (rank, size)
+    if band not in granule.bands or place < granule.bands[band][0]:
+        granule.bands[band] = (place, raster)
+    elif place == granule.bands[band][0]:
+        before = granule.bands[band][1]
+        return [f"{raster.name}: found {match[0]} of {granule.name} twice, also {before}"]
     return []
 
 
@@ -143,8 +154,12 @@ def _token(band: str, name: str) -> re.Match[str] | None:
 
 def _rest(name: str, match: re.Match[str]) -> tuple[str, int]:
     """A file's name without band and resolution, and the resolution in metres; 0 without one."""
-    stem = SUFFIX.sub("", name)
-    before, after = stem[: match.start()], stem[match.end() :]
+    before, after = SUFFIX.sub("", name)[: match.start()], _after(name, match)
     resolution = RESOLUTION.match(after)
     size = int(resolution[1]) if resolution else NO_RESOLUTION
     return (before.rstrip("-_.") + RESOLUTION.sub("", after)).strip("-_. "), size
+
+
+def _after(name: str, match: re.Match[str]) -> str:
+    """The part of a file's name behind a band."""
+    return SUFFIX.sub("", name)[match.end() :]

@@ -67,6 +67,28 @@ def test_names_may_be_written_with_and_without_the_nought(tmp_path: Path) -> Non
     np.testing.assert_array_equal(series.read_stored(0)[0], noise()[0])
 
 
+def test_sensors_may_call_a_band_otherwise(tmp_path: Path) -> None:
+    for path in write_granules(tmp_path, "HLS")[0]:  # the second date is of Landsat
+        if ".2020061T" in path.name:
+            other = path.name.replace("S30", "L30").replace("B8A", "B05")
+            path.rename(tmp_path / other)
+        elif "B01" in path.name:
+            path.rename(tmp_path / path.name.replace("B01", "B05"))  # the red edge of Sentinel-2
+    series = open_them(tmp_path, bands="B02,B03,B04,B8A|B05")
+    for date, image in enumerate(noise()):
+        np.testing.assert_array_equal(series.read_stored(date)[0], image)
+    assert "expected B8A as well" in refusal(DataError, tmp_path, bands="B02,B03,B04,B8A")
+
+
+def test_a_band_at_the_end_of_a_name_counts_before_the_same_word_elsewhere(tmp_path: Path) -> None:
+    names = ("blue", "green", "red", "nir")
+    for day, image in zip(DAYS, noise(), strict=False):
+        for name, values in zip(names, image, strict=True):
+            write_raster(tmp_path / f"red_sea_{day}_{name}.tif", values)
+    series = open_them(tmp_path, bands=",".join(names))
+    np.testing.assert_array_equal(series.read_stored(1)[0], noise()[1])
+
+
 def test_granules_in_an_archive_are_read_there(tmp_path: Path) -> None:
     paths, bands = write_granules(tmp_path / "S2", "SAFE")
     for product in sorted((tmp_path / "S2").iterdir()):
@@ -157,7 +179,7 @@ def test_granules_that_are_not_whole_are_refused(tmp_path: Path, what: str, sent
         with rasterio.open(last, "r+") as raster:
             raster.write_colormap(1, {0: (255, 0, 0, 255)})
     elif what == "two names":
-        last.rename(tmp_path / "T33UUP_20200115T100031_B02_B08_10m.tif")
+        last.rename(tmp_path / "T33UUP_20200115T100031_B02_B08_x_10m.tif")
     else:
         last.write_text("<html>")
     given = [tmp_path, first] if what == "twice" else tmp_path
