@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import rasterio
@@ -43,7 +43,7 @@ from data_processing.sample.scene import draw_scene
 from data_processing.scenes.dataset import SeriesDataset
 from data_processing.scenes.patch_index import PatchOrigin
 from data_processing.scenes.scene import Scene
-from data_processing.scenes.spec import DatasetName, spec_by_name
+from data_processing.scenes.spec import spec_by_name
 from utils.batches import Batches
 from utils.errors import UserError, run_program
 from utils.fields import Natural, Positive
@@ -59,7 +59,7 @@ class Settings(Measurement):
     """One value a line; each is also a flag."""
 
     # which layouts
-    datasets: tuple[DatasetName, ...] = ("dynamic", "spacenet7")
+    datasets: tuple[Literal["dynamic", "spacenet7"], ...] = ("dynamic", "spacenet7")
     scene_size: Positive = 1024  # side in pixels
     scenes: Positive = 2  # how many
     workers: tuple[Natural, ...] = (0, 1, 2, 4)  # reading processes

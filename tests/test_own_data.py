@@ -13,8 +13,16 @@ import numpy as np
 import pytest
 import rasterio
 
-from data_processing import Custom_create_xys, Custom_custom, Custom_Fsplit, prepare_custom
+from data_processing import (
+    Custom_create_xys,
+    Custom_custom,
+    Custom_Fsplit,
+    layout_check,
+    prepare_custom,
+    series_pairs,
+)
 from models.weights.checkpoint import load_checkpoint
+from tests.helpers.cities import write_weights
 from tests.helpers.custom_city import DAYS, write_polygons
 from tests.helpers.scene_files import write_raster
 from utils.errors import run_program
@@ -81,19 +89,31 @@ def test_the_layout_holds_bands_dates_and_labels_and_is_sound(
         assert raster.descriptions == tuple(BANDS.split(","))
     for main in (Custom_Fsplit.main, Custom_create_xys.main, Custom_custom.main):
         assert call(monkeypatch, main, base, "--data-root", "data") == 0
+    root = ("--data-root", "data", "--dataset", "custom")
+    assert call(monkeypatch, layout_check.main, base, *root) == 0
+    assert call(monkeypatch, series_pairs.main, base, *root, "--output-dir", "pairs") == 0
+    with rasterio.open(base / "pairs/test/A/place2.tif") as raster:
+        assert raster.count == 3
     shown = capsys.readouterr().out
     assert f"expected {T} dates and 6 bands (blue, green, red, nir, swir1, swir2)" in shown
     assert "index of val: 1 scenes, 1 patches" in shown
 
 
-def test_it_is_learnt_scored_and_mapped(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_learnt_from_other_weights_on_scored_and_mapped(
+    base: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = ("--data-root", "data")
+    write_weights(base / "six dates.pth")
     assert call(monkeypatch, Custom_create_xys.main, base, *root, *SMALL) == 0
-    flags = (*root, *SMALL, *QUICK, "--width", "8", "--epochs", "1", "--output-dir", "run")
+    flags = (*root, *SMALL, *QUICK, "--checkpoint", "six dates.pth", "--epochs", "1",
+             "--output-dir", "run")  # fmt: skip
     train, test, predict = (
         importlib.import_module(name).main for name in ("Train_Custom", "Test_Custom", "Predict")
     )
     assert call(monkeypatch, train, base, *flags) == 0
+    shown = capsys.readouterr().out
+    assert "16 stretched from 6 dates to 12, bands blue, green, red, nir of the first" in shown
+    assert "new bands, which begin without effect: swir1, swir2" in shown
     weights = load_checkpoint(base / "run/best.pth")
     assert weights.data["bands"] == BANDS.split(",")
     assert (weights.data["num_dates"], weights.data["pixel_scale"]) == (T, "auto")
