@@ -32,7 +32,7 @@ from mapping.report.numbers import numbers_of
 from mapping.report.visible import clear_dates
 from utils.codes import NO_DATA
 from utils.files import atomic_path
-from utils.pictures.colors import Pixels, moment_colors, moment_legend
+from utils.pictures.colors import Pixels, moment_colors
 from utils.pictures.scale import SCALE_SHARE, scale_bar
 
 __all__ = ["write_report"]
@@ -315,11 +315,12 @@ def _page_data(
 ) -> dict[str, Any]:
     """The data of the page's script; codes are map and score, row by row, packed."""
     h, w = moment.shape
-    texts = [text.removeprefix("changed ") for text, _ in moment_legend(dates)]
+    labels = day_texts(dates)
+    spans = [f"{start} – {end}" for start, end in pairwise(labels)]
     return {
         "dates": [str(day) for day in dates],
-        "labels": day_texts(dates),
-        "texts": texts,
+        "labels": labels,
+        "texts": ["unchanged", *spans, "not mapped"],
         "colors": moment_colors(len(dates)).tolist(),
         "scores": _score_colors().tolist(),
         "height": h,

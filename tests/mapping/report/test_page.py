@@ -71,11 +71,10 @@ def test_texts_of_the_summary_stay_texts(tmp_path: Path) -> None:
 def test_texts_cannot_end_the_data_of_the_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = [("</script><!--", (1, 2, 3))] * (T + 1)
-    monkeypatch.setattr("mapping.report.page.moment_legend", lambda dates: entries)
+    monkeypatch.setattr("mapping.report.page.day_texts", lambda dates: ["</script><!--"] * T)
     page = page_of(tmp_path)
     assert len(page.all("script")) == 2
-    assert data_of(page)["texts"] == ["</script><!--"] * (T + 1)
+    assert data_of(page)["labels"] == ["</script><!--"] * T
 
 
 def test_a_file_name_that_is_no_text_does_not_hinder_the_page(tmp_path: Path) -> None:

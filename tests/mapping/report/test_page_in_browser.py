@@ -234,7 +234,7 @@ def test_pointing_at_the_map_reads_the_pixel_below(tmp_path: Path, browser: str)
     assert answer(browser, write_page(tmp_path), script) == [
         "2018-05-01 – 2018-08-15 · score 80 · x 500355, y 4799945",
         "unchanged · score 10 · x 500005, y 4799745",
-        "no data · x 500055, y 4799645",
+        "not mapped · x 500055, y 4799645",
     ]
 
 
