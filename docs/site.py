@@ -160,6 +160,11 @@ def source_text(path: Path, place: str) -> str:
     return f"{UNSEARCHED}# {name}\n\n````{LANGUAGES[path.suffix]}\n{text}\n````\n"
 
 
+def framed(page: str) -> str:
+    """A page whose links to other places open beside the site, which most refuse to be part of."""
+    return re.sub(r'(<a )(href="https?:)', r'\1target="_blank" \2', page)
+
+
 # ──────────────────────────────── what MkDocs calls ────────────────────────────────
 
 
@@ -175,8 +180,8 @@ def on_files(files: Any, config: Any) -> Any:
         content = {"content": source_text(path, place)} if shown else {"abs_src_path": str(path)}
         files.append(File.generated(config, place, **content))
     if (REPOSITORY / REPORT).is_file():
-        report = str(REPOSITORY / REPORT)
-        files.append(File.generated(config, "demo/report.html", abs_src_path=report))
+        text = (REPOSITORY / REPORT).read_text(encoding="utf-8")
+        files.append(File.generated(config, "demo/report.html", content=framed(text)))
     return files
 
 

@@ -78,3 +78,6 @@ def test_the_first_page_is_the_report_of_the_demo(site: Any) -> None:
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     assert 'src="demo/report.html"' in page
     assert f"REPORT := {site.REPORT}\n" in makefile
+    assert site.framed('<a href="https://a.b" rel="c"><a href="#d">') == (
+        '<a target="_blank" href="https://a.b" rel="c"><a href="#d">'
+    )
