@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from data_processing.own_series import computed_clouds
 from data_processing.rasters.reading import header_of
 from data_processing.scenes.check import check_scene, examine_scene
 from data_processing.scenes.custom import custom_spec
@@ -309,3 +310,20 @@ def test_scenes_of_custom_have_one_number_of_dates(tmp_path: Path) -> None:
     few = write_images(tmp_path / "few", 3)
     with pytest.raises(DataError, match="found 3 dates"):
         city.run(masks=write_masks(city.masks, growing(8)), name="Scene03", images=few)
+
+
+def test_computed_cloud_masks_hide_pixels_and_count_among_what_a_scene_is_made_with(
+    city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(computed_clouds, "_version", lambda: "0")
+    monkeypatch.setattr(
+        computed_clouds, "_classes", lambda image, names: (image[..., 0] > 0.01).astype(np.uint8)
+    )
+    monkeypatch.setattr(computed_clouds, "GSD", 3.0)
+    scene = city.run(moment_raster=city.moment, clouds="auto")
+    record = read_json(scene / "prepared.json")["scene"]
+    assert record["clouds"] == "auto"
+    assert record["pixels_without_data_at_some_date"] > 0
+    assert any("computed by ukis-csmask" in remark for remark in record["remarks"])
+    with pytest.raises(UserError, match="made with other input or settings"):
+        city.run(moment_raster=city.moment)
