@@ -278,6 +278,25 @@ def _percent(text: str) -> str:
     return f"{100 * float(text):.2f}" if text else "–"
 
 
+def _starts() -> str:
+    """Networks for own data that began anew, and from weights for other dates and bands."""
+    with (MEASURED / "takeover.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return markdown(
+        ("start", "seed", "epochs", "training scenes", "area F1", "moment F1", "moment kappa",
+         "moment error, days"),
+        [
+            (
+                row["start"], row["seed"], row["epochs"], row["train_scenes"],
+                *(f"{100 * float(row[key]):.2f}"
+                  for key in ("area_f1", "moment_f1_macro_all", "moment_kappa")),
+                row["mae_days"],
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "long": _long_series,
     "breaks": _breaks,
@@ -286,6 +305,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "overview": _overview,
     "ctma": _pairs,
     "methods": _methods,
+    "starts": _starts,
     "trials": _trials,
     "weights": _weights,
 }
