@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import json
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from data_processing.rasters.header import RasterInfo
 from mapping.products.ground_area import PixelAreas
 from mapping.products.polygons import check_formats, write_polygons
 from mapping.products.regions import ChangedRegions, PolygonCounts
+from tests.helpers.small_disk import small_disk
 from utils.errors import UserError
 
 DATES = [datetime.date(2019 + number, 6, 15) for number in range(4)]
@@ -401,6 +403,16 @@ def test_an_interruption_while_gdal_writes_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         write_polygons(tmp_path / f"changes{suffix}", regions(noisy_map()))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_said_to_be_full_and_nothing_stays_on_it(tmp_path: Path) -> None:
+    made = regions(noisy_map())
+    with small_disk(tmp_path / "disk", 64) as disk:
+        for suffix in (".geojson", *TABLES):
+            with pytest.raises(OSError, match="o space left") as caught:
+                write_polygons(disk / f"changes{suffix}", made)
+            assert caught.value.errno == errno.ENOSPC
+            assert not list(disk.iterdir())
 
 
 def test_a_missing_package_is_one_sentence_and_geojson_goes_without(
