@@ -17,7 +17,7 @@ from data_processing.rasters.date_patterns import DAY, read_name
 from data_processing.rasters.sources import Raster, folder_of
 from utils.errors import DataError
 
-__all__ = ["SAFE", "is_granule", "mask_files", "safe_images", "stacks_by_band"]
+__all__ = ["SAFE", "is_granule", "mask_files", "safe_images", "stacks_by_band", "without_masks"]
 
 SAFE = ".safe"
 MASKS = ("SCL", "QA_PIXEL", "Fmask", "udm2")
@@ -50,6 +50,13 @@ def is_granule(folder: Path, rasters: Sequence[Raster]) -> bool:
 def safe_images(folder: Path) -> list[Raster]:
     """The images of a Sentinel-2 product folder (.SAFE), all bands and resolutions."""
     return list(sorted(folder.glob("GRANULE/*/IMG_DATA/**/*.jp2")))
+
+
+def without_masks(rasters: Sequence[Raster]) -> tuple[list[Raster], list[Raster]]:
+    """Images, and the cloud masks that lie among them by their names; all are images if none is."""
+    masks = [raster for raster in rasters if any(_token(name, raster.name) for name in MASKS)]
+    images = [raster for raster in rasters if raster not in masks]
+    return (images, masks) if images else (list(rasters), [])
 
 
 def mask_files(rasters: Sequence[Raster]) -> list[Raster]:

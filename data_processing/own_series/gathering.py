@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_processing.containers.cube_files import is_cube
 from data_processing.containers.cubes import Cube, open_cube
-from data_processing.containers.granules import stacks_by_band
+from data_processing.containers.granules import stacks_by_band, without_masks
 from data_processing.containers.stac import Items, is_items
 from data_processing.containers.stacks import BandStack, date_ranges
 from data_processing.own_series.finding import find_rasters
@@ -84,7 +84,8 @@ def gather(
         return Gathered(list(ranges))
     stacks = stacks_by_band(rasters, band_names, options.align) if band_names else None
     if stacks is None:
-        return Gathered(rasters)
+        images, masks = without_masks(rasters)
+        return Gathered(images, remarks=_left_out(masks))
     return Gathered(list(stacks), remarks=_resampled_bands(stacks))
 
 
@@ -139,6 +140,16 @@ def _names_inside(options: SeriesOptions) -> list[str]:
     if len(names) > 1:
         raise UserError(f"--clouds: found {', '.join(names)}, expected one name, or files.")
     return names
+
+
+def _left_out(masks: Sequence[Raster]) -> list[str]:
+    """Masks that lie among images, in a sentence."""
+    if not masks:
+        return []
+    return [
+        f"{len(masks)} files are masks by their names ({masks[0].name} …) and no images; --clouds "
+        "takes them from the same folder"
+    ]
 
 
 def _resampled_bands(stacks: Sequence[BandStack]) -> list[str]:

@@ -259,3 +259,20 @@ def test_masks_are_found_among_the_other_files_of_granules(tmp_path: Path) -> No
         f"T33UUP_{stamp}T100031_SCL_20m.tif" for stamp in STAMPS
     ]
     assert series.read(0, 0, 20, 30).observed.mean() == 0.8
+
+
+def test_masks_that_lie_among_images_are_no_images(tmp_path: Path) -> None:
+    for stamp, image in zip(STAMPS, noise(), strict=True):  # as Planet delivers them
+        folder = tmp_path / f"{stamp}_100101_0f22"
+        write_raster(folder / f"{folder.name}_3B_AnalyticMS_SR.tif", image)
+        usable = np.zeros((8, 20, 30), np.uint8)
+        usable[0, 5:] = 1
+        write_raster(folder / f"{folder.name}_3B_udm2.tif", usable)
+
+    series = open_them(tmp_path, clouds=(str(tmp_path),))
+
+    np.testing.assert_array_equal(series.read_stored(0)[0], noise()[0])
+    assert series.read(0, 0, 20, 30).observed.mean() == 0.75
+    said = " ".join(series.remarks)
+    assert "3 files are masks by their names" in said
+    assert "cloud masks, as their values tell: udm2" in said
