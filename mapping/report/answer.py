@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 DIGITS = 3
+MOST_DECIMALS = 6
 HARDLY = 0.1  # share of the raster that is mapped, below which that is the first thing to say
 WHOLE = 0.9995
 SURE = "score above 60"
@@ -32,12 +33,12 @@ Summary = Mapping[str, Any]
 
 def rounded(number: float) -> str:
     """A number with three digits: 1,230, 14.5, 0.0346."""
-    if number <= 0:
+    exact = float(f"{number:.{DIGITS}g}")
+    if exact <= 0:
         return "0"
-    decimals = max(0, DIGITS - 1 - math.floor(math.log10(number)))
-    exact = round(number, DIGITS - 1 - math.floor(math.log10(number)))
-    text = f"{exact:,.{min(decimals, 6)}f}"
-    return text.rstrip("0").rstrip(".") if "." in text and number < 1 else text
+    decimals = max(0, DIGITS - 1 - math.floor(math.log10(exact)))
+    text = f"{exact:,.{min(decimals, MOST_DECIMALS)}f}"
+    return text.rstrip("0").rstrip(".") if exact < 1 else text
 
 
 def amount(hectares: float | None, pixels: int) -> str:

@@ -95,6 +95,7 @@ def test_maps_lie_where_the_images_lie_and_say_what_they_mean(
             assert raster.tags(ns="IMAGE_STRUCTURE").get("LAYOUT") == "COG"
             tags = raster.tags()
             assert tags["AREA"] == "my city"
+            assert tags["TRAINED_ON"] == "not known"  # these weights have no sheet
             if name == "change_moment.tif":
                 assert tags["MOMENT_2"] == "changed 2018-05-15 - 2018-09-15"
             if name == "change_score.tif":
@@ -151,6 +152,10 @@ def test_the_summary_counts_the_maps(mapped: tuple[Path, str], weights: Path) ->
     # pixels of 3 m near UTM's central meridian: the plane is 0.08 % larger than the ground
     assert hectares == pytest.approx(summary["pixels"]["changed"] * 9 / 0.9996**2 / 1e4, rel=1e-4)
     assert summary["checkpoint"]["sha256"] == sha256(weights)
+    assert summary["checkpoint"]["trained_on"] == "not known"
+    sure = (values(folder / "change_score.tif") > 60) & (moment > 0) & (moment < 255)
+    assert summary["pixels"]["changed_above_60"] == sure.sum()
+    assert summary["grid"]["centre"].keys() == {"longitude", "latitude"}
     assert summary["outputs"]["change_moment.tif"]["sha256"] == sha256(folder / MAPS[1])
     assert summary["score"]["lower"] == pytest.approx(0.45186, abs=1e-5)
     polygons = json.loads((folder / "changes.geojson").read_text(encoding="utf-8"))["features"]
@@ -173,6 +178,7 @@ def test_pictures_and_report_show_the_series(mapped: tuple[Path, str]) -> None:
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "my city" in page
     assert "2018-09-15" in page
+    assert "The weights learnt from: not known." in page
 
 
 def test_python_gives_the_same_maps_byte_for_byte(

@@ -62,6 +62,15 @@ def test_moment_colors_are_distinct_and_ordered_from_dark_to_bright(T: int) -> N
     assert (np.diff(luminance) > 0).all()
 
 
+@pytest.mark.parametrize("ground", [(20, 50, 25), (60, 130, 60), (30, 60, 110), (225, 225, 225)])
+def test_moment_colors_differ_from_forest_meadow_water_and_unchanged(
+    ground: tuple[int, int, int],
+) -> None:
+    for T in (2, 6, 9, 24):
+        distance = np.abs(moment_colors(T)[1:].astype(int) - ground).max(axis=1)
+        assert distance.min() > 55
+
+
 @pytest.mark.parametrize("T", [0, 256])
 def test_a_number_of_classes_without_colors_is_refused(T: int) -> None:
     with pytest.raises(ValueError, match="num_classes"):
@@ -161,6 +170,13 @@ def test_an_overview_names_dates_panels_scores_and_every_legend_entry() -> None:
     assert set(expected) <= set(shown)
 
 
+def test_an_overview_has_one_scale_bar_where_the_ground_is_known() -> None:
+    for metres, count in ((10.0, 1), (None, 0)):
+        scene = some_scene(6, 40, 40)
+        figure = overview_figure(*scene, some_dates(6), "Scene", metres_per_pixel=metres)
+        assert texts(figure).count("100 m") == count
+
+
 def test_an_overview_without_truth_shows_the_prediction_alone() -> None:
     first, last, _, prediction = some_scene(6, 40, 40)
     shown = texts(overview_figure(first, last, None, prediction, some_dates(6), "Scene"))
@@ -238,9 +254,15 @@ def test_a_learning_curve_takes_text_and_gaps_as_a_csv_file_gives_them() -> None
 
 def test_a_learning_curve_shows_negative_kappa_and_the_learning_rate() -> None:
     rows = [{"epoch": e, "val_area_kappa": -0.2 * e, "learning_rate": 1e-4} for e in (1, 2)]
-    _, scores, rate = learning_curve_figure(rows).axes
+    figure = learning_curve_figure(rows)
+    _, scores, rate = figure.axes
     assert scores.get_ylim()[0] < -0.4
     assert np.array_equal(rate.lines[0].get_ydata(), [1e-4, 1e-4])
+    figure.draw_without_rendering()
+    strip, curve = rate.get_position(), scores.get_position()
+    assert strip.y1 < curve.y0
+    assert strip.height < 0.4 * curve.height
+    assert strip.width > 1.8 * curve.width
 
 
 def test_a_learning_curve_before_the_first_epoch_says_so() -> None:
