@@ -129,6 +129,8 @@ def test_training_leaves_weights_table_curve_and_settings(trained: Any) -> None:
     assert content["data"]["name"] == name
     assert content["data"]["patch_size"] == 32
     assert content["training"]["settings"]["lr"] == 1e-4
+    about = f"8 patches in the layout of {name}"  # the data do not say what made them
+    assert content["training"]["about"] == about
 
 
 def test_a_used_folder_is_refused_resumed_and_overwritten(
