@@ -70,7 +70,11 @@ def test_ctma_sees_the_ends_of_a_series_only() -> None:
 
 
 @pytest.mark.slow
-def test_both_networks_are_scored_on_the_same_pixels(root: Path, tmp_path: Path) -> None:
+def test_both_networks_are_scored_on_the_same_pixels(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # in a process of its own each, see test_data.py
+    monkeypatch.setattr("benchmarks.compare_networks.peak_gb", lambda *_: 0.5)
     main(["--data-root", str(root), *saved(tmp_path), "--patch-size", "32", "--rounds", "1",
           "--batch-size", "2", "--output-dir", str(tmp_path)])  # fmt: skip
     rows = json.loads((tmp_path / "compare_networks.json").read_text(encoding="utf-8"))["rows"]

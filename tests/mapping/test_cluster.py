@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -39,13 +39,28 @@ def kill_a_worker(rows: Path, stored: list[int]) -> None:
     stored.append(sum(rows.read_bytes()))
 
 
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[str]:
+    """Address of a cluster of two workers."""
+    cluster = pytest.importorskip("distributed").LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None,
+        silence_logs=50,
+    )  # fmt: skip
+    with cluster:
+        yield cluster.scheduler_address
+
+
 @pytest.fixture
 def tall(tmp_path: Path) -> Path:
     return write_city(tmp_path / "tall", (400, 50))
 
 
 def test_an_area_whose_workers_are_killed_has_the_same_maps(
-    tall: Path, weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+    tall: Path,
+    weights: Path,
+    scheduler: str,
+    predict: Callable[..., Outcome],
+    tmp_path: Path,
 ) -> None:
     flags = ("--images", tall, "--checkpoint", weights, "--batch-size", 1, "--overlap", 4)
     assert predict(*flags, "--output-dir", "alone")[0] == 0
@@ -55,7 +70,7 @@ def test_an_area_whose_workers_are_killed_has_the_same_maps(
     )
     killer.start()
     code, said, errors = predict(
-        *flags, "--output-dir", "cluster", "--executor", "dask", "--workers", 2
+        *flags, "--output-dir", "cluster", "--executor", "dask", "--scheduler", scheduler
     )
     killer.join()
     assert code == 0, errors
@@ -65,7 +80,7 @@ def test_an_area_whose_workers_are_killed_has_the_same_maps(
 
 
 def test_several_areas_are_tasks_and_faults_are_told_as_without(
-    weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+    weights: Path, scheduler: str, predict: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     for name in ("a", "b"):
         write_city(tmp_path / "areas" / name, (40, 40))
@@ -73,7 +88,8 @@ def test_several_areas_are_tasks_and_faults_are_told_as_without(
     next((tmp_path / "areas/damaged").iterdir()).write_bytes(b"II*\0 no raster")
     flags = ("--images", "areas", "--checkpoint", weights)
     alone = predict(*flags, "--output-dir", "alone")
-    cluster = predict(*flags, "--output-dir", "cluster", "--executor", "dask", "--workers", 1)
+    there = ("--executor", "dask", "--scheduler", scheduler)
+    cluster = predict(*flags, "--output-dir", "cluster", *there)
     assert alone[0] == cluster[0] == 3
     assert alone[2].replace("alone", "") == cluster[2].replace("cluster", "")
     for name in ("a", "b"):

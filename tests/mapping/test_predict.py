@@ -240,17 +240,13 @@ def test_onnx_gives_the_same_maps(
 ) -> None:
     pytest.importorskip("onnxruntime")
     folder, _ = mapped
-    code, said, _ = predict("--checkpoint", weights, "--export-onnx", "city.onnx")
-    assert code == 0
-    assert "largest difference from the network" in said
-    for checkpoint in ("city.onnx", weights):
-        out = tmp_path / Path(checkpoint).suffix
-        flags = ("--images", city, "--checkpoint", checkpoint, "--output-dir", out)
-        code, _, said = predict(*flags, "--backend", "onnx")
-        assert code == 0, said
-        same = values(out / "change_moment.tif") == values(folder / "change_moment.tif")
-        assert same.mean() >= 0.999
-        assert summary_of(out)["checkpoint"]["arguments"]["width"] == 8
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "onnx")
+    code, _, said = predict(*flags, "--backend", "onnx")  # files written before: see the pair
+    assert code == 0, said
+    out = tmp_path / "onnx"
+    same = values(out / "change_moment.tif") == values(folder / "change_moment.tif")
+    assert same.mean() >= 0.999
+    assert summary_of(out)["checkpoint"]["arguments"]["width"] == 8
 
 
 @pytest.fixture(scope="module")
