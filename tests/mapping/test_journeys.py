@@ -72,6 +72,35 @@ def test_twelve_sentinel_2_dates_with_scl_masks_become_a_dated_map_in_one_comman
     assert (tmp_path / "maps" / "report.html").is_file()
 
 
+def test_many_landsat_dates_with_cfmask_become_a_quarterly_map_in_one_command(
+    predict: Callable[..., Outcome], weights: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(7)
+    ground = rng.uniform(400, 1600, (4, SIDE, SIDE))
+    for number in range(32):  # every 16 or 17 days from January 2003 to June 2004
+        day = datetime.date(2003, 1, 4) + datetime.timedelta(round(16.8 * number))
+        image = ground + rng.normal(0, 40, ground.shape)
+        image[:, 6:14, 6:14] += 3000 * (day.year == 2004)
+        mask = np.zeros((SIDE, SIDE), np.uint8)
+        if number % 2:  # half of them are mostly cloud
+            mask[:, 4:] = 4
+            image[:, :, 4:] = 9000
+        name = f"LE07_{day:%Y%m%d}.tif"
+        write_raster(tmp_path / "images" / name, image.astype(np.int16), nodata=-9999)
+        write_raster(tmp_path / "cfmask" / name, mask, nodata=255)
+
+    code, said, errors = predict(
+        "--images", "images", "--clouds", "cfmask", "--cloud-codes", "cfmask",
+        "--composite", "quarter", "--checkpoint", weights, "--output-dir", "maps",
+    )  # fmt: skip
+
+    assert code == 0, errors
+    assert "32 images become 6 dates" in said
+    summary = summary_of(tmp_path / "maps")
+    assert summary["dates"][::3] == ["2003-01-01", "2003-10-01"]
+    assert (values(tmp_path / "maps/change_moment.tif") != 255).all()  # no cloud is left
+
+
 def test_an_xarray_cube_in_a_notebook_cell_becomes_arrays(city: Path, weights: Path) -> None:
     xarray = pytest.importorskip("xarray")
     rioxarray = pytest.importorskip("rioxarray")
