@@ -1,4 +1,7 @@
-"""torchrun and accelerate launch run the training scripts as they are, on two CPU processes."""
+"""accelerate launch, by way of torchrun, runs the training scripts as they are on two processes.
+
+torchrun by itself: tests/mapping/test_predict.py.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ SMALL = (
     "--patch-size", "32", "--stride", "32", "--num-workers", "0", "--batch-size", "4",
     "--width", "8", "--epochs", "1", "--device", "cpu", "--dropout", "0",
 )  # fmt: skip
-PORT = {"torch.distributed.run": "master_port", "accelerate.commands.launch": "main_process_port"}
+PORT = {"accelerate.commands.launch": "main_process_port"}
 
 pytestmark = pytest.mark.slow
 
@@ -44,10 +47,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Path]:
 @pytest.mark.parametrize(
     "launcher",
     [
-        ["torch.distributed.run", "--nproc_per_node", "2"],
         ["accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"],
     ],
-    ids=["torchrun", "accelerate"],
+    ids=["accelerate"],
 )
 def test_launchers_start_the_same_script_with_two_processes(
     tmp_path: Path, launcher: list[str], alone: tuple[list[str], Path]
