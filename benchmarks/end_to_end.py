@@ -24,6 +24,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measuring import Measurement, report, run_program_measured, spread, timed_device
+from data_processing.rasters.reading import open_raster
 from data_processing.scenes.spec import DYNAMIC
 from models import build_network
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -87,7 +88,7 @@ def _data_roots(folder: Path, size: int, number: int) -> dict[int, Path]:
 
 def _repeat(path: Path, size: int) -> None:
     """Fill a raster of ``size`` × ``size`` with copies of a small one, in its place."""
-    with rasterio.open(path) as raster:
+    with open_raster(path) as raster:
         profile, values = raster.profile, raster.read()
     times = -(-size // values.shape[-1])
     with rasterio.open(path, "w", **{**profile, "height": size, "width": size}) as raster:

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks.area_scores import blended
 from benchmarks.baselines import step_scores
 from benchmarks.measuring import RESULTS, in_turns, report, spread
-from benchmarks.real_areas import Area, filled, spacenet7_series
+from benchmarks.real_areas import Area, even_dates, filled, picked, spacenet7_series
 from data_processing.scenes.insertion import InsertionRules, draw_insertions, insert_changes
 from mapping.prediction import Predicts
 from models.caim_net import CAIMNet
@@ -44,7 +44,7 @@ from utils.files import read_csv_rows, write_csv_rows
 from utils.progress import progress, say
 from utils.settings import REPOSITORY, read_settings
 
-__all__ = ["Changes", "Settings", "inserted", "main", "score"]
+__all__ = ["Changes", "Settings", "inserted", "interval_days", "main", "mapped", "score"]
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
@@ -110,37 +110,43 @@ def inserted(rng: np.random.Generator, area: Area, lenders: Sequence[Area]) -> A
     return Area(area.name, images, area.days, label)
 
 
-def _changes(area: Area, dates: NDArray[np.int64], log_prob: NDArray[np.floating[Any]]) -> Changes:
-    """Of log probabilities (n, H, W) of the intervals between some of an area's dates."""
+def interval_days(days: NDArray[np.int64], moment: NDArray[np.int64]) -> Floats:
+    """The middle of the interval of each pixel's moment; any day where that is not above 0."""
+    middles = (days[:-1] + days[1:]) / 2
+    return middles[moment - 1].astype(np.float32)
+
+
+def changes_of(area: Area, days: NDArray[np.int64], log_prob: NDArray[np.floating[Any]]) -> Changes:
+    """Changes in an area by log probabilities (n, H, W) of the intervals between some days."""
     assert area.label is not None
-    middles = [(days[:-1] + days[1:]) / 2 for days in (area.days[dates], area.days)]
     lead = log_prob[1:] - log_prob[:1]
     return Changes(
         lead.max(axis=0).astype(np.float32),
-        middles[0][lead.argmax(axis=0)].astype(np.float32),
+        interval_days(days, lead.argmax(axis=0) + 1),
         area.label,
-        middles[1][area.label - 1].astype(np.float32),
+        interval_days(area.days, area.label),
     )
 
 
-def _by_network(network: Predicts, area: Area, dates: NDArray[np.int64], side: int) -> Changes:
-    some = Area(area.name, area.images[dates], area.days[dates])
-    prob = blended(network, some, side).astype(np.float64)
-    return _changes(area, dates, np.log(np.maximum(prob, 1)))
+def mapped(network: Predicts, area: Area, shown: Area, side: int) -> Changes:
+    """Changes in an area by a network that is shown these images of it."""
+    prob = blended(network, shown, side).astype(np.float64)
+    return changes_of(area, shown.days, np.log(np.maximum(prob, 1)))
 
 
 def _ways(network: CAIMNet, side: int) -> dict[str, Callable[[Area], Changes]]:
+    T = network.num_dates
+
     def even(area: Area) -> Changes:
-        dates = np.round(np.linspace(0, len(area.days) - 1, network.num_dates)).astype(np.int64)
-        return _by_network(network, area, dates, side)
+        return mapped(network, area, picked(area, even_dates(len(area.days), T)), side)
 
     def every(area: Area) -> Changes:
         longer: Any = LongSeries(network, len(area.days))
-        return _by_network(longer, area, np.arange(len(area.days)), side)
+        return mapped(longer, area, area, side)
 
     def steps(area: Area) -> Changes:
         scores = step_scores(area.images[:, :3].astype(np.float64))
-        return _changes(area, np.arange(len(area.days)), scores)
+        return changes_of(area, area.days, scores)
 
     return {"even": even, "all": every, "step detector": steps}
 

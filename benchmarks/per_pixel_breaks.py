@@ -24,14 +24,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.area_scores import blended
-from benchmarks.long_series import Changes, Floats, score
+from benchmarks.long_series import Changes, interval_days, mapped, score
 from benchmarks.measuring import RESULTS
-from benchmarks.real_areas import Area, filled, landsat_series
+from benchmarks.real_areas import Area, even_dates, filled, landsat_series, picked
+from benchmarks.real_sources import rolled
 from benchmarks.real_windows import lasting_steps
 from data_processing.own_series.composites import combined, periods_of
 from data_processing.scenes.insertion import InsertionRules, draw_insertions, insert_changes
@@ -72,8 +71,8 @@ ALL, SOME, COLD = METHODS = ("CAIM-Net, all quarters", "CAIM-Net, six quarters",
 GREEN, NIR = 2, 4  # bands, from 1, by which COLD leaves out clouds that the mask missed
 
 
-def composites(area: Area) -> tuple[Floats, NDArray[np.int64]]:
-    """Medians (n, C, H, W) of what is clear in each quarter, gaps filled, and their mean days."""
+def composites(area: Area) -> Area:
+    """Medians of what is clear in each quarter, gaps filled, dated to the mean of their days."""
     assert area.missing is not None
     values, clear = area.values(), ~area.missing
     number = {int(day): index for index, day in enumerate(area.days)}
@@ -85,35 +84,19 @@ def composites(area: Area) -> tuple[Floats, NDArray[np.int64]]:
         parts.append(median)
         gaps.append(~observed)
         days.append(int(area.days[taken].mean()))
-    return filled(np.stack(parts), np.stack(gaps)), np.array(days)
+    return Area(area.name, filled(np.stack(parts), np.stack(gaps)), np.array(days))
 
 
-def _true_days(area: Area) -> Floats:
-    assert area.label is not None
-    middles = (area.days[:-1] + area.days[1:]) / 2
-    return middles[area.label - 1].astype(np.float32)
-
-
-def _by_network(area: Area, flags: Settings, every: bool) -> tuple[Changes, float]:
+def _by_network(area: Area, quarters: Area, flags: Settings, every: bool) -> tuple[Changes, float]:
     """Changes by the network of all quarters or of some, and the offset of its decision."""
-    assert area.label is not None
     weights = load_checkpoint(flags.checkpoint)
     network: Any = weights.build().eval()
-    images, days = composites(area)
+    number = len(quarters.days)
     if every:
-        network = LongSeries(network, len(days))
+        network = LongSeries(network, number)
     else:
-        some = np.round(np.linspace(0, len(days) - 1, network.num_dates)).astype(np.int64)
-        images, days = images[some], days[some]
-    prob = blended(network, Area(area.name, images, days), flags.side).astype(np.float64)
-    lead = np.log(np.maximum(prob, 1))
-    lead = lead[1:] - lead[:1]
-    middles = (days[:-1] + days[1:]) / 2
-    changes = Changes(
-        lead.max(axis=0).astype(np.float32), middles[lead.argmax(axis=0)].astype(np.float32),
-        area.label, _true_days(area),
-    )  # fmt: skip
-    return changes, weights.offset
+        quarters = picked(quarters, even_dates(number, network.num_dates))
+    return mapped(network, area, quarters, flags.side), weights.offset
 
 
 def _by_cold(area: Area) -> Changes:
@@ -141,7 +124,7 @@ def _by_cold(area: Area) -> Changes:
             if len(breaks):
                 largest = breaks[np.linalg.norm(breaks["magnitude"], axis=1).argmax()]
                 lead[row, col], day[row, col] = 1.0, largest["t_break"]
-    return Changes(lead, day, area.label, _true_days(area))
+    return Changes(lead, day, area.label, interval_days(area.days, area.label))
 
 
 def _inserted(area: Area, seed: int) -> Area:
@@ -151,14 +134,10 @@ def _inserted(area: Area, seed: int) -> Area:
     images = area.values()
     whole = filled(images, area.missing)
 
-    def donor(drawn: np.random.Generator) -> Floats:
-        shift = [int(drawn.integers(size // 4, 3 * size // 4)) for size in images.shape[2:]]
-        return np.roll(whole, shift, (2, 3))
-
     label = np.zeros(images.shape[2:], np.int64)
-    quarters, _ = composites(area)
-    doubtful = lasting_steps(quarters)
-    images, label = insert_changes(images, label, draw_insertions(rng, images, donor, CHANGES))
+    doubtful = lasting_steps(composites(area).images)
+    drawn = draw_insertions(rng, images, lambda r: rolled(r, whole), CHANGES)
+    images, label = insert_changes(images, label, drawn)
     label[(label == 0) & doubtful] = -1
     return Area("inserted", images.astype(np.float32), area.days, label, area.missing)
 
@@ -171,6 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     unlabelled = replace(area, label=np.zeros(area.images.shape[2:], np.int64))
     rows = []
     for data, series in (("as it is", unlabelled), ("inserted", _inserted(area, flags.seed))):
+        quarters = composites(series)
         changes: dict[str, tuple[Changes, float]] = {}
         seconds = {}
         for method in METHODS:
@@ -178,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             changes[method] = (
                 (_by_cold(series), 0.0)
                 if method == COLD
-                else _by_network(series, flags, every=method == ALL)
+                else _by_network(series, quarters, flags, every=method == ALL)
             )
             seconds[method] = round(time.perf_counter() - began, 1)
         changed = {name: one.lead > offset for name, (one, offset) in changes.items()}

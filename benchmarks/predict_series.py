@@ -33,6 +33,7 @@ from benchmarks.measuring import (
     run_program_measured,
     timed_device,
 )
+from data_processing.rasters.reading import open_raster
 from data_processing.scenes.spec import DYNAMIC
 from mapping.model import Model, load_model
 from utils.errors import run_program
@@ -90,7 +91,7 @@ def _landscape(folder: Path) -> np.ndarray[Any, Any]:
     images = sorted((folder / "sample" / DYNAMIC.images_root / "test").rglob("2*.tif"))
     series = []
     for path in images:
-        with rasterio.open(path) as raster:
+        with open_raster(path) as raster:
             series.append(raster.read())
     return np.stack(series)
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 
 from data_processing.rasters.dates import dates_of
+from data_processing.rasters.reading import open_raster
 from data_processing.rasters.values import scale_pixels
 from data_processing.sample.scene import draw_scene
 from data_processing.scenes.spec import DYNAMIC, DatasetSpec, Split
@@ -23,6 +23,7 @@ from utils.errors import DataError
 
 __all__ = [
     "Area",
+    "even_dates",
     "filled",
     "generated_scenes",
     "landsat_series",
@@ -67,7 +68,7 @@ class Area:
 
 
 def _read(path: Path) -> Pixels:
-    with rasterio.open(path) as source:
+    with open_raster(path) as source:
         pixels: Pixels = source.read()
     return pixels
 
@@ -162,12 +163,17 @@ def split_years(area: Area, year: int) -> tuple[Area, Area]:
     return picked(area, others), picked(area, held_out)
 
 
+def even_dates(number: int, wanted: int) -> NDArray[np.int64]:
+    """Positions of dates evenly spread over a series, the first and the last among them."""
+    return np.rint(np.linspace(0, number - 1, wanted)).astype(np.int64)
+
+
 def quiet_series(area: Area, number: int, num_dates: int) -> list[Area]:
     """Series of T dates in which nothing is taken to change, with disjoint dates."""
     series = []
     for first in range(number):
         dates = np.arange(first, len(area.days), number)
-        dates = dates[np.rint(np.linspace(0, len(dates) - 1, num_dates)).astype(np.int64)]
+        dates = dates[even_dates(len(dates), num_dates)]
         part = picked(area, dates)
         gaps = np.zeros(part.images.shape[2:], np.bool_)
         gaps = gaps if part.missing is None else part.missing.any(axis=0)

@@ -24,7 +24,7 @@ from benchmarks.real_windows import DrawRules, WindowMaker, lasting_steps, short
 from data_processing.scenes.insertion import InsertionRules, draw_insertions, insert_changes
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
 
-__all__ = ["SOURCES", "Sources", "inserted_scenes"]
+__all__ = ["SOURCES", "Sources", "inserted_scenes", "rolled"]
 
 SEED_SCENES = 96  # generated training scenes per seed, from seed 1 on
 VAL_SCENES = 12
@@ -156,14 +156,14 @@ def inserted_scenes(area: Area, changes: InsertionRules, seed: int, num_dates: i
         images, missing = part.values(), part.missing
         doubtful = lasting_steps(images)
         whole = images if missing is None else filled(images, missing)
-        drawn = draw_insertions(rng, images, lambda r, whole=whole: _moved(r, whole), many)
+        drawn = draw_insertions(rng, images, lambda r, whole=whole: rolled(r, whole), many)
         images, label = insert_changes(images, part.label, drawn)
         label[(label == 0) & doubtful] = -1
         scenes.append(Area("inserted", images, part.days, label, missing))
     return scenes
 
 
-def _moved(rng: np.random.Generator, images: NDArray[np.float32]) -> NDArray[np.float32]:
+def rolled(rng: np.random.Generator, images: NDArray[np.float32]) -> NDArray[np.float32]:
     """A place itself, rolled by at least a quarter of its sides."""
     shift = [int(rng.integers(side // 4, 3 * side // 4)) for side in images.shape[2:]]
     return np.roll(images, shift, (2, 3))

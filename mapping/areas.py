@@ -16,7 +16,7 @@ from data_processing.own_series.options import SeriesOptions, is_computed
 from data_processing.own_series.series import spec_for
 from mapping.area import MapOptions, map_area, refuse_among
 from mapping.model import Model
-from utils.errors import CaimError, DataError, UserError
+from utils.errors import CaimError, DataError, UserError, without_frames
 from utils.files import write_csv_rows
 from utils.processes import Processes
 from utils.progress import say
@@ -184,7 +184,7 @@ def _map_each(
             row |= _row(summary) if summary else {}
         except (DataError, UserError) as error:
             say(f"{area.name}: not mapped. {error}")
-            errors.append((area.name, _bare(error)))
+            errors.append((area.name, without_frames(error)))
             row |= {"state": "at fault", "message": "; ".join(_sentences(error))}
         rows.append({**row, "seconds": f"{time.perf_counter() - begun:.1f}"})
         if processes.is_first:
@@ -208,12 +208,6 @@ def _tell(errors: Sequence[tuple[str, DataError | UserError]], number: int, tabl
     raise DataError(
         f"{len(errors)} of {number} areas", faults, f"The others are mapped; {table} lists all."
     )
-
-
-def _bare(error: Fault) -> Fault:
-    """An error without the frames it came through, which hold arrays of the area."""
-    error.__cause__ = error.__context__ = error.__traceback__ = None
-    return error
 
 
 def _sentences(error: DataError | UserError) -> list[str]:

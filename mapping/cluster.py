@@ -23,7 +23,7 @@ from data_processing.own_series.series import spec_for
 from mapping.area import MapOptions, plan_of, store_rows
 from mapping.areas import map_one
 from mapping.model import Model
-from utils.errors import CaimError
+from utils.errors import CaimError, without_frames
 from utils.processes import Processes
 from utils.progress import progress, say
 
@@ -51,15 +51,15 @@ class DaskCluster:
     ) -> Callable[[], None]:
         """A function that has the rows of one area stored."""
 
+        part_of_area = partial(
+            _store_part, self._load, _absolute(images), _anywhere(reading), options,
+            folder.absolute(),
+        )  # fmt: skip
+
         def store() -> None:
-            parts = max(1, PARTS_PER_WORKER * len(self._client.scheduler_info()["workers"]))
-            tasks = [
-                self._client.submit(
-                    _store_part, self._load, _absolute(images), _anywhere(reading), options,
-                    folder.absolute(), Processes(number, parts), pure=False,
-                )
-                for number in range(parts)
-            ]  # fmt: skip
+            number = max(1, PARTS_PER_WORKER * len(self._client.scheduler_info()["workers"]))
+            parts = [Processes(rank, number) for rank in range(number)]
+            tasks = self._client.map(part_of_area, parts, pure=False)
             for task in progress(tasks, "parts", unit="part"):
                 _result(task)
 
@@ -69,13 +69,8 @@ class DaskCluster:
         self, areas: Sequence[Path], reading: SeriesOptions, options: MapOptions, folder: Path
     ) -> Iterator[Callable[[], dict[str, Any]]]:
         """Functions that wait for the summaries of areas, in their order; all begin at once."""
-        tasks = [
-            self._client.submit(
-                _map_area, self._load, area.absolute(), _anywhere(reading), options,
-                folder.absolute(), pure=False,
-            )
-            for area in areas
-        ]  # fmt: skip
+        one_area = partial(_map_area, self._load, _anywhere(reading), options, folder.absolute())
+        tasks = self._client.map(one_area, [area.absolute() for area in areas], pure=False)
         return (partial(_result, task) for task in tasks)
 
 
@@ -129,13 +124,12 @@ def _saying(action: Callable[[], Value]) -> tuple[str, Value | None, CaimError |
         with redirect_stdout(text):
             value = action()
     except CaimError as error:
-        error.__cause__ = error.__context__ = error.__traceback__ = None  # they hold arrays
-        return text.getvalue(), None, error
+        return text.getvalue(), None, without_frames(error)
     return text.getvalue(), value, None
 
 
 def _map_area(
-    load: partial[Model], area: Path, reading: SeriesOptions, options: MapOptions, folder: Path
+    load: partial[Model], reading: SeriesOptions, options: MapOptions, folder: Path, area: Path
 ) -> tuple[str, dict[str, Any] | None, CaimError | None]:
     return _saying(lambda: map_one(area, _model(load), reading, options, folder, Processes()))
 

@@ -15,7 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 __all__ = [
     "CaimError",
@@ -28,6 +28,7 @@ __all__ = [
     "optional_package",
     "run_program",
     "visible",
+    "without_frames",
 ]
 
 
@@ -81,6 +82,15 @@ class DataError(CaimError):
 
     def __reduce__(self) -> tuple[type[DataError], tuple[str, list[str], str]]:
         return (DataError, (self.where, self.faults, self.advice))
+
+
+Failure = TypeVar("Failure", bound=CaimError)
+
+
+def without_frames(error: Failure) -> Failure:
+    """The same error without the frames it came through, which hold arrays and keep them alive."""
+    error.__cause__ = error.__context__ = error.__traceback__ = None
+    return error
 
 
 FULL = (errno.ENOSPC, errno.EDQUOT)

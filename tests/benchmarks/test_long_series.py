@@ -59,9 +59,9 @@ def test_medians_are_of_what_is_clear_and_gaps_carry_on() -> None:
     missing = np.zeros((5, 1, 2), np.bool_)
     missing[3] = True
     missing[4, 0, 1] = True
-    medians, middles = composites(Area("a", images, days, missing=missing))
-    assert np.allclose(medians[:, 0, 0] * 10000, [[3, 3], [7, 3]])
-    assert list(middles) == [FIRST + 15, FIRST + 100]
+    quarters = composites(Area("a", images, days, missing=missing))
+    assert np.allclose(quarters.images[:, 0, 0] * 10000, [[3, 3], [7, 3]])
+    assert list(quarters.days) == [FIRST + 15, FIRST + 100]
 
 
 def test_the_benchmark_writes_a_row_for_each_way_and_half(
