@@ -21,11 +21,14 @@ SCORES = ("area_f1", "moment_f1_macro_all", "moment_kappa")
 
 
 def blended(network: Predicts, area: Area, side: int, batch: int = 16) -> NDArray[np.int32]:
-    """Blended moment probabilities (K, H, W) of a scene of T dates, as whole numbers."""
+    """Blended moment probabilities (K, H, W) of a scene of T dates, as whole numbers.
+
+    Of a network without moments, area probabilities: K = 2.
+    """
     images = area.values()
     H, W = images.shape[2:]
     grid = TileGrid(H, W, side, side // 2)
-    blend = Blend(grid, len(images), 0, H)  # as many classes as dates: two for a pair
+    blend: Blend | None = None
     origins = list(grid.origins)
     for first in range(0, len(origins), batch):
         part = origins[first : first + batch]
@@ -33,17 +36,22 @@ def blended(network: Predicts, area: Area, side: int, batch: int = 16) -> NDArra
         with torch.inference_mode(), autocast(torch.device("cpu"), "bfloat16"):
             maps = network.predict(torch.from_numpy(tiles))
         prob = (maps.area_prob if maps.moment_prob is None else maps.moment_prob).numpy()
+        blend = blend or Blend(grid, prob.shape[1], 0, H)
         for (row, col), one in zip(part, prob, strict=True):
             blend.add(row, col, one)
+    assert blend is not None
     return blend.take(H)
 
 
 def searched(network: Predicts, areas: list[Area], side: int) -> OffsetSearch:
     """Counts of labelled scenes at all offsets."""
-    search = OffsetSearch(len(areas[0].images))
+    search: OffsetSearch | None = None
     for area in areas:
         assert area.label is not None
-        search.add(blended(network, area, side), area.label)
+        prob = blended(network, area, side)
+        search = search or OffsetSearch(len(prob))
+        search.add(prob, area.label)
+    assert search is not None
     return search
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import CTMA, CAIMNet, CAIMNetOutput, area_prob_from_moment, start_cams
+from models import CTMA, CAIMNet, start_cams
 from training.losses import caim_loss, ctma_loss
 
 __all__ = ["CaimLearner", "Learner", "PairLearner", "Standardised"]
@@ -32,6 +32,10 @@ class Learner(Protocol):
 
     def start_from(self, weights: State) -> None:
         """Take weights as they are kept."""
+        ...
+
+    def built(self) -> nn.Module:
+        """A new network that takes such weights."""
         ...
 
     def loss(self, images: Tensor, label: Tensor) -> Tensor:
@@ -62,15 +66,14 @@ class Standardised(nn.Module):
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])
         self.register_buffer("spread", torch.tensor(spread)[:, None, None])
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Both coarse logits (B, T, H, W), float32, of images (B, T, C, H, W)."""
         colours = len(self.mean)
         alpha = images[:, :, colours:]
         shift = self.mean * alpha if alpha.shape[2] else torch.zeros(1)
         scaled = (images[:, :, :colours] - shift) / self.spread
         states = self.network.change_features(torch.cat((scaled, alpha), dim=2))
-        coarse1 = self.network.coarse_moment1(states)
-        return coarse1.float(), self.network.coarse_moment2(states).float()
+        return tuple(logits.float() for logits in self.network.coarse_moments(states))
 
     def unfold(self, alone: dict[str, Tensor]) -> None:
         """Take the weights of a network for images as they are: the reverse of ``folded``."""
@@ -106,9 +109,13 @@ class CaimLearner:
         arguments: Of ``CAIMNet``.
         mean, spread: See :class:`Standardised`.
         coarse_weight: Of the cross-entropy.
+
+    Attributes:
+        unchanged_factor: Class factor of "unchanged"; 1 at first.
     """
 
     name = "caim_net"
+    unchanged_factor = 1.0
 
     def __init__(
         self,
@@ -117,10 +124,14 @@ class CaimLearner:
         spread: Sequence[float],
         coarse_weight: float,
     ) -> None:
-        network = CAIMNet(**arguments)
-        start_cams(network)
         self.arguments, self.coarse_weight = arguments, coarse_weight
-        self.module = Standardised(network, mean, spread)
+        self.module = Standardised(self.built(), mean, spread)
+
+    def built(self) -> CAIMNet:
+        """A new network, all evidence counting for what it is of."""
+        network = CAIMNet(**self.arguments)
+        start_cams(network)
+        return network
 
     def start_from(self, weights: State) -> None:
         """Take weights for images as they are."""
@@ -130,12 +141,14 @@ class CaimLearner:
         """The total."""
         with torch.autocast("cpu", torch.bfloat16):
             coarse = self.module(images)
-        fine = self.module.network.fine_moments(*coarse)
-        moment = fine.sum(dim=1).softmax(dim=1)
-        output = CAIMNetOutput(area_prob_from_moment(moment), moment, fine)
+        output = self.module.network.fused(*coarse)
         area = torch.where(label < 0, label, (label > 0).long())
-        total = caim_loss(output, area, label).total
-        for logits in coarse:
+        factors = [
+            [self.unchanged_factor, *[1.0] * (prob.shape[1] - 1)]
+            for prob in (output.area_prob, output.moment_prob)
+        ]
+        total = caim_loss(output, area, label, *factors).total
+        for logits in coarse[:2]:
             total = total + self.coarse_weight * F.cross_entropy(logits, label, ignore_index=-1)
         return total
 
@@ -155,7 +168,11 @@ class PairLearner:
 
     def __init__(self, arguments: dict[str, Any]) -> None:
         self.arguments = arguments
-        self.module = CTMA(**arguments)
+        self.module: nn.Module = self.built()
+
+    def built(self) -> nn.Module:
+        """A new network."""
+        return CTMA(**self.arguments)
 
     def start_from(self, weights: State) -> None:
         """Take weights of the network."""

@@ -24,10 +24,20 @@ from benchmarks.real_windows import DrawRules, WindowMaker, lasting_steps, short
 from data_processing.scenes.insertion import InsertionRules, draw_insertions, insert_changes
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
 
-__all__ = ["SOURCES", "Sources", "inserted_scenes", "rolled"]
+__all__ = [
+    "SOURCES",
+    "SPACENET7_MEAN",
+    "SPACENET7_SPREAD",
+    "Sources",
+    "caim_arguments",
+    "inserted_scenes",
+    "rolled",
+    "spacenet7_sources",
+]
 
 SEED_SCENES = 96  # generated training scenes per seed, from seed 1 on
 VAL_SCENES = 12
+SPACENET7_MEAN, SPACENET7_SPREAD = (0.465, 0.407, 0.298), (0.23, 0.18, 0.17)
 PAIR_ARGUMENTS: dict[str, Any] = {
     "pair_widths": (12, 24, 48), "video_widths": (16, 32), "decoder_widths": (96, 48, 24, 12),
     "resnet_width": 16, "video_len": 4,
@@ -61,7 +71,7 @@ def spacenet7_sources(flags: Any) -> Sources:
     areas = spacenet7_series(flags.series) + read_scenes(flags.scenes / "train", SPACENET7)
     return Sources(
         SPACENET7.facts(flags.side),
-        lambda given: _caim(given, SPACENET7, (0.465, 0.407, 0.298), (0.23, 0.18, 0.17)),
+        lambda given: _caim(given, SPACENET7, SPACENET7_MEAN, SPACENET7_SPREAD),
         WindowMaker(
             areas,
             DrawRules(side=flags.side, labelled=flags.labelled, drawn=flags.drawn),
@@ -139,11 +149,15 @@ def _caim(
     mean: tuple[float, ...],
     spread: tuple[float, ...],
 ) -> CaimLearner:
-    arguments = {
+    return CaimLearner(caim_arguments(flags, spec), mean, spread, flags.coarse_weight)
+
+
+def caim_arguments(flags: Any, spec: DatasetSpec) -> dict[str, Any]:
+    """Constructor arguments of CAIM-Net."""
+    return {
         "in_channels": len(spec.bands), "num_dates": spec.num_dates, "width": flags.width,
         "dropout": 0.0,
     }  # fmt: skip
-    return CaimLearner(arguments, mean, spread, flags.coarse_weight)
 
 
 def inserted_scenes(area: Area, changes: InsertionRules, seed: int, num_dates: int) -> list[Area]:

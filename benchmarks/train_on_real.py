@@ -25,17 +25,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.area_scores import at_offset, searched
 from benchmarks.real_sources import SOURCES, Sources
-from models import build_network
+from mapping.prediction import Predicts
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from utils.errors import run_program
 from utils.fields import (
@@ -162,11 +162,15 @@ class Run:
                     self.averaged[key].copy_(value)
         self.used += time.perf_counter() - began
 
+    def network(self) -> Predicts:
+        """The network with the averaged weights, for images as they are."""
+        network = self.learner.built().eval()
+        network.load_state_dict(self.learner.weights(self.averaged))
+        return cast("Predicts", network)
+
     def look(self) -> None:
         """Score the averaged weights, write them, and what is needed to go on."""
-        weights = self.learner.weights(self.averaged)
-        network = build_network(self.learner.name, self.learner.arguments).eval()
-        network.load_state_dict(weights)
+        network = self.network()
         search = searched(network, self.sources.val, self.flags.side)
         best = search.best()
         row = {
@@ -184,18 +188,23 @@ class Run:
             row[f"{name}_best_offset"] = own["offset"]
         _append(self.folder / "log.csv", row)
         say(", ".join(f"{key} {_short(value)}" for key, value in row.items()))
-        self._write(weights, best, row)
+        self._write(best, row)
+        self.save()
 
-    def _write(self, weights: dict[str, Tensor], best: dict[str, Any], row: dict[str, Any]) -> None:
+    def _write(self, best: dict[str, Any], row: dict[str, Any]) -> None:
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.flags).items()}
         paths = ("series", "scenes", "output_dir", "look_at", "start_from")
         settings = {key: value for key, value in settings.items() if key not in paths}
         checkpoint = Checkpoint(
-            self.learner.name, self.learner.arguments, weights, data=self.sources.facts,
+            self.learner.name, self.learner.arguments, self.learner.weights(self.averaged),
+            data=self.sources.facts,
             training={"program": "benchmarks/train_on_real.py", "settings": settings, "last": row},
             decision={**best, "chosen_on": self.sources.chosen_on},
         )  # fmt: skip
         save_checkpoint(self.folder / "weights.pth", checkpoint)
+
+    def save(self) -> None:
+        """Write what is needed to go on."""
         with atomic_path(self.folder / "state.pth") as partial:
             torch.save(
                 {

@@ -250,16 +250,21 @@ class CAIMNet(nn.Module):
 
     def moments(self, states: Tensor) -> CAIMNetOutput:
         """Change area and moments of hidden states (B, H, W, T−1, D/2)."""
-        coarse1 = self.coarse_moment1(states)  # (B, T, H, W)
-        coarse2 = self.coarse_moment2(states)  # (B, T, H, W)
-
+        coarse = self.coarse_moments(states)
         # From here on float32, whatever the precision above: the stacked softmaxes leave class
         # scores closer together than half precision can tell.
         with torch.autocast(states.device.type, enabled=False):
-            fine_moment_prob = self.fine_moments(coarse1, coarse2)  # (B, 4, T, H, W)
-            moment_prob = fine_moment_prob.sum(dim=1).softmax(dim=1)
-            area_prob = area_prob_from_moment(moment_prob)
-        return CAIMNetOutput(area_prob, moment_prob, fine_moment_prob)
+            return self.fused(*coarse)
+
+    def coarse_moments(self, states: Tensor) -> tuple[Tensor, ...]:
+        """Both coarse logits (B, T, H, W) of hidden states (B, H, W, T−1, D/2)."""
+        return self.coarse_moment1(states), self.coarse_moment2(states)
+
+    def fused(self, *coarse: Tensor) -> CAIMNetOutput:
+        """Change area and moments of both coarse logits (B, T, H, W)."""
+        fine_moment_prob = self.fine_moments(*coarse)  # (B, 4, T, H, W)
+        moment_prob = fine_moment_prob.sum(dim=1).softmax(dim=1)
+        return CAIMNetOutput(area_prob_from_moment(moment_prob), moment_prob, fine_moment_prob)
 
     @property
     def mixes_batch(self) -> bool:
