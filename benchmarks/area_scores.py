@@ -12,15 +12,18 @@ from benchmarks.real_areas import Area
 from mapping.blending import Blend
 from mapping.prediction import Predicts
 from models.weights.offset_search import OFFSETS, OffsetSearch
-from utils.device import autocast
+from models.weights.precision import LabelAgreement
+from utils.device import Precision, autocast
 from utils.tiling import TileGrid
 
-__all__ = ["SCORES", "at_offset", "blended", "searched"]
+__all__ = ["SCORES", "agreed", "at_offset", "blended", "searched"]
 
 SCORES = ("area_f1", "moment_f1_macro_all", "moment_kappa")
 
 
-def blended(network: Predicts, area: Area, side: int, batch: int = 16) -> NDArray[np.int32]:
+def blended(
+    network: Predicts, area: Area, side: int, batch: int = 16, precision: Precision = "bfloat16"
+) -> NDArray[np.int32]:
     """Blended moment probabilities (K, H, W) of a scene of T dates, as whole numbers.
 
     Of a network without moments, area probabilities: K = 2.
@@ -33,7 +36,7 @@ def blended(network: Predicts, area: Area, side: int, batch: int = 16) -> NDArra
     for first in range(0, len(origins), batch):
         part = origins[first : first + batch]
         tiles = np.stack([_tile(images, row, col, side) for row, col in part])
-        with torch.inference_mode(), autocast(torch.device("cpu"), "bfloat16"):
+        with torch.inference_mode(), autocast(torch.device("cpu"), precision):
             maps = network.predict(torch.from_numpy(tiles))
         prob = (maps.area_prob if maps.moment_prob is None else maps.moment_prob).numpy()
         blend = blend or Blend(grid, prob.shape[1], 0, H)
@@ -53,6 +56,15 @@ def searched(network: Predicts, areas: list[Area], side: int) -> OffsetSearch:
         search.add(prob, area.label)
     assert search is not None
     return search
+
+
+def agreed(network: Predicts, areas: list[Area], side: int, offset: float) -> LabelAgreement:
+    """Count of pixels of labelled scenes with the same label in float32 and bfloat16."""
+    agreement = LabelAgreement(offset)
+    for area in areas:
+        exact = blended(network, area, side, precision="float32")
+        agreement.add(exact, blended(network, area, side), area.label)
+    return agreement
 
 
 def at_offset(search: OffsetSearch, offset: float) -> dict[str, Any]:

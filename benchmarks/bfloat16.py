@@ -33,6 +33,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -41,10 +42,12 @@ from data_processing.scenes.custom import dataset_spec
 from data_processing.scenes.dataset import SeriesDataset, cover_split, open_splits
 from data_processing.scenes.scene import Scene
 from data_processing.scenes.spec import DatasetName, DatasetSpec, Split
+from mapping.decision import Decision
+from mapping.prediction import Predicts
 from mapping.scores import SceneResult
 from mapping.scoring import ScoringProtocol, score_scenes
-from models import build_network
-from models.weights.checkpoint import Checkpoint
+from models import ChangeMaps, build_network, gives_moments
+from models.weights.checkpoint import Checkpoint, load_checkpoint
 from models.weights.choosing import load_for_scoring
 from training.loop import fit
 from training.plan import TrainingPlan
@@ -133,10 +136,7 @@ def agreement(flags: Settings) -> None:
     if flags.checkpoint is None:
         raise UserError("--checkpoint: found none, expected the weights to compare with themselves")
     device, spec = timed_device(flags.device), dataset_spec(flags.dataset, flags.data_root)
-    weights = load_for_scoring(
-        flags.checkpoint, spec.facts(spec.patch_size, spec.pixel_scale), protocol="full",
-        patch_size=None, batch_size=flags.batch_size, pixel_scale="checkpoint", share_cam=False,
-    )  # fmt: skip
+    weights = _weights(flags.checkpoint, spec, flags.batch_size)
     patches = cover_split(
         flags.data_root, spec, flags.split, weights.data["patch_size"],
         pixel_scale=weights.data["pixel_scale"],
@@ -155,10 +155,38 @@ def agreement(flags: Settings) -> None:
     pairs = [([a], [b]) for a, b in zip(exact, rounded, strict=True)]
     rows = [{**about, **_compared(*pair)} for pair in [*pairs, (exact, rounded)]]
     conditions = {
-        "protocol": "full, overlap 0; pixels without data at some date left out",
+        "protocol": "full, overlap 0; pixels without data at some date left out; decided as the "
+        "weights carry it; of weights for pairs, the first and the last date",
         "differences": "absolute, of scores as fractions; area: those of the change class",
     }
     report("bfloat16_agreement", conditions, rows, SAME_DATA, device, flags.output_dir)
+
+
+class FirstAndLast:
+    """A network for pairs of red, green and blue, given series.
+
+    Args:
+        network: For pairs.
+    """
+
+    def __init__(self, network: Predicts) -> None:
+        self.network = network
+
+    def predict(self, images: Tensor) -> ChangeMaps:
+        """Change maps of the first and the last date of images (B, T, C, H, W)."""
+        return self.network.predict(images[:, [0, -1], :3].contiguous())
+
+
+def _weights(checkpoint: Path, spec: DatasetSpec, batch_size: int) -> Checkpoint:
+    """Weights with the patch size and scale that they are compared with."""
+    facts = spec.facts(spec.patch_size, spec.pixel_scale)
+    pairs = load_checkpoint(checkpoint)
+    if not gives_moments(pairs.network):
+        return dataclasses.replace(pairs, data={**facts, **pairs.data})
+    return load_for_scoring(
+        checkpoint, facts, protocol="full", patch_size=None, batch_size=batch_size,
+        pixel_scale="checkpoint", share_cam=False,
+    )  # fmt: skip
 
 
 def _scored(
@@ -171,12 +199,13 @@ def _scored(
     """Maps and counts of all scenes of a split."""
     results: list[SceneResult[Scene]] = []
     say(f"scoring in {precision}")
+    network, moments = ready_to_run(weights.build(), device), gives_moments(weights.network)
     score_scenes(
-        ready_to_run(weights.build(), device),
+        network if moments else FirstAndLast(network),
         Batches(patches, batch_size, device=device),
         patches.scenes,
         lambda result: results.append(dataclasses.replace(result)),  # its maps are let go of
-        protocol=ScoringProtocol(),
+        protocol=ScoringProtocol(moments, decision=Decision(weights.offset)),
         precision=precision,
     )
     return results

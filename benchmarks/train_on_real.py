@@ -33,7 +33,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.area_scores import at_offset, searched
+from benchmarks.area_scores import agreed, at_offset, searched
 from benchmarks.real_sources import SOURCES, Sources
 from mapping.prediction import Predicts
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -168,8 +168,12 @@ class Run:
         network.load_state_dict(self.learner.weights(self.averaged))
         return cast("Predicts", network)
 
-    def look(self) -> None:
-        """Score the averaged weights, write them, and what is needed to go on."""
+    def look(self, last: bool = False) -> None:
+        """Score the averaged weights, write them, and what is needed to go on.
+
+        Args:
+            last: Whether the run ends here: then bfloat16 is compared with float32, too.
+        """
         network = self.network()
         search = searched(network, self.sources.val, self.flags.side)
         best = search.best()
@@ -188,10 +192,15 @@ class Run:
             row[f"{name}_best_offset"] = own["offset"]
         _append(self.folder / "log.csv", row)
         say(", ".join(f"{key} {_short(value)}" for key, value in row.items()))
-        self._write(best, row)
+        measured: dict[str, Any] = {}
+        if last:
+            agreement = agreed(network, self.sources.val, self.flags.side, best["offset"])
+            measured = agreement.facts(self.sources.chosen_on)
+            say(f"bfloat16: {100 * measured['agreement']:.2f} % of labels as in float32")
+        self._write(best, row, measured)
         self.save()
 
-    def _write(self, best: dict[str, Any], row: dict[str, Any]) -> None:
+    def _write(self, best: dict[str, Any], row: dict[str, Any], measured: dict[str, Any]) -> None:
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.flags).items()}
         paths = ("series", "scenes", "output_dir", "look_at", "start_from")
         settings = {key: value for key, value in settings.items() if key not in paths}
@@ -199,7 +208,7 @@ class Run:
             self.learner.name, self.learner.arguments, self.learner.weights(self.averaged),
             data=self.sources.facts,
             training={"program": "benchmarks/train_on_real.py", "settings": settings, "last": row},
-            decision={**best, "chosen_on": self.sources.chosen_on},
+            decision={**best, "chosen_on": self.sources.chosen_on}, bfloat16=measured,
         )  # fmt: skip
         save_checkpoint(self.folder / "weights.pth", checkpoint)
 
@@ -237,10 +246,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     until = math.inf if flags.stop_after is None else 60 * flags.stop_after
     while run.done < 1 and run.used < until:
         run.learn()
-        if run.step % flags.look_every == 0:
-            run.look()
-    if run.step % flags.look_every:
-        run.look()
+        last = run.done >= 1 or run.used >= until
+        if last or run.step % flags.look_every == 0:
+            run.look(last)
 
 
 if __name__ == "__main__":

@@ -184,7 +184,7 @@ def score_pairs(spec: PairSpec, settings: PairScoring) -> None:
 
 
 def score_scenes(
-    network: nn.Module,
+    network: Predicts | nn.Module,
     batches: Batches,
     scenes: Sequence[Place],
     on_scene: Callable[[SceneResult[Place]], None] | None = None,

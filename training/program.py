@@ -19,7 +19,7 @@ from data_processing.scenes.varied_patches import vary_patches
 from models import start_cams
 from models.weights.checkpoint import Checkpoint
 from models.weights.choosing import network_to_train
-from training.calibration import store_decision
+from training.calibration import store_measured
 from training.checkpoints import CheckpointManager, LastCheckpoint
 from training.loop import fit
 from training.plan import TrainingPlan
@@ -172,8 +172,7 @@ def train(experiment: Experiment, settings: TrainingSettings) -> None:
     if settings.resume and last is None:
         say(f"{folder} holds no checkpoint yet: beginning with the first step")
     best = fit(run, last)
-    if run.task.decides_moments:
-        store_decision(run)
+    store_measured(run)
     say(f"best epoch {best['epoch']}; weights, scores and pictures: {folder}")
     ranks.leave()
 

@@ -17,7 +17,9 @@ from utils.errors import UserError
 
 __all__ = [
     "Precision",
+    "PrecisionChoice",
     "autocast",
+    "bfloat16_fault",
     "bfloat16_unit",
     "choose_device",
     "describe_device",
@@ -104,6 +106,17 @@ def bfloat16_unit() -> str | None:
     return None
 
 
+def bfloat16_fault(device: torch.device) -> str:
+    """Why bfloat16 makes nothing faster on a device; empty if it does."""
+    if device.type == "cpu":
+        return "" if bfloat16_unit() else "this processor has no bfloat16 instructions"
+    if device.type != "cuda":
+        return f"bfloat16 was not tried on {device.type}"
+    with torch.cuda.device(device):
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "" if able else "this GPU has no bfloat16 instructions"
+
+
 def keep_freed_memory(device: torch.device) -> None:
     """Let this process keep memory that it frees, to use it again; for a CPU under glibc (Linux).
 
@@ -183,6 +196,7 @@ def _resident_peak_bytes() -> float:
 
 
 Precision = Literal["float32", "bfloat16"]
+PrecisionChoice = Literal["auto", "float32", "bfloat16"]
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:

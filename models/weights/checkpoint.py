@@ -28,6 +28,7 @@ from utils.progress import say
 __all__ = [
     "FORMAT",
     "Checkpoint",
+    "bfloat16_faults",
     "decision_faults",
     "facts_faults",
     "load_checkpoint",
@@ -41,13 +42,14 @@ BARE_MARKS = {"be_conv.weight", "encoder.merge.0.weight", "coarse_moment2.conv2.
 SCALES = ("auto", "stored", "reflectance")
 LARGEST_OFFSET = 50  # of log probabilities; those of float32 differ by 103 at most
 HALF_MAX = 65504.0
+LONGEST_PLACE = 200  # letters that say what was measured on
 MOST_COUNTED = 1 << 16  # dates, bands or pixels of a side
 
 KINDS: dict[str, type] = {
     "network": str, "arguments": dict, "state_dict": dict, "data": dict, "training": dict,
-    "decision": dict, "resume": dict,
+    "decision": dict, "bfloat16": dict, "resume": dict,
 }  # fmt: skip
-OPTIONAL = {"data", "training", "decision", "resume"}
+OPTIONAL = {"data", "training", "decision", "bfloat16", "resume"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,9 @@ class Checkpoint:
         dropped: Keys of a released file that have no effect.
         decision: How probabilities become labels: ``offset``, what log p − log p_0 must exceed,
             and what else is to be known of how it was found; empty for the plain rule.
+        bfloat16: How far maps in bfloat16 agree with those in float32: ``agreement``, the share of
+            pixels that get the same label, ``pixels``, how many were compared, and
+            ``measured_on``; empty where nobody has measured it.
         resume: Optimiser state and what else a run needs to go on (only in last.pth).
     """
 
@@ -75,6 +80,7 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
     decision: dict[str, Any] = field(default_factory=dict)
+    bfloat16: dict[str, Any] = field(default_factory=dict)
     resume: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -173,6 +179,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, half: bool = False) -> N
         "data": checkpoint.data,
         "training": checkpoint.training,
         "decision": checkpoint.decision,
+        "bfloat16": checkpoint.bfloat16,
         "resume": checkpoint.resume,
     }
     with atomic_path(path) as partial:
@@ -280,6 +287,7 @@ def _ours(path: Path, content: Mapping[str, Any]) -> Checkpoint:
         data=dict(content.get("data", {})),
         training=dict(content.get("training", {})),
         decision=dict(content.get("decision", {})),
+        bfloat16=dict(content.get("bfloat16", {})),
         resume=dict(content.get("resume", {})),
     )
 
@@ -288,7 +296,7 @@ def _value_faults(content: Mapping[str, Any]) -> list[str]:
     """Faults of the facts in a file of ours, whose entries have the right types."""
     faults = [
         f"{key} holds more than plain values of usual size"
-        for key in ("arguments", "data", "training", "decision")
+        for key in ("arguments", "data", "training", "decision", "bfloat16")
         if not is_plain(content.get(key, {}))
     ]
     if content["network"] not in NETWORKS:
@@ -298,6 +306,7 @@ def _value_faults(content: Mapping[str, Any]) -> list[str]:
     return faults or [
         *facts_faults(content["arguments"], content.get("data", {})),
         *decision_faults(content.get("decision", {})),
+        *bfloat16_faults(content.get("bfloat16", {})),
     ]
 
 
@@ -330,6 +339,21 @@ def decision_faults(decision: Mapping[str, Any]) -> list[str]:
     if number and abs(offset) <= LARGEST_OFFSET:
         return []
     return [f"decision/offset is {offset!r}, expected −{LARGEST_OFFSET} … {LARGEST_OFFSET}"]
+
+
+def bfloat16_faults(measured: Mapping[str, Any]) -> list[str]:
+    """Faults of what a file says of its maps in bfloat16, in plain values."""
+    share, pixels, where = (measured.get(key) for key in ("agreement", "pixels", "measured_on"))
+    if not measured:
+        return []
+    faults = []
+    if not (isinstance(share, int | float) and not isinstance(share, bool) and 0 <= share <= 1):
+        faults.append(f"bfloat16/agreement is {share!r}, expected a share, 0 … 1")
+    if not (isinstance(pixels, int) and not isinstance(pixels, bool) and pixels > 0):
+        faults.append(f"bfloat16/pixels is {pixels!r}, expected 1 or more")
+    if not (isinstance(where, str) and where.isprintable() and 0 < len(where) <= LONGEST_PLACE):
+        faults.append(f"bfloat16/measured_on is no name of 1 … {LONGEST_PLACE} letters")
+    return faults
 
 
 def _counts(value: object) -> bool:

@@ -251,7 +251,8 @@ def shared_cam(loaded: Checkpoint) -> Checkpoint:
     for name, (std, largest) in spread.items():
         say(f"{name}: shared; the spread over windows dropped: std {std:.2e}, max {largest:.2e}")
     arguments = {k: v for k, v in loaded.arguments.items() if k != "cam_windows"}
-    return replace(loaded, state_dict=state, arguments={**arguments, "cam": "shared"})
+    arguments["cam"] = "shared"  # other maps: what was measured of them holds no more
+    return replace(loaded, state_dict=state, arguments=arguments, bfloat16={})
 
 
 def check_windows(loaded: Checkpoint, path: Path, batch_size: int, patch_size: int | None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from utils.settings import read_settings
 
 __all__ = ["Settings", "main", "sheets"]
 
+ORIGIN, SCORES = "trained_with", ("test", "test_real")  # parts of a sheet
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -32,6 +35,8 @@ class Settings:
     checkpoint: WeightsFile  # weights file of ours or the authors'
     output: Path  # file to write
     scores: ExistingPath | None = None  # metrics.json of a Test program, for the sheet
+    # bfloat16_agreement.json of benchmarks/bfloat16.py, measured with this file, for sheet and file
+    bfloat16: ExistingPath | None = None
     # what they learnt from, for sheet and file; results show the first sentence
     about: str = ""
     overwrite: bool = False  # replace an existing output
@@ -50,9 +55,15 @@ def main() -> None:
                 f"--output {settings.output}: {path.name} exists; name another, or add --overwrite."
             )
     sources = sheets(settings)
+    if settings.bfloat16 is not None and settings.share_cam:
+        raise UserError(
+            "--bfloat16: found it with --share-cam, which makes other maps than were compared; "
+            "convert first, then measure the new file."
+        )
     # the flags are right: now what takes seconds to import
     from models.weights.checkpoint import load_checkpoint, save_checkpoint
     from models.weights.choosing import shared_cam
+    from models.weights.sheet import sheet_of
 
     loaded = load_checkpoint(settings.checkpoint, settings.patch_size)
     say(f"{settings.checkpoint}: {loaded.summary()}")
@@ -60,14 +71,17 @@ def main() -> None:
         say(f"  dropped, without effect: {key}")
     if settings.share_cam:
         loaded = shared_cam(loaded)
+    if settings.bfloat16 is not None:
+        loaded = dataclasses.replace(loaded, bfloat16=_agreement(settings, settings.bfloat16))
     if settings.about:
         loaded.training["about"] = settings.about
+    before = sheet_of(settings.checkpoint, sha256(settings.checkpoint))
     loaded.build()  # refuses weights that do not go together
     save_checkpoint(settings.output, dataclasses.replace(loaded, resume={}), settings.half)
     sheet: dict[str, Any] = {
         "file": settings.output.name,
         "sha256": sha256(settings.output),
-        "bits": 16 if settings.half else 32,
+        "bits": _bits(settings),
         "about": loaded.training.get("about", ""),
         "origin": loaded.origin,
         "network": loaded.network,
@@ -75,6 +89,8 @@ def main() -> None:
         "data": loaded.data,
         "training": loaded.training,
         "decision": loaded.decision,
+        "bfloat16": loaded.bfloat16,
+        **_older_parts(settings, before),
         **sources,
     }
     write_json(sheet_path, sheet)
@@ -90,7 +106,7 @@ def sheets(settings: Settings) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     beside = settings.checkpoint.parent / "environment.json"
     if beside.is_file():  # all but the command line, whose paths are of one machine only
-        parts["trained_with"] = {k: v for k, v in _object(beside).items() if k != "command"}
+        parts[ORIGIN] = {k: v for k, v in _object(beside).items() if k != "command"}
     if settings.scores is not None:
         report = _object(settings.scores)
         protocol = report.get("protocol")
@@ -102,6 +118,41 @@ def sheets(settings: Settings) -> dict[str, Any]:
         named = {k: v for k, v in protocol.items() if k != "data_root"}
         parts["test"] = {**report, "protocol": named}
     return parts
+
+
+def _older_parts(settings: Settings, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Parts of the sheet beside the file that was read which hold for the new one, too."""
+    same = before.get("bits") == _bits(settings) and not settings.share_cam
+    return {key: before[key] for key in (ORIGIN, *(SCORES if same else ())) if key in before}
+
+
+def _bits(settings: Settings) -> int:
+    return 16 if settings.half else 32
+
+
+def _agreement(settings: Settings, results: Path) -> dict[str, Any]:
+    """The agreement of maps in bfloat16 that a benchmark measured with this very file.
+
+    Raises:
+        UserError: The results hold no such measurement.
+    """
+    from models.weights.checkpoint import bfloat16_faults
+
+    checksum = sha256(settings.checkpoint)
+    rows = _object(results).get("rows")
+    for row in rows if isinstance(rows, list) else ():
+        if not isinstance(row, dict) or row.get("checkpoint_sha256") != checksum:
+            continue
+        named = {"agreement": "equal_moment", "pixels": "pixels"}
+        measured = {name: row.get(key) for name, key in named.items()}
+        measured["measured_on"] = f"{row.get('data')}, {row.get('split')}"
+        if row.get("scene") == "all" and not bfloat16_faults(measured):
+            return measured
+    raise UserError(
+        f"--bfloat16 {results}: found no row of all scenes with checkpoint_sha256 "
+        f"{checksum}, expected results of benchmarks/bfloat16.py agreement --checkpoint "
+        f"{settings.checkpoint}."
+    )
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from utils.files import read_json
 
-__all__ = ["UNKNOWN", "trained_on"]
+__all__ = ["UNKNOWN", "sheet_of", "trained_on"]
 
 UNKNOWN = "not known"
 LONGEST = 300  # characters
@@ -31,7 +31,7 @@ def trained_on(path: Path, checksum: str, training: Mapping[str, Any]) -> str:
     Returns:
         One line, without the full stop; ``UNKNOWN`` where nothing says it.
     """
-    for about in (_sheet(path, checksum).get("about"), training.get("about")):
+    for about in (sheet_of(path, checksum).get("about"), training.get("about")):
         words = about.split() if isinstance(about, str) else []
         if words:
             sentence = SENTENCE_END.split(" ".join(words))[0].rstrip(".")
@@ -39,8 +39,13 @@ def trained_on(path: Path, checksum: str, training: Mapping[str, Any]) -> str:
     return UNKNOWN
 
 
-def _sheet(path: Path, checksum: str) -> Mapping[str, Any]:
-    """The sheet beside a weights file; empty where there is none of this very file."""
+def sheet_of(path: Path, checksum: str) -> Mapping[str, Any]:
+    """The sheet beside a weights file; empty where there is none of this very file.
+
+    Args:
+        path: The file.
+        checksum: Its SHA-256.
+    """
     try:
         sheet = read_json(path.with_suffix(".json"))
     except (OSError, ValueError):

@@ -204,10 +204,13 @@ def test_a_run_goes_on_where_it_stopped_and_keeps_weights_with_a_decision(tmp_pa
     for key, value in run.averaged.items():
         assert torch.equal(again.averaged[key], value)
     again.learn()
-    again.look()
+    assert load_checkpoint(tmp_path / "weights.pth").bfloat16 == {}
+    again.look(last=True)
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
     weights = load_checkpoint(tmp_path / "weights.pth")
     assert weights.decision["chosen_on"] == "one scene"
+    assert weights.bfloat16["measured_on"] == "one scene"
+    assert 0.5 < weights.bfloat16["agreement"] <= 1
     search = searched(weights.build(), [scene(1)], 16)  # type: ignore[arg-type]
     found = at_offset(search, weights.offset)
     assert found["area_f1"] == pytest.approx(weights.decision["scores"]["area_f1"])

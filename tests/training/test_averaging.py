@@ -10,7 +10,7 @@ import torch
 from mapping.decision import Decision
 from models.weights.checkpoint import load_checkpoint
 from tests.helpers.easy_patches import EasyPatches, batches, easy_run, network, run
-from training.calibration import store_decision
+from training.calibration import store_agreement, store_decision
 from training.checkpoints import BEST, LAST, CheckpointManager
 from training.loop import fit
 from training.plan import TrainingPlan
@@ -102,3 +102,8 @@ def test_the_decision_of_the_best_weights_is_chosen_on_validation_patches(tmp_pa
     hits = int(((labels > 0) & (truth > 0)).sum())
     f1 = 2 * hits / ((labels > 0).sum() + (truth > 0).sum())
     assert f1 == pytest.approx(scores["area_f1"], abs=1e-6)
+    store_agreement(ours)
+    measured = load_checkpoint(tmp_path / BEST)
+    assert measured.decision == best.decision
+    assert measured.bfloat16["pixels"] == truth.size
+    assert 0.5 < measured.bfloat16["agreement"] <= 1

@@ -69,6 +69,36 @@ def test_shared_weights_of_the_authors_fit_any_patch(
     assert network.predict(images).area_prob.shape == (3, 2, 16, 16)
 
 
+def test_agreement_in_bfloat16_comes_from_the_results_that_name_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, results = weights(tmp_path), tmp_path / "agreement.json"
+    row = {"data": "toys", "split": "val", "scene": "all", "pixels": 100, "equal_moment": 0.99}
+    others = [{"checkpoint_sha256": "0", **row}, {"checkpoint_sha256": sha256(path), "scene": "x"}]
+    results.write_text(json.dumps({"rows": others}))
+    with pytest.raises(UserError, match="no row of all scenes"):
+        converted(monkeypatch, path, tmp_path / "out.pth", "--bfloat16", results)
+    own = {"checkpoint_sha256": sha256(path), **row}
+    results.write_text(json.dumps({"rows": [*others, own]}))
+    sheet = converted(monkeypatch, path, tmp_path / "out.pth", "--bfloat16", results)
+    measured = {"agreement": 0.99, "pixels": 100, "measured_on": "toys, val"}
+    assert sheet["bfloat16"] == load_checkpoint(tmp_path / "out.pth").bfloat16 == measured
+    flags = ("--bfloat16", results, "--share-cam", "--overwrite")
+    with pytest.raises(UserError, match="other maps"):
+        converted(monkeypatch, path, tmp_path / "out.pth", *flags)
+
+
+def test_a_sheet_keeps_what_still_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = weights(tmp_path)
+    before = {"sha256": sha256(path), "bits": 32, "trained_with": {"python": "3"}, "test_real": [1]}
+    path.with_suffix(".json").write_text(json.dumps(before))
+    same = converted(monkeypatch, path, tmp_path / "same.pth")
+    assert (same["trained_with"], same["test_real"]) == ({"python": "3"}, [1])
+    rounded = converted(monkeypatch, path, tmp_path / "rounded.pth", "--half")
+    assert "test_real" not in rounded
+    assert rounded["trained_with"] == {"python": "3"}
+
+
 @pytest.mark.parametrize("name", ["out.pth", "out.json"])
 def test_neither_a_file_nor_a_sheet_is_overwritten_unasked(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

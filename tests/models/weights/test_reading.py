@@ -25,6 +25,7 @@ from utils.errors import CheckpointError
 from utils.settings import REPOSITORY
 
 ARGUMENTS = {"in_channels": 4, "num_dates": 6, "width": 8}
+MEASURED = {"agreement": 0.999, "pixels": 100, "measured_on": "scenes"}
 
 
 def network(**arguments: Any) -> CAIMNet:
@@ -243,6 +244,13 @@ def test_tensors_that_are_no_plain_numbers_are_refused(
         ({"training": {"epoch": float("inf")}}, "plain values of usual size"),
         ({"training": {"settings": torch.zeros(3)}}, "plain values of usual size"),
         ({"decision": [1]}, "decision is a list, expected a dict"),
+        ({"bfloat16": 0.999}, "bfloat16 is a float, expected a dict"),
+        ({"bfloat16": {"pixels": 9, "measured_on": "x"}}, "bfloat16/agreement is None"),
+        ({"bfloat16": {**MEASURED, "agreement": 1.5}}, "bfloat16/agreement is 1.5, expected"),
+        ({"bfloat16": {**MEASURED, "agreement": True}}, "bfloat16/agreement is True"),
+        ({"bfloat16": {**MEASURED, "agreement": float("nan")}}, "plain values of usual size"),
+        ({"bfloat16": {**MEASURED, "pixels": 0}}, "bfloat16/pixels is 0"),
+        ({"bfloat16": {**MEASURED, "measured_on": "x\x1b[2J"}}, "bfloat16/measured_on"),
         ({"state_dict": {"a": "b"}}, "expected tensors only"),
         ({"network": 7}, "network is a int"),
     ],
