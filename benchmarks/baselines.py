@@ -6,7 +6,8 @@ Two methods that need no training: a step detector, which at every pixel looks f
 parts the series best into two levels, and change vector analysis (CVA), the length of the colour
 vector's change between neighbouring dates, cut off by Otsu's threshold. The step detector's
 threshold is chosen on the validation split as the networks' offset is. Pixels are those that
-Test_*.py counts. Writes a row per method into benchmarks/results/baselines.csv.
+Test_*.py counts. Writes a row per method into benchmarks/results/baselines.csv. A small
+U-Net, which does need training, is one of ``ablations.py``; docs/results.md has all in one table.
 """
 
 from __future__ import annotations

@@ -19,6 +19,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dataclasses import dataclass
 
+from benchmarks.seed_tables import (
+    IDEA,
+    RECIPE,
+    ablation_table,
+    method_rows,
+    rows_of,
+    seed_table,
+)
 from benchmarks.tables import filled, markdown
 from utils.errors import run_program
 from utils.files import atomic_path, read_json
@@ -181,7 +189,7 @@ def _result(file: str) -> dict[str, Any]:
 
 
 def _methods() -> str:
-    """Methods without training beside the network, on the inserted test scenes."""
+    """Other methods beside the network, on the inserted test scenes."""
     methods = _measured("baselines.csv")
     shipped = _result("real_spacenet7_shipped")
     keys = ("area_f1", "moment_f1_macro_all", "moment_kappa")
@@ -189,6 +197,7 @@ def _methods() -> str:
         (row["method"], row["decision"], *(f"{100 * float(row[key]):.2f}" for key in keys))
         for row in methods
     ]
+    rows += method_rows(rows_of("ablations.csv"))
     moment = shipped["moment"]
     scores = (shipped["area"]["f1"], moment["f1_macro_all"], moment["kappa"])
     offset = shipped["protocol"]["decision"]["offset"]
@@ -308,6 +317,9 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "starts": _starts,
     "trials": _trials,
     "weights": _weights,
+    "idea": lambda: ablation_table(rows_of("ablations.csv"), IDEA),
+    "recipe": lambda: ablation_table(rows_of("ablations.csv"), RECIPE),
+    "seeds": lambda: seed_table(rows_of("weights.csv")),
 }
 
 
