@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from data_processing.own_series.finding import find_rasters
 from data_processing.own_series.gathering import mask_words
@@ -38,6 +38,10 @@ from utils.fields import (
 from utils.interruption import resumable
 from utils.progress import say
 from utils.settings import read_settings, to_dict
+
+if TYPE_CHECKING:
+    from mapping.model import Model
+    from utils.processes import Processes
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
@@ -89,7 +93,8 @@ class Settings:
     tile_size: PatchSide | None = None
     overlap: Natural | None = None  # least overlap of tiles; none = half a tile
     share_cam: bool = False  # average per-window CAM weights, for any batch and size
-    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16 = autocast
+    # auto = bfloat16 where the processor has it and the weights' maps agree, else float32
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     backend: Literal["torch", "onnx"] = "torch"  # onnx = run by onnxruntime
     compile: bool = False  # torch.compile: pays on some GPUs, not on CPUs seen so far
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
@@ -121,6 +126,23 @@ def check(settings: Settings) -> None:
             find_rasters(files, flag)
 
 
+def loaded(
+    settings: Settings, checkpoint: Path, processes: Processes
+) -> tuple[Model, partial[Model]]:
+    """The weights, ready, and how workers of a cluster load them: all in one number format."""
+    from mapping.model import load_model
+
+    load = partial(
+        load_model, checkpoint.absolute(), processes.device_name(settings.device),
+        tile_size=settings.tile_size, pixel_scale=settings.pixel_scale,
+        share_cam=settings.share_cam, compiled=settings.compile, backend=settings.backend,
+        decision=settings.decision,
+    )  # fmt: skip
+    model = load(precision=settings.precision)
+    precision = processes.gather(model.precision)[0]  # processors differ, a map is of one format
+    return replace(model, precision=precision), partial(load, precision=precision)
+
+
 def main() -> None:
     """Read the weights, map every area."""
     settings = read_settings(Settings)
@@ -130,7 +152,6 @@ def main() -> None:
     from mapping.area import MapOptions
     from mapping.areas import check_output, map_areas, shipped_weights
     from mapping.cluster import DaskCluster
-    from mapping.model import load_model
     from utils.processes import dask_client, join_processes
     from utils.run_folder import start_run
 
@@ -141,17 +162,12 @@ def main() -> None:
         raise UserError("--executor dask: found several processes of a launcher; start one alone.")
     if settings.images is not None and settings.output_dir is not None:
         check_output(settings.images, settings.clouds, settings.output_dir)
+    checkpoint = settings.checkpoint or shipped_weights(settings.images or ())
     if settings.checkpoint is None:
-        settings = replace(settings, checkpoint=shipped_weights(settings.images or ()))
-        say(f"weights: {settings.checkpoint}, shipped with this program (others: --checkpoint)")
-    assert settings.checkpoint is not None
-    load = partial(
-        load_model, settings.checkpoint.absolute(), processes.device_name(settings.device),
-        precision=settings.precision, tile_size=settings.tile_size,
-        pixel_scale=settings.pixel_scale, share_cam=settings.share_cam,
-        compiled=settings.compile, backend=settings.backend, decision=settings.decision,
-    )  # fmt: skip
-    model = load()
+        say(f"weights: {checkpoint}, shipped with this program (others: --checkpoint)")
+    model, load = loaded(settings, checkpoint, processes)
+    taken = {"checkpoint": checkpoint, "precision": model.precision}
+    settings = replace(settings, **taken)  # for the records
     if settings.export_onnx is not None and processes.is_first:
         model.export(settings.export_onnx, settings.overwrite)
     if settings.images is None:

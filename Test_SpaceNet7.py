@@ -47,7 +47,8 @@ class Settings(SeriesScoring):
     decision: Literal["calibrated", "plain"] = "calibrated"
     # speed
     batch_size: Positive = 8  # patches at a time
-    precision: Literal["float32", "bfloat16"] = "float32"  # bfloat16 = autocast
+    # auto = bfloat16 where the processor has it and the weights' maps agree, else float32
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False  # torch.compile: pays on some GPUs, not on CPUs seen so far
     num_workers: Workers | None = None  # reading processes; none = 2, on a CPU 0
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps

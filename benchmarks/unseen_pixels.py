@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     flags = read_settings(Settings, arguments)
     spec = dataset_spec(flags.dataset, flags.data_root)
     shipped = REPOSITORY / f"best_model/Pretrained_model_{spec.name}.pth"
-    model = load_model(flags.checkpoint or shipped, "cpu")
+    model = load_model(flags.checkpoint or shipped, "cpu", precision="float32")
     scenes = [
         Scene(folder, spec).read(0, 0, *_size(folder, spec))
         for folder in find_scenes(flags.data_root, spec, flags.split)

@@ -20,7 +20,8 @@ from models.weights.checkpoint import Checkpoint, load_checkpoint
 from models.weights.choosing import check_windows, shared_cam
 from models.weights.onnx_export import Agreement, export_onnx
 from models.weights.onnx_network import OnnxFacts, OnnxNetwork
-from utils.device import Precision, choose_device
+from models.weights.precision import precision_for
+from utils.device import Precision, PrecisionChoice, choose_device
 from utils.errors import UserError
 from utils.execution import ready_to_run
 from utils.files import sha256
@@ -163,7 +164,7 @@ def load_model(
     path: str | Path,
     device: str = "auto",
     *,
-    precision: Precision = "float32",
+    precision: PrecisionChoice = "auto",
     tile_size: int | None = None,
     pixel_scale: Literal["checkpoint", "auto", "stored"] = "checkpoint",
     share_cam: bool = False,
@@ -176,7 +177,8 @@ def load_model(
     Args:
         path: Ours or the authors', as its content says, or an ONNX file of ours (.onnx).
         device: See ``utils.device.choose_device``.
-        precision: Of the network's heavy part.
+        precision: Of the network's heavy part; ``auto`` is bfloat16 where the processor has it
+            and the weights say that their maps agree, else float32.
         tile_size: Side of a tile in pixels; as in training if None.
         pixel_scale: ``auto``, ``stored`` or ``checkpoint`` (as the file says).
         share_cam: Whether per-window CAM weights are averaged, for any batch and tile.
@@ -199,11 +201,13 @@ def load_model(
         weights = shared_cam(weights) if share_cam else weights
     side = tile_size or int(weights.data.get("patch_size", PATCH_SIZES[weights.network]))
     _check_side(side, SIDE_MULTIPLES[weights.network])
+    exactly = "onnxruntime computes in it" if exported or backend == "onnx" else ""
+    taken = precision_for(precision, weights, place, exactly)
     network: Any = opened if exported else weights.build()
     if backend == "onnx" and not exported:
         network = _through_onnx(network, weights, path, side, place)
     elif not exported:
-        network = ready_to_run(network, place, precision, compiled=compiled)
+        network = ready_to_run(network, place, taken, compiled=compiled)
     num_dates = int(weights.arguments.get("num_dates", PAIR))
     scale = _scale(weights) if pixel_scale == "checkpoint" else pixel_scale
     if scale == "stored":
@@ -211,7 +215,7 @@ def load_model(
     return Model(
         path, sha256(path), weights, cast(Predicts, network), bands=_bands(weights, num_dates),
         num_dates=num_dates, tile_size=side, pixel_scale=scale,
-        device=place, precision=precision, backend="onnx" if exported else backend,
+        device=place, precision=taken, backend="onnx" if exported else backend,
         decision=Decision.of(weights, decision),
     )  # fmt: skip
 
@@ -228,7 +232,7 @@ def _check_side(side: int, multiple: int) -> None:
 def _check_choices(
     path: Path,
     tile_size: int | None,
-    precision: Precision,
+    precision: PrecisionChoice,
     compiled: bool,
     shared_cam: bool,
     backend: str,
@@ -236,7 +240,7 @@ def _check_choices(
     """Refuse what does not go together before anything is read."""
     if tile_size is not None:
         _check_side(tile_size, min(SIDE_MULTIPLES.values()))
-    if (_is_onnx(path) or backend == "onnx") and (precision != "float32" or compiled):
+    if (_is_onnx(path) or backend == "onnx") and (precision == "bfloat16" or compiled):
         raise UserError(
             "--backend onnx: found --precision bfloat16 or --compile, expected neither; "
             "onnxruntime runs the network as it was exported, in float32."

@@ -40,6 +40,7 @@ from mapping.scores import (
 from mapping.scoring_settings import PairScoring, SeriesScoring
 from models.weights.checkpoint import Checkpoint
 from models.weights.choosing import load_for_scoring, load_pair_weights
+from models.weights.precision import precision_for
 from utils.batches import Batches
 from utils.codes import IGNORE, NO_DATA
 from utils.device import Precision, choose_device
@@ -103,11 +104,14 @@ def score_series(dataset: DatasetSpec, settings: SeriesScoring) -> None:
         )
     full = settings.protocol == "full"
     decision = Decision.of(weights, settings.decision if full else "plain")
+    exactly = "" if full else "--protocol released computes in it"
+    precision = precision_for(settings.precision, weights, device, exactly)
+    settings = replace(settings, precision=precision)  # what was taken, for the records
     patches = _open_scenes(dataset, settings, weights)
     folder = start_run(f"test_{dataset.name.lower()}", settings, device)
     maps, source = folder / "maps", source_tags(weights.facts(settings.checkpoint))
     results = score_scenes(
-        ready_to_run(weights.build(), device, settings.precision, compiled=settings.compile),
+        ready_to_run(weights.build(), device, precision, compiled=settings.compile),
         Batches(patches, settings.batch_size, num_workers=settings.num_workers, device=device),
         patches.scenes,
         lambda result: write_scene_maps(maps, result, source),
@@ -117,7 +121,7 @@ def score_series(dataset: DatasetSpec, settings: SeriesScoring) -> None:
             overlap=overlap_of(settings.overlap, weights),
             decision=decision,
         ),
-        precision=settings.precision,
+        precision=precision,
     )
     report = series_report(results)
     protocol = series_protocol(settings, weights, device, decision, made)
@@ -153,6 +157,8 @@ def score_pairs(spec: PairSpec, settings: PairScoring) -> None:
     )
     if settings.threshold is not None:
         decision = Decision.above(settings.threshold)
+    precision = precision_for(settings.precision, weights, device)
+    settings = replace(settings, precision=precision)  # what was taken, for the records
     windows, batch_size = _open_pairs(spec, settings)
     folder = start_run("test_ctma", settings, device)
 
@@ -163,7 +169,7 @@ def score_pairs(spec: PairSpec, settings: PairScoring) -> None:
     drawn: list[str] = []
     source = source_tags(weights.facts(path))
     results = score_scenes(
-        ready_to_run(weights.build(), device, settings.precision, compiled=settings.compile),
+        ready_to_run(weights.build(), device, precision, compiled=settings.compile),
         Batches(windows, batch_size, num_workers=settings.num_workers, device=device),
         windows.scenes,
         write if settings.save_on else None,
@@ -173,7 +179,7 @@ def score_pairs(spec: PairSpec, settings: PairScoring) -> None:
             flat=True,
             decision=decision,
         ),
-        precision=settings.precision,
+        precision=precision,
     )
     report = pair_report(results)
     protocol = pair_protocol(settings, path, weights, device, decision)

@@ -31,7 +31,7 @@ class SeriesScoring:
     share_cam: bool
     decision: Literal["calibrated", "plain"]
     batch_size: int
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["auto", "float32", "bfloat16"]
     compile: bool
     num_workers: int | None
     device: str
@@ -59,7 +59,7 @@ class PairScoring:
     mask_threshold: float | None
     video_len: int | None
     batch_size: int
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["auto", "float32", "bfloat16"]
     compile: bool
     num_workers: int | None
     device: str

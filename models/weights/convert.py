@@ -73,9 +73,10 @@ def main() -> None:
         loaded = shared_cam(loaded)
     if settings.bfloat16 is not None:
         loaded = dataclasses.replace(loaded, bfloat16=_agreement(settings, settings.bfloat16))
-    if settings.about:
-        loaded.training["about"] = settings.about
     before = sheet_of(settings.checkpoint, sha256(settings.checkpoint))
+    about = settings.about or before.get("about")
+    if about:
+        loaded.training["about"] = about
     loaded.build()  # refuses weights that do not go together
     save_checkpoint(settings.output, dataclasses.replace(loaded, resume={}), settings.half)
     sheet: dict[str, Any] = {

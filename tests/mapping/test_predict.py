@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,11 +22,11 @@ import rasterio
 from mapping import load_model, predict_series
 from mapping.products.files import POLYGONS
 from models import CTMA
-from models.weights.checkpoint import Checkpoint, save_checkpoint
+from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tests.helpers.children import forked, heed_interrupts, in_child
 from tests.helpers.cities import DATES, Outcome, summary_of, values, write_city, write_weights
 from tests.helpers.scene_files import write_raster
-from utils.files import hold_folder, sha256
+from utils.files import hold_folder, read_json, sha256
 from utils.settings import REPOSITORY
 
 MAPS = ("change_area.tif", "change_moment.tif", "change_date.tif", "change_score.tif")
@@ -77,6 +78,8 @@ def test_a_run_leaves_maps_pictures_report_and_numbers_and_nothing_half_done(
     assert {path.name for path in folder.iterdir()} == FILES | {*POLYGONS, "map.html"}
     assert "my city: changed: " in said
     assert "bands are taken as blue, green, red, nir" in said
+    assert "precision float32: these weights do not say how far" in said
+    assert read_json(folder / "settings.json")["precision"] == "float32"  # what auto came to
 
 
 def test_maps_lie_where_the_images_lie_and_say_what_they_mean(
@@ -192,6 +195,17 @@ def test_python_gives_the_same_maps_byte_for_byte(
     with rasterio.open(folder / "change_moment.tif") as raster:
         assert maps.profile["transform"] == raster.transform
     assert [date.isoformat() for date in maps.dates] == list(DATES)
+
+
+def test_a_model_takes_bfloat16_where_its_weights_allow_it(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.weights.precision.bfloat16_fault", lambda device: "")
+    measured = {"agreement": 0.999, "pixels": 4096, "measured_on": "validation scenes"}
+    save_checkpoint(tmp_path / "a.pth", replace(load_checkpoint(weights), bfloat16=measured))
+    assert load_model(tmp_path / "a.pth", "cpu").precision == "bfloat16"
+    assert load_model(tmp_path / "a.pth", "cpu", precision="float32").precision == "float32"
+    assert load_model(weights, "cpu").precision == "float32"
 
 
 # ------------------------------------------------------------------ the same maps in other ways

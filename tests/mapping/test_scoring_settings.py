@@ -14,9 +14,11 @@ from data_processing.pairs.spec import pair_spec_by_name
 from data_processing.scenes.spec import DYNAMIC
 from mapping import scoring
 from models import CTMA, CAIMNet
-from models.weights.checkpoint import Checkpoint, save_checkpoint
+from models.weights import precision
+from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tests.helpers.pair_files import write_pairs
 from tests.helpers.scene_files import write_data_root
+from utils.files import read_json
 
 # Other settings than the defaults, and what shows that they reached the work. Paths, devices, the
 # decision, and what is read from weights have tests of their own.
@@ -29,6 +31,7 @@ PAIRS: dict[str, Any] = {
     "fusion_weights": (0.9, 0.1), "mask_threshold": 0.3, "video_len": 4, "batch_size": 5,
     "precision": "bfloat16", "compile": True, "save_on": False,
 }  # fmt: skip
+MEASURED = {"agreement": 0.999, "pixels": 4096, "measured_on": "validation scenes"}
 NARROW = {"pair_widths": (8, 16, 32), "video_widths": (8, 16), "decoder_widths": (32, 16, 8, 8),
           "resnet_width": 8}  # fmt: skip
 
@@ -127,6 +130,28 @@ def test_the_released_protocol_reads_the_index_of_its_stride(
         scoring.score_series(DYNAMIC, replace(series, protocol="released", stride=32))
     protocol = work["protocol"]
     assert (protocol.counted_once, protocol.blank_unseen, len(work["patches"])) == (False, False, 4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol", "taken"),
+    [("series", "full", "bfloat16"), ("series", "released", "float32"), ("pairs", "", "bfloat16")],
+)
+def test_auto_takes_bfloat16_where_maps_agree_and_the_records_say_what_was_taken(
+    kind: str, protocol: str, taken: str, series: Any, pairs: Any, work: dict[str, Any],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(precision, "bfloat16_fault", lambda device: "")
+    settings = series if kind == "series" else pairs
+    weights = replace(load_checkpoint(settings.checkpoint), bfloat16=MEASURED)
+    save_checkpoint(tmp_path / "a.pth", weights)
+    settings = replace(settings, checkpoint=tmp_path / "a.pth", output_dir=tmp_path / "out")
+    spec: Any = DYNAMIC if kind == "series" else pair_spec_by_name("folder")
+    if protocol:
+        settings = replace(settings, protocol=protocol, stride=32)
+    with pytest.raises(BegunError):
+        getattr(scoring, f"score_{kind}")(spec, settings)
+    assert work["precision"] == work["network_precision"] == taken
+    assert read_json(tmp_path / "out" / "settings.json")["precision"] == taken
 
 
 def test_settings_of_pairs_reach_the_work(pairs: Any, work: dict[str, Any]) -> None:

@@ -90,10 +90,17 @@ def test_agreement_in_bfloat16_comes_from_the_results_that_name_the_file(
 
 def test_a_sheet_keeps_what_still_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = weights(tmp_path)
-    before = {"sha256": sha256(path), "bits": 32, "trained_with": {"python": "3"}, "test_real": [1]}
+    before = {
+        "sha256": sha256(path),
+        "bits": 32,
+        "about": "Toys.",
+        "trained_with": {"python": "3"},
+        "test_real": [1],
+    }
     path.with_suffix(".json").write_text(json.dumps(before))
     same = converted(monkeypatch, path, tmp_path / "same.pth")
     assert (same["trained_with"], same["test_real"]) == ({"python": "3"}, [1])
+    assert same["about"] == load_checkpoint(tmp_path / "same.pth").training["about"] == "Toys."
     rounded = converted(monkeypatch, path, tmp_path / "rounded.pth", "--half")
     assert "test_real" not in rounded
     assert rounded["trained_with"] == {"python": "3"}
