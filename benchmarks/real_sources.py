@@ -19,6 +19,7 @@ from benchmarks.real_areas import (
     spacenet7_series,
     split_years,
 )
+from benchmarks.real_bands import Dimmed, Draws, Mixture, Reflectance, fewer_dates
 from benchmarks.real_learners import CaimLearner, Learner, PairLearner
 from benchmarks.real_windows import DrawRules, WindowMaker, lasting_steps, short_windows
 from data_processing.scenes.insertion import InsertionRules, draw_insertions, insert_changes
@@ -60,7 +61,7 @@ class Sources:
 
     facts: dict[str, Any]
     learner: Callable[[Any], Learner]
-    maker: WindowMaker
+    maker: Draws
     val: list[Area]
     chosen_on: str
     watched: dict[str, Area] = field(default_factory=dict)
@@ -98,18 +99,29 @@ def dynamic_sources(flags: Any) -> Sources:
         changes=changes,
     )  # fmt: skip
     areas = [learnt, *_generated(flags.generated, DYNAMIC)]
+    maker: Draws = WindowMaker(areas, rules, short_windows)
     val = generated_scenes([1], "val", VAL_SCENES)
     val += inserted_scenes(held_out, changes, seed=99, num_dates=rules.dates)
     quiet = quiet_series(held_out, KEPT_SERIES, rules.dates)
     watched = {f"landsat {number}": area for number, area in enumerate(quiet, start=1)}
     if flags.look_at:
         watched |= {area.name: area for area in read_scenes(flags.look_at, DYNAMIC)}
+    chosen_on = f"generated validation scenes and insertions into the series of {flags.held_out}"
+    if flags.colours:
+        series = WindowMaker(
+            spacenet7_series(flags.colours), DrawRules(dates=6, side=flags.side, labelled=0)
+        )
+        shares = (1 - flags.colour_share, flags.colour_share)
+        maker = Mixture((Dimmed(maker, flags.dimmed), Reflectance(series)), shares)
+    if flags.scenes:
+        val += _fewer_dates(read_scenes(flags.scenes / "val", SPACENET7), rules.dates)
+        chosen_on += " and validation scenes of colours"
     return Sources(
         DYNAMIC.facts(flags.side),
         lambda given: _caim(given, DYNAMIC, (0.0,) * 4, (0.05, 0.06, 0.08, 0.15)),
-        WindowMaker(areas, rules, short_windows),
+        maker,
         val,
-        f"generated validation scenes and insertions into the series of {flags.held_out}",
+        chosen_on,
         watched,
     )
 
@@ -134,6 +146,13 @@ def _generated(number: int, spec: DatasetSpec) -> list[Area]:
     """Generated training scenes, of as many seeds as it takes."""
     seeds = range(1, 1 + -(-number // SEED_SCENES))
     return generated_scenes(seeds, "train", SEED_SCENES, spec)[:number]
+
+
+def _fewer_dates(scenes: list[Area], number: int) -> list[Area]:
+    """Scenes of nine dates at fewer, in four bands; the same ones every time."""
+    rng = np.random.default_rng(7)
+    chosen = [np.sort(rng.choice(SPACENET7.num_dates, number, replace=False)) for _ in scenes]
+    return [fewer_dates(one, dates, rng) for one, dates in zip(scenes, chosen, strict=True)]
 
 
 def _ends(area: Area) -> Area:

@@ -65,7 +65,10 @@ class Settings:
     dataset: Literal["spacenet7", "dynamic", "pairs"]  # what is learnt
     series: Path  # unlabelled series
     output_dir: Path  # folder of the run; one that holds a run goes on with it
-    scenes: Path | None = None  # spacenet7, pairs: labelled scenes, folder with train/ and val/
+    scenes: Path | None = None  # labelled scenes, folder with train/ and val/; dynamic: val/ alone
+    colours: Path | None = None  # dynamic: unlabelled series of red, green, blue as four bands
+    colour_share: Fraction = 0.4  # dynamic: of windows from these
+    dimmed: Fraction = 0.5  # dynamic, with colours: of the other windows, darker or brighter
     look_at: Path | None = None  # dynamic: a split's folder whose scores are only shown
     start_from: WeightsFile | None = None  # weights to begin with; none = new ones
     minutes: NonNegative = 80.0  # that the learning rate's course takes
@@ -202,7 +205,7 @@ class Run:
 
     def _write(self, best: dict[str, Any], row: dict[str, Any], measured: dict[str, Any]) -> None:
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.flags).items()}
-        paths = ("series", "scenes", "output_dir", "look_at", "start_from")
+        paths = ("series", "scenes", "colours", "output_dir", "look_at", "start_from")
         settings = {key: value for key, value in settings.items() if key not in paths}
         checkpoint = Checkpoint(
             self.learner.name, self.learner.arguments, self.learner.weights(self.averaged),
