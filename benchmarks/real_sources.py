@@ -94,8 +94,10 @@ def dynamic_sources(flags: Any) -> Sources:
     )
     rules = DrawRules(
         dates=6, side=flags.side, labelled=flags.labelled, reversed=0.3, own=1.0,
-        scene_donors=0.25, scene_changes=0.3, jittered=0.3, transient=0.05, alpha=None,
+        scene_donors=0.25, scene_changes=flags.scene_changes, jittered=0.3, alpha=None,
         ignore_steps=True,
+        transient=flags.clouds,
+        carried_cloud=0.4,
         changes=changes,
     )  # fmt: skip
     areas = [learnt, *_generated(flags.generated, DYNAMIC)]
@@ -109,7 +111,8 @@ def dynamic_sources(flags: Any) -> Sources:
     chosen_on = f"generated validation scenes and insertions into the series of {flags.held_out}"
     if flags.colours:
         series = WindowMaker(
-            spacenet7_series(flags.colours), DrawRules(dates=6, side=flags.side, labelled=0)
+            spacenet7_series(flags.colours),
+            DrawRules(dates=6, side=flags.side, labelled=0, transient=0.2, carried_cloud=0.4),
         )
         shares = (1 - flags.colour_share, flags.colour_share)
         maker = Mixture((Dimmed(maker, flags.dimmed), Reflectance(series)), shares)

@@ -55,6 +55,7 @@ class DrawRules:
         scene_donors: Probability that a donor is a labelled scene's unchanged part.
         scene_changes: Probability of insertions into a labelled scene.
         jittered, transient: Probabilities of another gain per date, and of a passing cloud.
+        carried_cloud: Probability that a passing cloud is seen at the next date, too.
         carried: Probability that gaps keep the date before, as in maps of one's own series, rather
             than being 0, as in labelled scenes.
         alpha: Band that stays 1 whatever happens to the others; None if there is none.
@@ -74,6 +75,7 @@ class DrawRules:
     scene_changes: float = 1.0
     jittered: float = 0.4
     transient: float = 0.12
+    carried_cloud: float = 0.0
     carried: float = 0.5
     alpha: int | None = 3
     ignore_steps: bool = False
@@ -169,7 +171,7 @@ class WindowMaker:
             images, label = insert_changes(images, label, drawn)
         label[(label == 0) & doubtful] = -1
         if rng.random() < rules.transient:
-            images = add_transient(rng, images, rules.changes)
+            images = add_transient(rng, images, rules.changes, rules.carried_cloud)
         if rng.random() < rules.jittered:
             images = jitter_radiometry(rng, images)
         images = np.minimum(images, np.float32(1))

@@ -300,8 +300,18 @@ def insert_changes(
 # ───────────────────────────────── what is no change ─────────────────────────────────
 
 
-def add_transient(rng: np.random.Generator, images: Array, rules: InsertionRules) -> Array:
-    """A cloud, its shadow or haze at one date: it goes again, so the labels stay."""
+def add_transient(
+    rng: np.random.Generator, images: Array, rules: InsertionRules, carried: float = 0.0
+) -> Array:
+    """A cloud, its shadow or haze at one date: it goes again, so the labels stay.
+
+    Args:
+        rng: Random numbers.
+        images: (T, C, H, W), left as they are.
+        rules: For its shape.
+        carried: Probability that the date after shows the same, as in series whose gaps were
+            filled with the date before.
+    """
     T, _, H, W = images.shape
     images = images.copy()
     opacity = draw_shape(rng, H, W, rules)
@@ -310,7 +320,9 @@ def add_transient(rng: np.random.Generator, images: Array, rules: InsertionRules
     opacity *= np.float32(rng.uniform(0.2, 1.0))
     date = rng.integers(T)
     tone = rng.uniform(0.7, 1.0) if rng.random() < 0.6 else rng.uniform(0.0, 0.1)
-    images[date] += opacity * (np.float32(tone) - images[date])
+    dates = [date, date + 1] if carried and date + 1 < T and rng.random() < carried else [date]
+    for one in dates:
+        images[one] += opacity * (np.float32(tone) - images[one])
     return images
 
 

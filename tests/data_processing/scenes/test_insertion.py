@@ -166,16 +166,17 @@ def test_a_matched_donor_comes_closer_to_the_brightness_of_the_base() -> None:
         assert 0.2 - 1e-6 <= donor.mean() < 0.63
 
 
-def test_a_passing_cloud_touches_one_date() -> None:
-    touched = [
-        np.flatnonzero(
-            (add_transient(np.random.default_rng(seed), series(0.3), HARD) != series(0.3)).any(
-                axis=(1, 2, 3)
-            )
-        ).size
-        for seed in range(20)
-    ]
-    assert max(touched) == 1
+@pytest.mark.parametrize(("carried", "most"), [(0.0, 1), (0.99, 2)])
+def test_a_passing_cloud_touches_one_date_or_is_carried_to_the_next(
+    carried: float, most: int
+) -> None:
+    touched = []
+    for seed in range(20):
+        clouded = add_transient(np.random.default_rng(seed), series(0.3), HARD, carried)
+        dates = np.flatnonzero((clouded != series(0.3)).any(axis=(1, 2, 3)))
+        assert dates.size == 0 or dates.max() - dates.min() == dates.size - 1
+        touched.append(dates.size)
+    assert max(touched) == most
 
 
 def test_radiometry_differs_by_date_and_is_never_negative() -> None:
