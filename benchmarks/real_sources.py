@@ -101,7 +101,7 @@ def dynamic_sources(flags: Any) -> Sources:
         changes=changes,
     )  # fmt: skip
     areas = [learnt, *_generated(flags.generated, DYNAMIC)]
-    maker: Draws = WindowMaker(areas, rules, short_windows)
+    maker: Draws = Dimmed(WindowMaker(areas, rules, short_windows), flags.dimmed)
     val = generated_scenes([1], "val", VAL_SCENES)
     val += inserted_scenes(held_out, changes, seed=99, num_dates=rules.dates)
     quiet = quiet_series(held_out, KEPT_SERIES, rules.dates)
@@ -115,7 +115,7 @@ def dynamic_sources(flags: Any) -> Sources:
             DrawRules(dates=6, side=flags.side, labelled=0, transient=0.2, carried_cloud=0.4),
         )
         shares = (1 - flags.colour_share, flags.colour_share)
-        maker = Mixture((Dimmed(maker, flags.dimmed), Reflectance(series)), shares)
+        maker = Mixture((maker, Reflectance(series)), shares)
     if flags.scenes:
         val += _fewer_dates(read_scenes(flags.scenes / "val", SPACENET7), rules.dates)
         chosen_on += " and validation scenes of colours"
