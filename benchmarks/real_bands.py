@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.real_areas import Area
 
-__all__ = ["Dimmed", "Draws", "Mixture", "Reflectance", "as_reflectance", "fewer_dates"]
+__all__ = ["Coarser", "Dimmed", "Draws", "Mixture", "Reflectance", "as_reflectance", "fewer_dates"]
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -60,6 +60,29 @@ class Reflectance:
         """A window in blue, green, red, near infrared."""
         images, label = self.colours.draw(rng)
         return as_reflectance(rng, images[:, :3]), label
+
+
+class Coarser:
+    """Windows at half the resolution: changes half as large, with mixed pixels at their edges.
+
+    Args:
+        source: Windows of twice the side.
+    """
+
+    def __init__(self, source: Draws) -> None:
+        self.source = source
+
+    def draw(self, rng: np.random.Generator) -> tuple[Floats, Labels]:
+        """Means of four pixels; their label where three agree, −1 elsewhere."""
+        images, label = self.source.draw(rng)
+        T, C, H, W = images.shape
+        coarse = images.reshape(T, C, H // 2, 2, W // 2, 2).mean(axis=(3, 5), dtype=np.float32)
+        four = np.sort(
+            label.reshape(H // 2, 2, W // 2, 2).swapaxes(1, 2).reshape(H // 2, W // 2, 4)
+        )
+        middle = four[..., 1]  # three that agree are at 0…2 or at 1…3, once sorted
+        agree = (four[..., 2] == middle) & ((four[..., 0] == middle) | (four[..., 3] == middle))
+        return coarse, np.where(agree & (four[..., 0] >= 0), middle, -1)
 
 
 class Dimmed:

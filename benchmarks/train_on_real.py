@@ -70,6 +70,7 @@ class Settings:
     clouds: Fraction = 0.05  # dynamic: of windows of the four bands, with a passing cloud
     colours: Path | None = None  # dynamic: unlabelled series of red, green, blue as four bands
     colour_share: Fraction = 0.4  # dynamic: of windows from these
+    coarser: Fraction = 0.0  # dynamic: of windows of the four bands, at half the resolution
     dimmed: Fraction = 0.0  # dynamic: of windows of the four bands, darker or brighter
     look_at: Path | None = None  # dynamic: a split's folder whose scores are only shown
     start_from: WeightsFile | None = None  # weights to begin with; none = new ones

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.real_areas import Area
-from benchmarks.real_bands import Dimmed, Mixture, Reflectance, as_reflectance, fewer_dates
+from benchmarks.real_bands import Coarser, Dimmed, Mixture, Reflectance, as_reflectance, fewer_dates
 
 Images = NDArray[np.float32]
 
@@ -47,6 +47,17 @@ def test_dimming_is_the_same_for_all_dates_and_leaves_the_labels() -> None:
         assert label[0, 0] == 2
     images, _ = Dimmed(Constant(0.2), share=0.0).draw(rng)
     assert (images == np.float32(0.2)).all()
+
+
+def test_half_the_resolution_keeps_labels_on_which_three_of_four_pixels_agree() -> None:
+    class Quarters:
+        def draw(self, rng: np.random.Generator) -> tuple[Images, NDArray[np.int64]]:
+            label = np.array([[0, 0, 1, 1], [0, 2, 0, 0], [3, 3, -1, 4], [3, 3, 4, 4]])
+            return np.broadcast_to(np.float32(label), (6, 4, 4, 4)).copy(), label
+
+    images, label = Coarser(Quarters()).draw(np.random.default_rng(0))
+    assert label.tolist() == [[0, -1], [3, -1]]
+    assert images[2, 1].tolist() == [[0.5, 0.5], [3.0, 2.75]]
 
 
 def test_a_mixture_draws_by_its_shares() -> None:
