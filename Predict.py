@@ -98,6 +98,7 @@ class Settings:
     backend: Literal["torch", "onnx"] = "torch"  # onnx = run by onnxruntime
     compile: bool = False  # torch.compile: pays on some GPUs, not on CPUs seen so far
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    threads: Positive | None = None  # of a CPU; none = as many as help, measured at the start
     # dask = workers of a cluster (requirements-cluster.txt)
     executor: Literal["here", "dask"] = "here"
     scheduler: str | None = None  # address of a running cluster; none = one on this machine
@@ -180,7 +181,7 @@ def main() -> None:
     )  # fmt: skip
     options = MapOptions(
         settings.overlap, settings.batch_size, settings.memory, settings.polygons,
-        settings.min_area, settings.web_map, settings.resume, to_dict(settings),
+        settings.min_area, settings.web_map, settings.resume, to_dict(settings), settings.threads,
     )  # fmt: skip
     folder = settings.output_dir
     if processes.is_first:

@@ -71,6 +71,7 @@ class Settings(PairScoring):
     compile: bool = False  # torch.compile
     num_workers: Workers | None = None  # reading processes; none = 2, on a CPU 0
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    threads: Positive | None = None  # of a CPU; none = as many as help, measured at the start
     # output
     save_on: bool = True  # write maps and pictures
     overviews: Natural = 20  # pictures of so many pairs

@@ -52,6 +52,7 @@ class Settings(SeriesScoring):
     compile: bool = False  # torch.compile: pays on some GPUs, not on CPUs seen so far
     num_workers: Workers | None = None  # reading processes; none = 2, on a CPU 0
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    threads: Positive | None = None  # of a CPU; none = as many as help, measured at the start
 
 
 # ─────────────────────────────── nothing below needs editing ───────────────────────────────

@@ -93,6 +93,7 @@ class Settings(TrainingSettings):
     compile: bool = False  # torch.compile
     # output
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    threads: Positive | None = None  # of a CPU; none = as many as help, measured at the start
     seed: Seed = 1  # of weights, order and augmentation
     deterministic: bool = False  # on GPUs: the same bits every time, slower
     # run trackers that get each epoch's numbers: tensorboard, wandb, mlflow, as far as installed

@@ -90,6 +90,7 @@ class Settings(CaimSettings):
     compile: bool = False  # torch.compile: pays on some GPUs, not on CPUs seen so far
     # output
     device: str = "auto"  # auto, cpu, cuda, cuda:1, mps
+    threads: Positive | None = None  # of a CPU; none = as many as help, measured at the start
     seed: Seed = 1  # of weights, order, dropout and augmentation
     deterministic: bool = False  # on GPUs: the same bits every time, slower
     # run trackers that get each epoch's numbers: tensorboard, wandb, mlflow, as far as installed

@@ -50,6 +50,7 @@ from mapping.report.draw import draw_area
 from mapping.unfinished import RowStore, begin, finished, job_of
 from utils.device import GIB, peak_memory_gib
 from utils.errors import UserError
+from utils.execution import take_threads
 from utils.files import sha256, write_json
 from utils.memory import PeakMeter
 from utils.processes import Processes
@@ -77,6 +78,7 @@ class MapOptions:
         web_map: Whether map.html is written, a page that loads tiles from the network.
         resume: Whether an unfinished area is gone on with.
         settings: All settings of the run, for summaries.
+        threads: Of a CPU; None = as many as help.
     """
 
     overlap: int | None = None
@@ -87,6 +89,7 @@ class MapOptions:
     web_map: bool = False
     resume: bool = False
     settings: Mapping[str, Any] | None = None
+    threads: int | None = None
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -221,6 +224,8 @@ def store_rows(
     gaps = store.gaps(mine[0][0], mine[-1][1]) if mine else []
     if not gaps:
         return store
+    pixels = plan.grid.tile_size**2 * len(plan.grid.cols) * len(plan.grid.rows)
+    take_threads(options.threads, model.device, pixels, measured=processes.size == 1)
     runner = model.runner()
     plan = _within_memory(runner, series, plan, options.memory)
     note = "" if processes.size == 1 else f", process {processes.rank}"
@@ -298,6 +303,7 @@ def _write_results(
         },
         "tiles": {"size": grid.tile_size, "overlap": grid.overlap, "number": len(grid.origins)},
         "seconds": round(seconds, 1),
+        "threads": torch.get_num_threads(),
         "settings": dict(options.settings or {}),
         "remarks": list(series.remarks),
         "gaps": list(series.gaps),

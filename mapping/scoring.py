@@ -45,7 +45,7 @@ from utils.batches import Batches
 from utils.codes import IGNORE, NO_DATA
 from utils.device import Precision, choose_device
 from utils.errors import UserError
-from utils.execution import ready_to_run
+from utils.execution import ready_to_run, take_threads
 from utils.files import write_json
 from utils.metrics import ConfusionMatrix
 from utils.progress import progress, say
@@ -106,8 +106,10 @@ def score_series(dataset: DatasetSpec, settings: SeriesScoring) -> None:
     decision = Decision.of(weights, settings.decision if full else "plain")
     exactly = "" if full else "--protocol released computes in it"
     precision = precision_for(settings.precision, weights, device, exactly)
-    settings = replace(settings, precision=precision)  # what was taken, for the records
     patches = _open_scenes(dataset, settings, weights)
+    pixels = len(patches) * int(weights.data["patch_size"]) ** 2
+    threads = take_threads(settings.threads, device, pixels)
+    settings = replace(settings, precision=precision, threads=threads)  # taken, for the records
     folder = start_run(f"test_{dataset.name.lower()}", settings, device)
     maps, source = folder / "maps", source_tags(weights.facts(settings.checkpoint))
     results = score_scenes(
@@ -158,8 +160,10 @@ def score_pairs(spec: PairSpec, settings: PairScoring) -> None:
     if settings.threshold is not None:
         decision = Decision.above(settings.threshold)
     precision = precision_for(settings.precision, weights, device)
-    settings = replace(settings, precision=precision)  # what was taken, for the records
     windows, batch_size = _open_pairs(spec, settings)
+    pixels = sum(pair.height * pair.width for pair in windows.scenes)
+    threads = take_threads(settings.threads, device, pixels)
+    settings = replace(settings, precision=precision, threads=threads)  # taken, for the records
     folder = start_run("test_ctma", settings, device)
 
     def write(result: SceneResult[Any]) -> None:

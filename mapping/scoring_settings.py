@@ -35,6 +35,7 @@ class SeriesScoring:
     compile: bool
     num_workers: int | None
     device: str
+    threads: int | None
 
 
 @dataclass(frozen=True)
@@ -63,5 +64,6 @@ class PairScoring:
     compile: bool
     num_workers: int | None
     device: str
+    threads: int | None
     save_on: bool
     overviews: int

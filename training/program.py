@@ -6,7 +6,7 @@ A script has its settings and says what it trains, an ``Experiment``; the rest i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from training.tasks import CaimTask, Task
 from utils.batches import Batches
 from utils.device import describe_device, make_deterministic, seed_everything
 from utils.errors import UserError
-from utils.execution import ready_to_run
+from utils.execution import ready_to_run, take_threads
 from utils.files import hold_folder
 from utils.progress import say
 from utils.run_folder import log_resumption, start_run
@@ -40,6 +40,7 @@ from utils.settings import to_dict
 __all__ = ["Experiment", "caim_experiment", "train"]
 
 Data = Sequence[Dataset[dict[str, Any]]]
+WHOLE_PAIR = 256  # pixels of a side of pairs that are taken as a whole, about
 LONGEST_NAME = 100  # of a program, in weights files
 
 
@@ -135,6 +136,7 @@ def train(experiment: Experiment, settings: TrainingSettings) -> None:
     seed_everything(settings.seed)
     last = ranks.by_first(lambda: _last_checkpoint(settings))
     train_set, val_set = ranks.together(experiment.open_data)
+    settings = _with_threads(settings, train_set, ranks)
     network, arguments = ranks.together(lambda: _network(experiment, settings, last, ranks))
     folder = ranks.by_first(lambda: _folder(experiment.name, settings, ranks))
     common: dict[str, Any] = {
@@ -157,10 +159,7 @@ def train(experiment: Experiment, settings: TrainingSettings) -> None:
         folder,
         Checkpoint(
             experiment.network, arguments, {}, data=dict(experiment.facts),
-            training={
-                "settings": to_dict(settings, with_paths=False),
-                "about": _about(experiment, train_batches.patches),
-            },
+            training=_facts_of_training(experiment, settings, train_batches.patches),
         ),
         ranks,
         experiment.visible_bands,
@@ -175,6 +174,22 @@ def train(experiment: Experiment, settings: TrainingSettings) -> None:
     store_measured(run)
     say(f"best epoch {best['epoch']}; weights, scores and pictures: {folder}")
     ranks.leave()
+
+
+def _with_threads(settings: TrainingSettings, patches: Any, ranks: Ranks) -> TrainingSettings:
+    """The settings with the threads that are taken: a run that goes on has those it began with."""
+    assert settings.epochs is not None
+    pixels = len(patches) * (settings.patch_size or WHOLE_PAIR) ** 2 * settings.epochs
+    by_hand = settings.resume or settings.deterministic or ranks.size > 1
+    threads = take_threads(settings.threads, ranks.device, pixels, measured=not by_hand)
+    return replace(settings, threads=threads)
+
+
+def _facts_of_training(
+    experiment: Experiment, settings: TrainingSettings, patches: int
+) -> dict[str, Any]:
+    about = _about(experiment, patches)
+    return {"settings": to_dict(settings, with_paths=False), "about": about}
 
 
 def _about(experiment: Experiment, patches: int) -> str:

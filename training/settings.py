@@ -41,6 +41,7 @@ class TrainingSettings:
     recompute: bool
     compile: bool
     device: str
+    threads: int | None
     seed: int
     deterministic: bool
     log_with: tuple[str, ...] | None

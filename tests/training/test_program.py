@@ -6,10 +6,12 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import Train_Dynamic
 from models import CAIMNet
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tests.helpers.children import forked, in_child, in_two_ranks
@@ -17,6 +19,8 @@ from tests.helpers.easy_patches import one_thread
 from tests.helpers.scene_files import scene_folder, write_data_root
 from tests.helpers.small_disk import fill, small_disk
 from tests.test_scripts import TRAIN
+from training import program
+from training.ranks import Ranks
 from utils.errors import run_program
 from utils.files import hold_folder
 
@@ -61,6 +65,26 @@ def test_a_run_that_began_from_weights_goes_on_without_their_file(
     last = load_checkpoint(tmp_path / "lauf" / "last.pth")
     assert (last.arguments["width"], last.training["epoch"]) == (12, 2)
     assert last.training["settings"]["epochs"] == 2
+    assert last.training["settings"]["threads"] == 1  # those it began with
+
+
+@pytest.mark.parametrize(
+    ("flags", "measured"),
+    [({}, True), ({"resume": True}, False), ({"deterministic": True}, False)],
+)
+def test_threads_are_measured_when_a_run_begins_and_kept_when_it_goes_on(
+    flags: dict[str, bool], measured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def take(number: int | None, device: object, work: int, measured: bool) -> int:
+        asked.update(number=number, work=work, measured=measured)
+        return 3
+
+    monkeypatch.setattr(program, "take_threads", take)
+    settings = Train_Dynamic.Settings(patch_size=32, epochs=5, **flags)
+    assert program._with_threads(settings, range(10), Ranks()).threads == 3
+    assert asked == {"number": None, "work": 10 * 32 * 32 * 5, "measured": measured}
 
 
 def test_other_scenes_are_not_resumed(tmp_path: Path, run: Run, root: Path) -> None:

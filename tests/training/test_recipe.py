@@ -47,7 +47,7 @@ OTHERWISE = {  # docs/differences.md
 WITHOUT_EFFECT_ON_WEIGHTS = {
     "data_root": Path("data"), "output_dir": None, "checkpoint": None, "overwrite": False,
     "resume": False, "num_workers": None, "cache": False, "max_memory": None, "recompute": False,
-    "compile": False, "protocol": "ours", "recipe": "released", "device": "auto",
+    "compile": False, "protocol": "ours", "recipe": "released", "device": "auto", "threads": None,
     "deterministic": False, "log_with": None,
 }  # fmt: skip
 RELEASED_IN_BOTH = {
