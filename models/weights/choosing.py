@@ -67,8 +67,9 @@ def network_to_train(
             f"{checkpoint}: found weights of {loaded.network}, expected {network}; use "
             "the training program of that network."
         )
-    if network == "ctma" and loaded.origin == "released":  # what shapes do not tell
-        loaded = replace(loaded, arguments={**arguments, **loaded.arguments})
+    if network == "ctma":  # what shapes do not tell, and what a file leaves to its default
+        left_out = arguments if loaded.origin == "released" else {"in_channels": PAIR_BANDS}
+        loaded = replace(loaded, arguments={**left_out, **loaded.arguments})
     if network == "caim_net" and _is_for_others(loaded, arguments, bands):
         return _taken_over(loaded, arguments, bands)
     for name in ("num_dates", "in_channels"):
