@@ -16,7 +16,6 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from data_processing.own_series.series import RasterSeries
@@ -29,14 +28,13 @@ from mapping.prediction import MapRows, TilePlan, TileRunner, predict_rows
 from mapping.products.files import (
     AREA,
     ITEM,
-    MAPS,
-    MAPS_WITHOUT_MOMENT,
     MOMENT,
     PICTURES,
     SCORE,
     SUMMARY,
     WEB_MAP,
     PolygonFile,
+    map_names,
 )
 from mapping.products.ground_area import PixelAreas
 from mapping.products.polygons import check_formats, write_polygons
@@ -44,7 +42,13 @@ from mapping.products.rasters import BLOCK, source_tags, write_change_rasters
 from mapping.products.regions import BYTES_PER_PIXEL, ChangedRegions
 from mapping.products.stac import stac_item
 from mapping.products.styles import map_styles, write_styles
-from mapping.products.summary import AreaSums, grid_facts, result_line, score_tags
+from mapping.products.summary import (
+    AreaSums,
+    grid_facts,
+    probability_tags,
+    result_line,
+    score_tags,
+)
 from mapping.products.web_map import check_web_map, write_web_map
 from mapping.report.draw import draw_area
 from mapping.unfinished import RowStore, begin, finished, job_of
@@ -61,7 +65,7 @@ from utils.tiling import TileGrid
 __all__ = ["MapOptions", "map_area", "plan_of", "refuse_among", "store_rows", "tile_grid"]
 
 CPU = torch.device("cpu")  # whose peak is that of this process
-DISK_PER_PIXEL = 12  # bytes at most, of stored rows, drafts and results together
+DISK_PER_PIXEL = 15  # bytes at most, of stored rows, drafts and results together
 DISK_FOR_PICTURES = 64 << 20
 
 
@@ -170,7 +174,7 @@ def map_area(
             say(f"{series.name}: {remark}")
         _check_products(series, areas, options)
         _check_disk(folder, series)
-        begin(folder, job, options.resume, series.height, series.width)
+        begin(folder, job, options.resume, (series.height, plan.layers, series.width))
     processes.wait_for_all()
     begun = time.perf_counter()
     if store_elsewhere is not None:
@@ -219,7 +223,7 @@ def store_rows(
         model, plan: See :func:`plan_of`.
         processes: Whose part of the rows; the others may be anywhere, at any time.
     """
-    store = RowStore(folder / UNFINISHED, series.height, series.width)
+    store = RowStore(folder / UNFINISHED, (series.height, plan.layers, series.width))
     mine = processes.part_of(list(pairwise((*plan.grid.rows, series.height))))
     gaps = store.gaps(mine[0][0], mine[-1][1]) if mine else []
     if not gaps:
@@ -231,7 +235,7 @@ def store_rows(
     note = "" if processes.size == 1 else f", process {processes.rank}"
 
     def put(rows: MapRows) -> None:
-        store.put(rows.row, np.stack([rows.moment, rows.score]))
+        store.put(rows.row, rows.layers)
 
     with WriteBehind(put) as write:
         for first, last in gaps:
@@ -282,13 +286,14 @@ def _write_results(
     """
     sums = AreaSums(areas, model.num_dates)
     formula = score_tags(model.bounds, model.has_moments, model.decision.offset)
+    calibration = None if model.calibration is None else model.calibration.facts()
     tags = {**source_tags(model.facts()), "AREA": series.name}
     slabs = write_change_rasters(
         folder, folder.parent, store.slabs(BLOCK), series.grid, series.dates, tags, formula,
-        model.has_moments,
+        model.has_moments, None if calibration is None else probability_tags(calibration),
     )  # fmt: skip
     for row, slab in slabs:
-        sums.add(row, slab[0], slab[1])
+        sums.add(row, *slab)
     summary: dict[str, Any] = {
         "area": series.name,
         "dates": [date.isoformat() for date in series.dates],
@@ -301,6 +306,7 @@ def _write_results(
             "lower": model.bounds[0],
             "upper": model.bounds[1],
         },
+        **({} if calibration is None else {"probability": calibration}),
         "tiles": {"size": grid.tile_size, "overlap": grid.overlap, "number": len(grid.origins)},
         "seconds": round(seconds, 1),
         "threads": torch.get_num_threads(),
@@ -310,7 +316,7 @@ def _write_results(
         "environment": environment(model.device),
     }  # fmt: skip
     shown = MOMENT if model.has_moments else AREA
-    names = [*(MAPS if model.has_moments else MAPS_WITHOUT_MOMENT)]
+    names = map_names(model.has_moments, calibration is not None)
     names += _write_vectors(folder, series, areas, options, shown, summary)
     summary["outputs"] = {name: _checksum(folder / name) for name in names}
     item = stac_item(summary, series.grid, series.dates)

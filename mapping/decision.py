@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from models import moment_label_from_prob
 from models.weights.checkpoint import Checkpoint
+from models.weights.probability import LARGEST_ERROR, Calibration
 from utils.progress import say
 from utils.tiling import WEIGHT_UNIT
 
-__all__ = ["PLAIN", "PROB_UNIT", "Choice", "Decision", "score_percent"]
+__all__ = ["PLAIN", "PROB_UNIT", "Choice", "Decision", "probability_of", "score_percent"]
 
 PROB_UNIT = WEIGHT_UNIT**2
 """A blended probability of 1 as a whole number, 2³⁰; resolution 1e-9, finer than float32's."""
@@ -93,6 +94,33 @@ class Decision:
 
 
 PLAIN = Decision()
+
+
+def probability_of(
+    weights: Checkpoint, choice: Choice, used_by: Literal["Predict", "Test"] = "Predict"
+) -> Calibration | None:
+    """The curve from leads to probabilities, if these weights carry one.
+
+    Args:
+        weights: At hand.
+        choice: Plain decisions have no probability.
+        used_by: Maps get a good one only; why they get none, or what it rests on, is said. Tests
+            show any.
+    """
+    curve = Calibration.of(weights.decision)
+    if choice == "plain" or used_by == "Test":
+        return curve if choice == "calibrated" else None
+    if curve is None:
+        say("no change_probability.tif: these weights carry no calibrated probability")
+        return None
+    if curve.error > LARGEST_ERROR:
+        say(
+            f"no change_probability.tif: the probability of these weights is {curve.error:.3f} off "
+            f"on average ({curve.measured_on}), expected {LARGEST_ERROR:g} or less"
+        )
+        return None
+    say(f"probabilities: {curve.error:.3f} off on average, measured on {curve.measured_on}")
+    return curve
 
 
 def score_percent(

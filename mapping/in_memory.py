@@ -63,13 +63,12 @@ def predict_series(
     series = open_given_series(images, spec, reading, dates, place, clouds)
     model = model.for_dates(len(series.dates))
     grid = tile_grid(series, model, overlap)
-    moment = np.empty((series.height, series.width), np.uint8)
-    score = np.empty_like(moment)
     plan = model.plan(grid, batch_size)
+    layers = np.empty((plan.layers, series.height, series.width), np.uint8)
     for rows in predict_rows(model.runner(), series, plan, 0, series.height):
-        block = slice(rows.row, rows.row + len(rows.moment))
-        moment[block], score[block] = rows.moment, rows.score
+        layers[:, rows.row : rows.row + len(rows.moment)] = rows.layers
     series.close()
+    moment, score, *probability = layers
     profile = {
         "driver": "GTiff", "width": series.width, "height": series.height, "count": 1,
         "dtype": "uint8", "nodata": NO_DATA, "crs": series.grid.crs,
@@ -82,4 +81,5 @@ def predict_series(
         series.dates,
         profile,
         series.remarks,
+        *probability,
     )

@@ -12,7 +12,7 @@ from torch import nn
 
 from data_processing.pairs.spec import PAIR_BANDS
 from data_processing.scenes.spec import DatasetSpec, released_spec
-from mapping.decision import PLAIN, Choice, Decision
+from mapping.decision import PLAIN, Choice, Decision, probability_of
 from mapping.prediction import Predicts, TilePlan, TileRunner
 from models import CAIMNet, area_prob_bounds, gives_moments
 from models.long_series import LongSeries
@@ -21,6 +21,7 @@ from models.weights.choosing import check_windows, shared_cam
 from models.weights.onnx_export import Agreement, export_onnx
 from models.weights.onnx_network import OnnxFacts, OnnxNetwork
 from models.weights.precision import precision_for
+from models.weights.probability import Calibration
 from utils.device import Precision, PrecisionChoice, choose_device
 from utils.errors import UserError
 from utils.execution import ready_to_run
@@ -53,6 +54,7 @@ class Model:
         precision: Of its heavy part.
         backend: ``torch`` or ``onnx``.
         decision: Where a pixel counts as changed.
+        calibration: What gives maps a probability of change; None if they get none.
     """
 
     path: Path
@@ -67,6 +69,7 @@ class Model:
     precision: Precision = "float32"
     backend: str = "torch"
     decision: Decision = PLAIN
+    calibration: Calibration | None = None
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -89,6 +92,8 @@ class Model:
     def for_dates(self, count: int) -> Model:
         """The model for series of so many dates: itself, or its network over choices of T dates.
 
+        What probabilities rest on are single choices, so that fused ones get none.
+
         Raises:
             UserError: The network cannot be run that way.
         """
@@ -100,7 +105,13 @@ class Model:
                 f"{self.backend}, expected as many; add --choose-dates even, or leave --backend "
                 "out and give weights of torch (.pth)."
             )
-        return replace(self, network=LongSeries(self.network, count), num_dates=count)
+        if self.calibration is not None:
+            say(
+                f"no change_probability.tif: it is calibrated for {self.num_dates} dates, and "
+                f"{count} are fused here (--choose-dates takes {self.num_dates} of them)"
+            )
+        network = LongSeries(self.network, count)
+        return replace(self, network=network, num_dates=count, calibration=None)
 
     def runner(self) -> TileRunner:
         """The network for batches of tiles."""
@@ -121,7 +132,7 @@ class Model:
         whole_row = -(-len(grid.cols) // batch_size) * batch_size
         return TilePlan(
             grid, self.num_dates, self.bounds, batch_size, whole_row, self.has_moments,
-            self.decision,
+            self.decision, self.calibration,
         )  # fmt: skip
 
     def export(self, target: Path, overwrite: bool = False) -> None:
@@ -216,7 +227,7 @@ def load_model(
         path, sha256(path), weights, cast(Predicts, network), bands=_bands(weights, num_dates),
         num_dates=num_dates, tile_size=side, pixel_scale=scale,
         device=place, precision=taken, backend="onnx" if exported else backend,
-        decision=Decision.of(weights, decision),
+        decision=Decision.of(weights, decision), calibration=probability_of(weights, decision),
     )  # fmt: skip
 
 

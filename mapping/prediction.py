@@ -22,6 +22,7 @@ from mapping.blending import Blend
 from mapping.decision import PLAIN, Decision, score_percent
 from mapping.pipeline import read_ahead
 from models import ChangeMaps
+from models.weights.probability import Calibration
 from utils.codes import NO_DATA
 from utils.device import Precision, autocast
 from utils.errors import CaimError, DataError
@@ -55,11 +56,19 @@ class MapRows(NamedTuple):
         row: The first one.
         moment: (h, W) uint8, 0 … K−1, 255 no data. K = 2 from a network without moments.
         score: (h, W) uint8, 0 … 100, 255 no data.
+        probability: (h, W) uint8, percent, 255 no data; None from weights without a good one.
     """
 
     row: int
     moment: NDArray[np.uint8]
     score: NDArray[np.uint8]
+    probability: NDArray[np.uint8] | None = None
+
+    @property
+    def layers(self) -> NDArray[np.uint8]:
+        """(2 or 3, h, W): moment, score, and probability where there is one."""
+        layers = (self.moment, self.score, self.probability)
+        return np.stack([layer for layer in layers if layer is not None])
 
 
 class TileRunner:
@@ -166,6 +175,7 @@ class TilePlan:
         chunk_tiles: Tiles of a row of tiles that are read at a time, a multiple of the batch size.
         moments: Whether the network gives moments.
         decision: Where a pixel counts as changed.
+        calibration: What gives a probability of change; None if none is mapped.
     """
 
     grid: TileGrid
@@ -175,6 +185,12 @@ class TilePlan:
     chunk_tiles: int
     moments: bool = True
     decision: Decision = PLAIN
+    calibration: Calibration | None = None
+
+    @property
+    def layers(self) -> int:
+        """Number of maps: moment and score, and probability if it is mapped."""
+        return 2 if self.calibration is None else 3
 
 
 class _Batch(NamedTuple):
@@ -263,12 +279,19 @@ class _Band:
         wanted = slice(skipped, max(skipped, min(count, last - row)))
         if wanted.stop > wanted.start:
             sums, observed = sums[:, wanted], observed[wanted]
-            decision = self.plan.decision
-            moment = np.where(observed, decision.labels(sums), NO_DATA).astype(np.uint8)
-            percent = score_percent(sums, self.plan.bounds, self.plan.moments, decision)
-            score = np.where(observed, percent, NO_DATA).astype(np.uint8)
-            yield MapRows(row + skipped, moment, score)
+            yield self._decided(row + skipped, sums, observed)
         self._observed = np.roll(self._observed, -count, axis=0)
+
+    def _decided(self, row: int, sums: NDArray[np.int32], observed: NDArray[np.bool_]) -> MapRows:
+        """Maps (h, W) of blended sums (K, h, W)."""
+        plan = self.plan
+        layers = [
+            plan.decision.labels(sums),
+            score_percent(sums, plan.bounds, plan.moments, plan.decision),
+        ]
+        if plan.calibration is not None:
+            layers.append(plan.calibration.percent(sums))
+        return MapRows(row, *(np.where(observed, layer, np.uint8(NO_DATA)) for layer in layers))
 
 
 def _cut(source: RasterSeries, plan: TilePlan, tile_rows: Sequence[int]) -> Iterator[_Batch]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,16 +19,20 @@ from mapping.products.rasters import moment_tags, value_colors
 from mapping.products.styles import area_style, map_styles, write_styles
 from mapping.report.grid import PictureGrid
 from mapping.scores import SceneResult
+from models.weights.probability import Calibration, LeadCounts, calibration_error, reliability
 from utils.codes import NO_DATA
+from utils.files import write_json
 from utils.metrics import area_scores, moment_scores
 from utils.pictures.colors import Pixels, shared_stretch, visible_image
-from utils.pictures.figures import overview_figure, pair_figure
+from utils.pictures.figures import overview_figure, pair_figure, reliability_figure
 from utils.pictures.layout import save_figure
 
-__all__ = ["write_pair_maps", "write_scene_maps"]
+__all__ = ["write_pair_maps", "write_reliability", "write_scene_maps"]
 
 PICTURE_SIDE = 1024  # largest side of a panel of the overview, in pixels
 AREA_TAGS = {"AREA_0": "unchanged", "AREA_1": "changed"}
+_LEADS = np.linspace(-12, 12, 481)
+OWN = (_LEADS, 1 / (1 + np.exp(-_LEADS)))  # probability of two classes by the network itself
 
 
 def write_scene_maps(folder: Path, result: SceneResult[Scene], source: Mapping[str, str]) -> None:
@@ -102,6 +107,39 @@ def write_pair_maps(
             _pair_line(result), _metres_per_pixel(pair),
         )  # fmt: skip
         _save(figure, folder / "overviews" / f"{pair.name}.png")
+
+
+def write_reliability(
+    folder: Path, leads: LeadCounts, calibration: Calibration | None, protocol: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write reliability.png, and reliability.json, from which convert.py makes a probability.
+
+    Args:
+        folder: Of the run.
+        leads: Pixels by their lead.
+        calibration: Of the weights; None where they carry none, or the plain decision was asked.
+        protocol: Of the scores.
+
+    Returns:
+        ``calibration`` for metrics.json: the error of the weights' probability on these scenes, and
+        what it was when it was stored; nothing without one.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    facts = {key: protocol[key] for key in ("checkpoint", "split", "dataset")}
+    write_json(folder / "reliability.json", {**facts, "halves": leads.as_json()})
+    lines = {"network's own, p / (p + p of unchanged)": reliability(OWN, leads.all)}
+    error = None
+    if calibration is not None:
+        curve = (calibration.leads, calibration.values)
+        error = calibration_error(curve, leads.all)
+        lines[f"calibrated, {100 * error:.1f} % off on average"] = reliability(curve, leads.all)
+    title = f"{facts['checkpoint']['file']}, {facts['split']} scenes"
+    _save(reliability_figure(lines, title), folder / "reliability.png")
+    if calibration is None or not leads.all.any():
+        return {}
+    return {"calibration": {"error_here": error, **calibration.facts()}}
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -22,10 +22,10 @@ from data_processing.rasters.reading import bound_decoded_blocks
 from data_processing.scenes.dataset import SeriesDataset, cover_split, open_split
 from data_processing.scenes.spec import DatasetSpec
 from mapping.blending import Blend
-from mapping.decision import PLAIN, Decision
+from mapping.decision import PLAIN, Choice, Decision, probability_of
 from mapping.prediction import Predicts, TileRunner, require_numbers
 from mapping.products.rasters import source_tags
-from mapping.scored_maps import write_pair_maps, write_scene_maps
+from mapping.scored_maps import write_pair_maps, write_reliability, write_scene_maps
 from mapping.scores import (
     Place,
     SceneResult,
@@ -41,6 +41,7 @@ from mapping.scoring_settings import PairScoring, SeriesScoring
 from models.weights.checkpoint import Checkpoint
 from models.weights.choosing import load_for_scoring, load_pair_weights
 from models.weights.precision import precision_for
+from models.weights.probability import LeadCounts
 from utils.batches import Batches
 from utils.codes import IGNORE, NO_DATA
 from utils.device import Precision, choose_device
@@ -103,7 +104,9 @@ def score_series(dataset: DatasetSpec, settings: SeriesScoring) -> None:
             "metrics.json will not say how the data were made. Restore the file."
         )
     full = settings.protocol == "full"
-    decision = Decision.of(weights, settings.decision if full else "plain")
+    choice: Choice = settings.decision if full else "plain"
+    decision = Decision.of(weights, choice)
+    leads = LeadCounts() if full else None
     exactly = "" if full else "--protocol released computes in it"
     precision = precision_for(settings.precision, weights, device, exactly)
     patches = _open_scenes(dataset, settings, weights)
@@ -124,9 +127,13 @@ def score_series(dataset: DatasetSpec, settings: SeriesScoring) -> None:
             decision=decision,
         ),
         precision=precision,
+        leads=leads,
     )
     report = series_report(results)
     protocol = series_protocol(settings, weights, device, decision, made)
+    if leads is not None:
+        curve = probability_of(weights, choice, "Test")
+        report |= write_reliability(folder, leads, curve, protocol)
     write_json(folder / "metrics.json", {**report, "protocol": protocol})
     if "note" in made:
         say(f"note: {made['note']}")
@@ -154,9 +161,8 @@ def score_pairs(spec: PairSpec, settings: PairScoring) -> None:
             "video_len": settings.video_len,
         },
     )  # fmt: skip
-    decision = Decision.of(
-        weights, "plain" if settings.threshold is not None else settings.decision
-    )
+    choice: Choice = "plain" if settings.threshold is not None else settings.decision
+    decision = Decision.of(weights, choice)
     if settings.threshold is not None:
         decision = Decision.above(settings.threshold)
     precision = precision_for(settings.precision, weights, device)
@@ -171,6 +177,7 @@ def score_pairs(spec: PairSpec, settings: PairScoring) -> None:
         write_pair_maps(folder, result, source, draw=len(drawn) <= settings.overviews)
 
     drawn: list[str] = []
+    leads = LeadCounts()
     source = source_tags(weights.facts(path))
     results = score_scenes(
         ready_to_run(weights.build(), device, precision, compiled=settings.compile),
@@ -184,9 +191,11 @@ def score_pairs(spec: PairSpec, settings: PairScoring) -> None:
             decision=decision,
         ),
         precision=precision,
+        leads=leads,
     )
     report = pair_report(results)
     protocol = pair_protocol(settings, path, weights, device, decision)
+    report |= write_reliability(folder, leads, probability_of(weights, choice, "Test"), protocol)
     write_json(folder / "metrics.json", {**report, "protocol": protocol})
     say(pair_table(report))
     maps = f"; maps: {folder / 'maps'}" if settings.save_on else ""
@@ -201,6 +210,7 @@ def score_scenes(
     *,
     protocol: ScoringProtocol,
     precision: Precision = "float32",
+    leads: LeadCounts | None = None,
 ) -> list[SceneResult[Place]]:
     """Run the network over scenes and count; memory holds one scene's maps at a time.
 
@@ -212,6 +222,8 @@ def score_scenes(
         on_scene: Called with each finished scene, to write its maps; None writes nothing.
         protocol: How patches become maps, and pixels counts.
         precision: Of the network's heavy part.
+        leads: Gets the pixels by their lead, every other scene in the other half; only where each
+            pixel is counted once.
 
     Returns:
         The counts of every scene, without its maps.
@@ -227,7 +239,7 @@ def score_scenes(
 
     def close() -> None:
         if canvas is not None:
-            results.append(canvas.finish())
+            results.append(canvas.finish(leads))
             if on_scene is not None:
                 on_scene(results[-1])
             results[-1].let_go_of_maps()
@@ -244,6 +256,7 @@ def score_scenes(
                 _require_together(scene, results)
                 open_scene = scene_index
                 canvas = _Canvas(scene, prob.shape, protocol)
+                canvas.half = len(results) % 2
             assert canvas is not None
             canvas.add(prob[i], {key: batch[name][i] for key, name in keys.items()})
     close()
@@ -270,6 +283,7 @@ class _Canvas(Generic[Place]):
         self.unseen = torch.zeros(size, dtype=torch.bool)
         self.moment_label = torch.full(size, IGNORE, dtype=torch.int16)
         self.area_label = torch.full(size, IGNORE, dtype=torch.int16)
+        self.half = 0
         self.area_matrix = ConfusionMatrix(2)
         self.moment_matrix = ConfusionMatrix(num_classes)
 
@@ -292,7 +306,7 @@ class _Canvas(Generic[Place]):
         self.moment_label[window] = moment_label.to(torch.int16)
         self.area_label[window] = area_label.to(torch.int16)
 
-    def finish(self) -> SceneResult[Place]:
+    def finish(self, leads: LeadCounts | None = None) -> SceneResult[Place]:
         """Decide every pixel and count it, if that has not been done patch by patch."""
         if self.blend is not None:
             sums, self.blend = self.blend.take(self.scene.height), None
@@ -300,6 +314,8 @@ class _Canvas(Generic[Place]):
                 rows = slice(start, start + BLOCK_ROWS)
                 predicted = torch.from_numpy(self.protocol.decision.labels(sums[:, rows]))
                 self._count(predicted, self.moment_label[rows], self.area_label[rows])
+                if leads is not None:
+                    leads.add(sums[:, rows], self.area_label[rows].numpy(), self.half)
                 self.moment[rows] = torch.where(self.covered[rows], predicted, NO_DATA)
         if self.protocol.blank_unseen:
             self.moment[self.unseen] = NO_DATA

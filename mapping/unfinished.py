@@ -28,9 +28,8 @@ from utils.errors import CaimError, UserError
 from utils.files import read_json, remove_partial_files, sha256, write_json
 from utils.run_folder import UNFINISHED
 
-__all__ = ["LAYERS", "RowStore", "begin", "finished", "job_of"]
+__all__ = ["RowStore", "begin", "finished", "job_of"]
 
-LAYERS = 2  # change moment and score
 ADVICE = "Run again with --overwrite, without --resume."
 SHOWN = 60  # characters of a setting in a message
 
@@ -50,6 +49,7 @@ def job_of(series: RasterSeries, model: Model, plan: TilePlan) -> dict[str, Any]
         "checkpoint": model.checksum,
         "pixel_scale": model.pixel_scale,
         "decision": model.decision.offset,
+        "probability": model.calibration is not None,
         "cam": model.weights.arguments.get("cam"),
         "precision": model.precision,
         "backend": model.backend,
@@ -90,7 +90,7 @@ def finished(folder: Path, job: Job, asked: Mapping[str, Any]) -> dict[str, Any]
     return summary if whole else None
 
 
-def begin(folder: Path, job: Job, resume: bool, height: int, width: int) -> None:
+def begin(folder: Path, job: Job, resume: bool, shape: tuple[int, int, int]) -> None:
     """Make the folder for unfinished work, or make sure that the one there is of this job.
 
     Where it begins anew, results of an earlier run are removed, so that none stays beside new ones.
@@ -99,7 +99,7 @@ def begin(folder: Path, job: Job, resume: bool, height: int, width: int) -> None
         folder: Of the area; no other run may work in it.
         job: The job at hand.
         resume: Whether unfinished work is gone on with.
-        height, width: Of the area's rasters.
+        shape: Height of the area's rasters, number of maps that are stored, width.
 
     Raises:
         UserError: The work there is of another job, or its record is damaged.
@@ -114,7 +114,7 @@ def begin(folder: Path, job: Job, resume: bool, height: int, width: int) -> None
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    RowStore(unfinished, height, width).create()
+    RowStore(unfinished, shape).create()
     write_json(record, job)
 
 
@@ -136,13 +136,12 @@ class RowStore:
 
     Args:
         folder: Where the two files lie.
-        height, width: Of the raster.
+        shape: Height of the raster, number of maps, width of the raster.
     """
 
-    def __init__(self, folder: Path, height: int, width: int) -> None:
-        self.height, self.width = height, width
+    def __init__(self, folder: Path, shape: tuple[int, int, int]) -> None:
+        self.height, self._shape = shape[0], shape
         self._values, self._list = Path(folder) / "rows.npy", Path(folder) / "rows.done"
-        self._shape = (height, LAYERS, width)
 
     def create(self) -> None:
         """Make both files, with no row done; they take no room on the disk yet."""
@@ -150,14 +149,15 @@ class RowStore:
         self._list.write_bytes(bytes(self.height))
 
     def put(self, row: int, rows: NDArray[np.uint8]) -> None:
-        """Store rows (LAYERS, h, W) that begin at pixel row ``row``.
+        """Store rows (maps, h, W) that begin at pixel row ``row``.
 
         Raises:
             OSError: The disk is full or cannot be written.
         """
-        begin = self._values.stat().st_size - self.height * LAYERS * self.width
+        whole_row = self._shape[1] * self._shape[2]
+        begin = self._values.stat().st_size - self.height * whole_row
         content = np.ascontiguousarray(rows.swapaxes(0, 1)).tobytes()
-        _write_at(self._values, begin + row * LAYERS * self.width, content)
+        _write_at(self._values, begin + row * whole_row, content)
         _write_at(self._list, row, bytes([1]) * rows.shape[1])
 
     def gaps(self, first: int, last: int) -> list[tuple[int, int]]:
@@ -172,7 +172,7 @@ class RowStore:
         return [(int(begin), int(end)) for begin, end in steps.reshape(-1, 2)]
 
     def slabs(self, rows: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """All rows in order: the first row and (LAYERS, h, W) of slabs of ``rows`` rows.
+        """All rows in order: the first row and (maps, h, W) of slabs of ``rows`` rows.
 
         Raises:
             CaimError: Rows are missing, or the files are damaged.
@@ -188,7 +188,7 @@ class RowStore:
             yield row, np.array(values[row : row + rows]).swapaxes(0, 1)
 
     def _open(self) -> NDArray[np.uint8]:
-        """The whole map (H, LAYERS, W), read from the disk as it is needed."""
+        """The whole store (H, maps, W), read from the disk as it is needed."""
         try:
             values: NDArray[np.uint8] = np.load(self._values, mmap_mode="r", allow_pickle=False)
             done = self._list.stat().st_size

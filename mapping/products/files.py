@@ -11,10 +11,10 @@ __all__ = [
     "FILM",
     "ITEM",
     "MAPS",
-    "MAPS_WITHOUT_MOMENT",
     "MOMENT",
     "PICTURES",
     "POLYGONS",
+    "PROBABILITY",
     "PRODUCTS",
     "QUICKLOOK",
     "REPORT",
@@ -23,12 +23,13 @@ __all__ = [
     "SUMMARY",
     "WEB_MAP",
     "PolygonFile",
+    "map_names",
 ]
 
 AREA, MOMENT = "change_area.tif", "change_moment.tif"
 DATE, SCORE = "change_date.tif", "change_score.tif"
-MAPS = (MOMENT, DATE, AREA, SCORE)
-MAPS_WITHOUT_MOMENT = (AREA, SCORE)  # of networks that say whether, not when
+PROBABILITY = "change_probability.tif"
+MAPS = (MOMENT, DATE, AREA, SCORE, PROBABILITY)
 PolygonFile = Literal["changes.geojson", "changes.gpkg", "changes.fgb", "changes.parquet"]
 POLYGONS: tuple[PolygonFile, ...] = get_args(PolygonFile)
 QUICKLOOK, FILM, REPORT = "quicklook.png", "series.gif", "report.html"
@@ -40,3 +41,15 @@ STYLES = (  # that users may edit: no checksum is kept of them
     *(f"{name}.aux.xml" for name in MAPS),
 )
 PRODUCTS = (SUMMARY, *PICTURES, *MAPS, *STYLES, *POLYGONS, ITEM, WEB_MAP)
+
+
+def map_names(moments: bool, probability: bool) -> list[str]:
+    """Files of the maps of an area.
+
+    Args:
+        moments: Whether the network says when, or only whether something changed.
+        probability: Whether its weights give a probability.
+    """
+    missing = set() if moments else {MOMENT, DATE}
+    missing |= set() if probability else {PROBABILITY}
+    return [name for name in MAPS if name not in missing]

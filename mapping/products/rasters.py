@@ -21,7 +21,7 @@ from rasterio.windows import Window
 
 from data_processing.rasters.reading import RasterInfo, quiet
 from data_processing.rasters.writing import create_raster, tiled_profile, written_whole
-from mapping.products.files import AREA, DATE, MAPS_WITHOUT_MOMENT, MOMENT, SCORE
+from mapping.products.files import AREA, DATE, MOMENT, PROBABILITY, SCORE, map_names
 from utils.codes import NO_DATA
 from utils.pictures.colors import NO_DATA_COLOR, moment_colors
 
@@ -39,18 +39,21 @@ __all__ = [
 BLOCK = 512  # side of a stored block in pixels; slabs should have as many rows
 NO_DATE = -1  # change_date.tif where nothing is said
 TABLE = 256  # values of a byte
+DRAFT = "draft_"  # begins the name of an unfinished raster
 
 Slab = tuple[int, NDArray[np.uint8]]
 RGBA = tuple[int, int, int, int]
 
 
 class _Map(NamedTuple):
-    """One raster: values by moment (None: the score itself), nodata, tags, colours."""
+    """One raster: layer of the slabs, what its values become, nodata, tags, colours, unit."""
 
-    values: NDArray[Any] | None
+    layer: int
+    values: NDArray[Any]
     nodata: int
     tags: Mapping[str, str]
-    colors: Mapping[int, RGBA] | None
+    colors: Mapping[int, RGBA] | None = None
+    unit: str = ""
 
 
 def source_tags(weights: Mapping[str, Any]) -> dict[str, str]:
@@ -105,18 +108,23 @@ def write_change_rasters(
     tags: Mapping[str, str],
     score_tags: Mapping[str, str],
     moments: bool = True,
+    probability_tags: Mapping[str, str] | None = None,
 ) -> Iterator[Slab]:
-    """Write change_area.tif, change_moment.tif, change_date.tif and change_score.tif.
+    """Write change_area.tif, change_moment.tif, change_date.tif, change_score.tif, and one more.
+
+    change_probability.tif is written where the slabs have a probability.
 
     Args:
         folder: Where they go.
         scratch: An existing folder for unfinished files, on the same disk.
-        slabs: First row, and change moment and score (2, h, W) uint8, from top to bottom.
+        slabs: First row, and (2 or 3, h, W) uint8 from top to bottom: change moment, score, and
+            probability if it has tags.
         grid: Header whose size, CRS and transform they take.
         dates: T dates of the series.
         tags: Of all maps.
         score_tags: Of the score only: its formula.
-        moments: Whether the network gives moments; if not, area and score are all there is.
+        moments: Whether the network gives moments; if not, there is no map of them and of dates.
+        probability_tags: Of the probability only: what it rests on; None if there is none.
 
     Yields:
         Each slab after it is written, for sums over the map; the files stand under their names
@@ -125,11 +133,10 @@ def write_change_rasters(
     Raises:
         OSError: The disk is full or cannot be written.
     """
-    maps = _maps(dates, tags, score_tags)
-    if not moments:
-        maps = {name: maps[name] for name in MAPS_WITHOUT_MOMENT}
+    maps = _maps(dates, tags, score_tags, probability_tags or {})
+    maps = {name: maps[name] for name in map_names(moments, probability_tags is not None)}
     with ExitStack() as stack:
-        drafts = {name: scratch / f"draft_{name}" for name in maps}
+        drafts = {name: scratch / f"{DRAFT}{name}" for name in maps}
         for draft in drafts.values():
             draft.unlink(missing_ok=True)  # half of one may be there, from a full disk
         stack.enter_context(written_whole(*drafts.values()))
@@ -140,8 +147,7 @@ def write_change_rasters(
         for row, slab in slabs:
             window = Window(0, row, grid.width, slab.shape[1])
             for name, content in maps.items():
-                values = slab[1] if content.values is None else content.values[slab[0]]
-                rasters[name].write(values, 1, window=window)
+                rasters[name].write(content.values[slab[content.layer]], 1, window=window)
             yield row, slab
     finished = {name: scratch / name for name in maps}
     for name, draft in drafts.items():
@@ -151,10 +157,13 @@ def write_change_rasters(
 
 
 def _maps(
-    dates: Sequence[datetime.date], tags: Mapping[str, str], score_tags: Mapping[str, str]
+    dates: Sequence[datetime.date],
+    tags: Mapping[str, str],
+    score_tags: Mapping[str, str],
+    probability_tags: Mapping[str, str],
 ) -> dict[str, _Map]:
-    """The maps to write, by name of the file."""
-    T = len(dates)
+    """All maps, by name of the file."""
+    T, same = len(dates), np.arange(TABLE).astype(np.uint8)
     area = np.ones(TABLE, np.uint8)
     area[0], area[NO_DATA] = 0, NO_DATA
     date_tags = {
@@ -164,25 +173,22 @@ def _maps(
     changed = {"AREA_0": "unchanged", "AREA_1": f"changed {dates[0]} - {dates[-1]}"}
     meaning = "first date on which the change is seen, yyyymmdd; 0 unchanged"
     return {
-        AREA: _Map(area, NO_DATA, {**tags, **changed}, value_colors(2)),
-        MOMENT: _Map(
-            np.arange(TABLE).astype(np.uint8), NO_DATA, {**tags, **moment_tags(dates)},
-            value_colors(T),
-        ),
+        AREA: _Map(0, area, NO_DATA, {**tags, **changed}, value_colors(2)),
+        MOMENT: _Map(0, same, NO_DATA, {**tags, **moment_tags(dates)}, value_colors(T)),
         DATE: _Map(
-            date_of_moment(dates), NO_DATE, {**tags, "CHANGE_DATE": meaning, **date_tags}, None
+            0, date_of_moment(dates), NO_DATE, {**tags, "CHANGE_DATE": meaning, **date_tags}
         ),
-        SCORE: _Map(None, NO_DATA, {**tags, **score_tags}, None),
-    }  # fmt: skip
+        SCORE: _Map(1, same, NO_DATA, {**tags, **score_tags}),
+        PROBABILITY: _Map(2, same, NO_DATA, {**tags, **probability_tags}, unit="%"),
+    }
 
 
 def _draft(path: Path, content: _Map, grid: RasterInfo) -> Any:
     """An open raster to write into."""
-    values = np.empty(0, np.uint8) if content.values is None else content.values
     profile = {
         **tiled_profile(grid),
         "count": 1,
-        "dtype": values.dtype.name,
+        "dtype": content.values.dtype.name,
         "nodata": content.nodata,
         "blockxsize": BLOCK,
         "blockysize": BLOCK,
@@ -191,6 +197,9 @@ def _draft(path: Path, content: _Map, grid: RasterInfo) -> Any:
     }
     raster = create_raster(path, profile)
     raster.update_tags(**content.tags)
+    if content.unit:
+        raster.set_band_description(1, Path(path.name.removeprefix(DRAFT)).stem)
+        raster.units = (content.unit,)
     if content.colors:
         raster.write_colormap(1, dict(content.colors))
     return raster

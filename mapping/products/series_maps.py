@@ -50,6 +50,8 @@ class SeriesMaps:
         profile: For ``rasterio.open(path, "w", **profile)`` of area, moment or score; ``date``
             needs ``{**profile, "dtype": "int32", "nodata": -1}``.
         remarks: What was decided while reading, in sentences.
+        probability: (H, W) uint8, calibrated probability of change in percent, 255 no data; None
+            from weights without a good one.
     """
 
     area: NDArray[np.uint8]
@@ -58,6 +60,7 @@ class SeriesMaps:
     dates: list[datetime.date]
     profile: dict[str, Any]
     remarks: list[str]
+    probability: NDArray[np.uint8] | None = None
 
     @property
     def date(self) -> NDArray[np.int32]:
@@ -77,7 +80,7 @@ class SeriesMaps:
     def summary(self) -> dict[str, Any]:
         """Pixels and hectares per interval, as in Predict.py's summary.json."""
         sums = AreaSums(PixelAreas(self._grid), len(self.dates))
-        sums.add(0, self._classes, self.score)
+        sums.add(0, self._classes, self.score, self.probability)
         return sums.summary(self.dates)
 
     def plot(self, ax: Any = None) -> Any:
@@ -152,6 +155,8 @@ class SeriesMaps:
             coords["x"] = ("x", (self._transform @ (np.arange(W) + 0.5, np.full(W, 0.5)))[0])
             coords["y"] = ("y", (self._transform @ (np.full(H, 0.5), np.arange(H) + 0.5))[1])
         layers: dict[str, Any] = {"change_area": self.area, "change_score": self.score}
+        if self.probability is not None:
+            layers["change_probability"] = self.probability
         if self.moment is not None:
             layers["change_moment"] = self.moment
             layers["change_date"] = self._days[self.moment]
@@ -247,6 +252,9 @@ class SeriesMaps:
             return {**shared, "long_name": "first date on which the change is seen"}
         if name == "change_score":
             return {**shared, "_FillValue": NO_DATA, "long_name": "change score, ranks pixels"}
+        if name == "change_probability":
+            meaning = {"long_name": "calibrated probability of change", "units": "percent"}
+            return {**shared, "_FillValue": NO_DATA, **meaning}
         texts = [text for text, _ in moment_legend(self.dates)[:-1]]
         texts = ["unchanged", "changed"] if name == "change_area" else texts
         return {

@@ -48,6 +48,7 @@ TITLES = {
     "change_date": "First date on which the change is seen, yyyymmdd",
     "change_score": "Change score, 50 and more where changed; it ranks pixels and is no "
     "calibrated probability",
+    "change_probability": "Probability of change in percent, calibrated",
     "changes": "Changed regions",
     "map": "Maps over a web map",
 }
@@ -165,6 +166,8 @@ def _asset(name: str, facts: Mapping[str, Any], styles: Mapping[str, MapStyle]) 
         "data_type": "int32" if is_date else "uint8",
         "nodata": -1 if is_date else 255,
     }
+    if path.stem == "change_probability":
+        asset["unit"] = "%"
     values = styles[path.stem].values
     if values:
         asset["classification:classes"] = [

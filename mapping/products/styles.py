@@ -18,11 +18,20 @@ from mapping.products.rasters import date_number
 from utils.files import atomic_path
 from utils.pictures.colors import UNCHANGED_COLOR, moment_colors
 
-__all__ = ["MapStyle", "ValueStyle", "area_style", "map_styles", "write_styles"]
+__all__ = [
+    "PROBABILITY_RAMP",
+    "SCORE_RAMP",
+    "MapStyle",
+    "ValueStyle",
+    "area_style",
+    "map_styles",
+    "write_styles",
+]
 
 DOCTYPE = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 QGIS_VERSION = "3.28.0"  # of the form; later ones read it
 SCORE_RAMP = ((50, "#fde0c5"), (65, "#f59e72"), (80, "#d04b6c"), (100, "#6a1f6e"))
+PROBABILITY_RAMP = ((20, "#fde0c5"), (45, "#f59e72"), (70, "#d04b6c"), (100, "#6a1f6e"))
 CHANGED = "changed"
 
 
@@ -74,6 +83,7 @@ def map_styles(dates: Sequence[datetime.date]) -> dict[str, MapStyle]:
         "change_moment": MapStyle([UNCHANGED, *moments]),
         "change_date": MapStyle([UNCHANGED, *numbers]),
         "change_score": MapStyle(ramp=SCORE_RAMP),
+        "change_probability": MapStyle(ramp=PROBABILITY_RAMP),
     }
 
 

@@ -17,11 +17,12 @@ from mapping.products.ground_area import PixelAreas
 from mapping.products.lon_lat import centre
 from utils.codes import NO_DATA
 
-__all__ = ["AreaSums", "grid_facts", "result_line", "score_tags"]
+__all__ = ["AreaSums", "grid_facts", "probability_tags", "result_line", "score_tags"]
 
 HECTARE = 1e4  # m²
 VALUES = 256  # of a byte
 SURE = 60  # score; of changed pixels, how many lie above it is told
+PROBABLE = 80  # percent; the same of probabilities: four of five such pixels, at least, changed
 
 
 class AreaSums:
@@ -36,13 +37,28 @@ class AreaSums:
         self.areas, self.num_classes = areas, num_classes
         self.pixels = np.zeros(VALUES, np.int64)
         self.sure = np.zeros(VALUES, np.int64)  # pixels whose score is above SURE
+        self.probable: NDArray[np.int64] | None = None  # pixels of a probability from PROBABLE on
         self.ground = np.zeros(VALUES)
 
-    def add(self, row: int, moment: NDArray[np.uint8], score: NDArray[np.uint8]) -> None:
-        """Count rows (h, W) of a change moment and its score that begin at pixel row ``row``."""
-        self.pixels += np.bincount(moment.reshape(-1), minlength=VALUES)
-        sure = np.where(score > SURE, moment, np.uint8(NO_DATA))
-        self.sure += np.bincount(sure.reshape(-1), minlength=VALUES)
+    def add(
+        self,
+        row: int,
+        moment: NDArray[np.uint8],
+        score: NDArray[np.uint8],
+        probability: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """Count rows (h, W) of maps that begin at pixel row ``row``.
+
+        Args:
+            row: The first one.
+            moment, score: As in the maps.
+            probability: Percent; None where there is no such map.
+        """
+        self.pixels += _by_moment(moment)
+        self.sure += _by_moment(moment, score > SURE)
+        if probability is not None:
+            counted = _by_moment(moment, probability >= PROBABLE)
+            self.probable = counted if self.probable is None else self.probable + counted
         if self.areas.measured:
             self.ground += self.areas.sums(moment, VALUES, row)
 
@@ -60,6 +76,7 @@ class AreaSums:
                 "hectares": float(hectares[k]) if self.areas.measured else None,
                 "share": float(self.pixels[k] / mapped) if mapped else 0.0,
                 "pixels_above_60": int(self.sure[k]),
+                **self._probable("pixels", slice(k, k + 1)),
             }
             for k in range(1, self.num_classes)
         ]
@@ -70,6 +87,7 @@ class AreaSums:
                 "no_data": int(self.pixels[NO_DATA]),
                 "changed": int(self.pixels[changed].sum()),
                 "changed_above_60": int(self.sure[changed].sum()),
+                **self._probable("changed", changed),
             },
             "hectares": {
                 "mapped": float(hectares[: self.num_classes].sum()),
@@ -80,6 +98,20 @@ class AreaSums:
             else None,
             "intervals": intervals,
         }
+
+    def _probable(self, name: str, moments: slice) -> dict[str, int]:
+        """How many pixels of some moments are probable, where that is known."""
+        if self.probable is None:
+            return {}
+        return {f"{name}_from_80_percent": int(self.probable[moments].sum())}
+
+
+def _by_moment(
+    moment: NDArray[np.uint8], counted: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
+    """Pixels by value of a map (h, W), all or those that are counted."""
+    values = moment.reshape(-1) if counted is None else moment[counted]
+    return np.bincount(values, minlength=VALUES)
 
 
 def grid_facts(grid: RasterInfo, areas: PixelAreas) -> dict[str, Any]:
@@ -109,6 +141,21 @@ def score_tags(bounds: tuple[float, float], moments: bool, offset: float = 0.0) 
         "SCORE_UPPER": f"{high:.6f}",
         "SCORE_MEANING": "50 and more where changed; it ranks pixels and is no calibrated "
         "probability",
+    }
+
+
+def probability_tags(calibration: Mapping[str, Any]) -> dict[str, str]:
+    """Meaning of a map of probabilities, for its tags.
+
+    Args:
+        calibration: ``facts()`` of the curve that gave them.
+    """
+    return {
+        "PROBABILITY_MEANING": "percent; of pixels with such a value so many have changed, in "
+        "images like those that it was fitted on",
+        "PROBABILITY_ERROR": f"{calibration['error']:.4f}",
+        "PROBABILITY_FITTED_ON": calibration["fitted_on"],
+        "PROBABILITY_MEASURED_ON": calibration["measured_on"],
     }
 
 

@@ -22,7 +22,7 @@ from rasterio.warp import transform_bounds
 
 from data_processing.rasters.header import RasterInfo
 from data_processing.rasters.reading import header_of, quiet, read_reduced
-from mapping.products.files import SCORE
+from mapping.products.files import PROBABILITY, SCORE
 from mapping.products.stac import bounding_box, footprint
 from mapping.products.styles import MapStyle, map_styles
 from utils.codes import NO_DATA
@@ -84,9 +84,12 @@ def write_web_map(
     page.default_css = [part for part in page.default_css if part[0] == "leaflet_css"]
     folium.TileLayer("OpenStreetMap", name="map").add_to(page)
     folium.TileLayer(IMAGES, name="satellite image (not of these dates)", show=False).add_to(page)
+    named, title = SCORE, "score, 50 and more"
+    if (folder / PROBABILITY).is_file():
+        named, title = PROBABILITY, "probability, 20 % and more"
     layers = (
         ("change", folder / shown, _table_of_classes(classes)),
-        ("score, 50 and more", folder / SCORE, _table_of_amounts(styles["change_score"])),
+        (title, folder / named, _table_of_amounts(styles[Path(named).stem])),
     )
     bounds: list[list[float]] = []
     for title, file, table in layers:

@@ -14,11 +14,13 @@ from typing import Any
 __all__ = [
     "amount",
     "answer_lines",
+    "count_of_sure",
     "day_texts",
     "place_text",
     "rounded",
     "sentences",
     "share_text",
+    "sure_text",
     "weights_text",
 ]
 
@@ -26,7 +28,6 @@ DIGITS = 3
 MOST_DECIMALS = 6
 HARDLY = 0.1  # share of the raster that is mapped, below which that is the first thing to say
 WHOLE = 0.9995
-SURE = "score above 60"
 
 Summary = Mapping[str, Any]
 
@@ -116,13 +117,30 @@ def sentences(summary: Summary, dates: Sequence[date]) -> dict[str, str]:
     answer = {"headline": headline, "share": share}
     if not changed:
         return answer
-    if "changed_above_60" in pixels:
-        sure = pixels["changed_above_60"]
+    sure = count_of_sure(pixels, "changed")
+    if sure is not None:
         part = share_text(sure, changed) if sure else "None"
-        answer["sure"] = f"{part} of it has a {SURE} (of 100)."
+        kind = sure_text(summary)
+        answer["sure"] = f"{part} of it has a {kind}{'' if '%' in kind else ' (of 100)'}."
     if len(dates) > 2:
         answer["when"] = _when(summary, dates)
     return answer
+
+
+def count_of_sure(counted: Mapping[str, Any], name: str) -> int | None:
+    """Pixels of which the map is sure: by their probability, else by their score.
+
+    Args:
+        counted: Numbers of the summary, of all that changed or of an interval.
+        name: "changed" or "pixels", as their keys begin.
+    """
+    sure: int | None = counted.get(f"{name}_from_80_percent", counted.get(f"{name}_above_60"))
+    return sure
+
+
+def sure_text(summary: Summary) -> str:
+    """The measure by which a map is sure, in words."""
+    return "probability of 80 % or more" if summary.get("probability") else "score above 60"
 
 
 def _when(summary: Summary, dates: Sequence[date]) -> str:

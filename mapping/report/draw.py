@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from data_processing.own_series.series import RasterSeries
 from data_processing.rasters.reading import read_reduced
-from mapping.products.files import FILM, QUICKLOOK, REPORT, SCORE
+from mapping.products.files import FILM, PROBABILITY, QUICKLOOK, REPORT, SCORE
 from mapping.report.answer import answer_lines
 from mapping.report.film import draw_series_gif
 from mapping.report.grid import PictureGrid
@@ -54,7 +54,8 @@ def draw_area(folder: Path, series: RasterSeries, summary: Mapping[str, Any], sh
     )
     clear = clear_shares(pictures, [mask for _, mask in pairs])
     del pairs
-    moment, score = (_map(folder / name, grid) for name in (shown, SCORE))
+    strength = PROBABILITY if summary.get("probability") else SCORE
+    moment, score = (_map(folder / name, grid) for name in (shown, strength))
     scale, dates = grid.metres_per_pixel, series.dates
     clearest = clear_dates(clear)[1]
     figure = quicklook_figure(

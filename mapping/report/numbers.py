@@ -10,7 +10,7 @@ from datetime import date
 from itertools import groupby
 from typing import Any
 
-from mapping.report.answer import amount, day_texts, rounded, share_text
+from mapping.report.answer import amount, count_of_sure, day_texts, rounded, share_text
 from utils.pictures.colors import moment_colors
 
 __all__ = ["numbers_of"]
@@ -83,7 +83,7 @@ def _counted(entry: Mapping[str, Any], pixels: Mapping[str, Any]) -> Row:
     if entry.get("pixels") is None:
         return {"size": "", "count": "", "share": "", "sure": ""}
     hectares, count = entry.get("hectares"), entry["pixels"]
-    sure = entry.get("pixels_above_60")
+    sure = count_of_sure(entry, "pixels")
     return {
         "size": amount(hectares, count),
         "count": f"{count:,}" if hectares is None else rounded(hectares),
@@ -135,7 +135,7 @@ def _totals(summary: Mapping[str, Any]) -> list[Row]:
         return {"title": title, **_counted(entry, {"mapped": pixels[whole]})}
 
     rows = [
-        total("Changed", ["changed"], "mapped", pixels.get("changed_above_60")),
+        total("Changed", ["changed"], "mapped", count_of_sure(pixels, "changed")),
         total("Unchanged", ["mapped", "changed"], "mapped"),
         total("Mapped", ["mapped"], "mapped"),
     ]

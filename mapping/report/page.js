@@ -122,7 +122,7 @@
   }
 
   function mapText() {
-    if (state.kind === 'score') return 'Score of change, 50 to 100';
+    if (state.kind === 'score') return report.strength + ' of change, ' + report.least + ' to 100' + report.percent;
     const texts = everyMoment.filter(isShown).map((moment) => report.texts[moment]);
     return 'Change map: ' + (texts.length ? texts.join('; ') : 'no interval is shown');
   }
@@ -140,7 +140,7 @@
       const moment = codes[place];
       let color = null;
       if (state.kind === 'score') {
-        color = scores[codes[width * height + place] - 50];
+        color = scores[codes[width * height + place] - report.least];
       } else if (moment && isShown(moment)) {
         color = colors[moment];
       }
@@ -343,7 +343,7 @@
     const moment = codes[place];
     const score = codes[report.width * report.height + place]; // undefined where there is none
     const texts = [report.texts[moment === NO_DATA ? T : moment]];
-    if (score !== undefined && score !== NO_DATA) texts.push('score ' + score);
+    if (score !== undefined && score !== NO_DATA) texts.push(report.strength.toLowerCase() + ' ' + score + report.percent);
     if (report.ground) {
       const [left, top, stepX, stepY, digits] = report.ground;
       const x = left + (column + 0.5) * stepX;

@@ -19,8 +19,8 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from mapping.products.styles import SCORE_RAMP
-from mapping.report.answer import day_texts, place_text, sentences, weights_text
+from mapping.products.styles import PROBABILITY_RAMP, SCORE_RAMP
+from mapping.report.answer import day_texts, place_text, sentences, sure_text, weights_text
 from mapping.report.embedding import (
     codes_as_text,
     fallback_map,
@@ -40,7 +40,6 @@ __all__ = ["write_report"]
 FADE = 70  # percent of opacity that the map starts with
 MIDDLE = 50  # percent of the width, where a swipe starts
 ZOOMS = (1, 2, 4, 8)
-LEAST_SCORE = 50  # that is shown
 MOST_FILES = 500  # listed; summary.json has all
 LONGEST_REMARK = 20_000  # characters
 NETWORK = (
@@ -49,6 +48,10 @@ NETWORK = (
 )  # fmt: skip
 RUN = (("tiles", "Tiles"), ("polygons", "Polygons"), ("seconds", "Seconds"))
 SCORE = (("formula", "Formula"), ("lower", "Score 0 stands for"), ("upper", "Score 100 stands for"))
+PROBABILITY = (
+    ("error", "Mean error of the probability"), ("fitted_on", "Fitted on"),
+    ("measured_on", "Error measured on"),
+)  # fmt: skip
 
 Summary = Mapping[str, Any]
 
@@ -71,7 +74,8 @@ def write_report(
         images: T images (h, w, 3) uint8, stretched, north up, all of one size; pictures of about
             1000 pixels a side are a good measure, the page holds them all.
         moment: (h, w) uint8 on the same grid: 0 unchanged, 1 … T−1, 255 no data.
-        score: (h, w) uint8, 0 … 100, 255 no data; None where there is none.
+        score: (h, w) uint8, 0 … 100, 255 no data; the probability where the summary has one; None
+            where there is neither.
         dates: The T dates in order.
         metres_per_pixel: Ground size of a pixel of the pictures; None leaves out the scale bar.
         clear: Share of each date that is clear; the page opens with the last one that is about as
@@ -100,7 +104,7 @@ def write_report(
         gap_mask=gap_mask(moment),
         images=images_as_data(images),
         fallback=fallback_map(moment, len(dates)),
-        ramp=", ".join(f"{color} {2 * (value - LEAST_SCORE)}%" for value, color in SCORE_RAMP),
+        **_strength(summary),
         scales=scales,
         **numbers,
         **_origin(summary),
@@ -235,6 +239,7 @@ def _origin(summary: Summary) -> dict[str, Any]:
     outputs = [{"name": name, **facts} for name, facts in (summary.get("outputs") or {}).items()]
     made = {
         "Score": _named(summary.get("score") or {}, SCORE),
+        "Probability": _named(summary.get("probability") or {}, PROBABILITY),
         "Grid": _grid(summary.get("grid") or {}),
         "Network": _named(summary.get("checkpoint") or {}, NETWORK),
         "Settings": summary.get("settings") or {},
@@ -300,12 +305,29 @@ def _scales(metres_wide: float | None) -> list[dict[str, Any]] | None:
     ]
 
 
-def _score_colors() -> Pixels:
-    """(51, 3) uint8: the colour of every score from 50 on, as QGIS shows it."""
-    values = [value for value, _ in SCORE_RAMP]
-    stops = np.array([list(bytes.fromhex(text[1:])) for _, text in SCORE_RAMP])
-    scores = np.arange(LEAST_SCORE, 101)
-    levels = [np.interp(scores, values, channel) for channel in stops.T]
+def _ramp(summary: Summary) -> Sequence[tuple[int, str]]:
+    """Values and colours of probability or score, as QGIS shows them; below the first one none."""
+    return PROBABILITY_RAMP if summary.get("probability") else SCORE_RAMP
+
+
+def _strength(summary: Summary) -> dict[str, Any]:
+    """What is said of probability or score, and the colours of its legend."""
+    ramp = _ramp(summary)
+    least, most = ramp[0][0], ramp[-1][0]
+    stops = (f"{color} {100 * (value - least) / (most - least):g}%" for value, color in ramp)
+    return {
+        "strength": "Probability" if summary.get("probability") else "Score",
+        "ramp": ", ".join(stops),
+        "sure_column": sure_text(summary).capitalize(),
+    }
+
+
+def _ramp_colors(summary: Summary) -> Pixels:
+    """(n, 3) uint8: the colour of every whole value from the first one that is shown to 100."""
+    values = [value for value, _ in _ramp(summary)]
+    stops = np.array([list(bytes.fromhex(text[1:])) for _, text in _ramp(summary)])
+    shown = np.arange(values[0], values[-1] + 1)
+    levels = [np.interp(shown, values, channel) for channel in stops.T]
     colors: Pixels = np.round(np.stack(levels, axis=1)).astype(np.uint8)
     return colors
 
@@ -322,7 +344,10 @@ def _page_data(
         "labels": labels,
         "texts": ["unchanged", *spans, "not mapped"],
         "colors": moment_colors(len(dates)).tolist(),
-        "scores": _score_colors().tolist(),
+        "scores": _ramp_colors(summary).tolist(),
+        "least": _ramp(summary)[0][0],
+        "strength": "Probability" if summary.get("probability") else "Score",
+        "percent": " %" if summary.get("probability") else "",
         "height": h,
         "width": w,
         "fade": FADE,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from models import NETWORKS, build_network
+from models.weights.probability import probability_faults
 from models.weights.reading import is_plain, read_state_file, tensors_of
 from models.weights.released_caim import arguments_of, from_released, is_released
 from models.weights.released_ctma import from_released_ctma, is_released_ctma
@@ -66,6 +67,7 @@ class Checkpoint:
         dropped: Keys of a released file that have no effect.
         decision: How probabilities become labels: ``offset``, what log p − log p_0 must exceed,
             and what else is to be known of how it was found; empty for the plain rule.
+            ``probability``: the curve from leads to probabilities, see models/weights/probability.
         bfloat16: How far maps in bfloat16 agree with those in float32: ``agreement``, the share of
             pixels that get the same label, ``pixels``, how many were compared, and
             ``measured_on``; empty where nobody has measured it.
@@ -335,10 +337,13 @@ def facts_faults(arguments: Mapping[str, Any], data: Mapping[str, Any]) -> list[
 def decision_faults(decision: Mapping[str, Any]) -> list[str]:
     """Faults of the rule of decision in a file, in plain values."""
     offset = decision.get("offset", 0.0)
+    faults = probability_faults(decision.get("probability"))
     number = isinstance(offset, int | float) and not isinstance(offset, bool)
-    if number and abs(offset) <= LARGEST_OFFSET:
-        return []
-    return [f"decision/offset is {offset!r}, expected −{LARGEST_OFFSET} … {LARGEST_OFFSET}"]
+    if not number or not abs(offset) <= LARGEST_OFFSET:
+        faults.append(
+            f"decision/offset is {offset!r}, expected −{LARGEST_OFFSET} … {LARGEST_OFFSET}"
+        )
+    return faults
 
 
 def bfloat16_faults(measured: Mapping[str, Any]) -> list[str]:

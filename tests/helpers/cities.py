@@ -16,7 +16,16 @@ from models import CAIMNet
 from models.weights.checkpoint import Checkpoint, save_checkpoint
 from tests.helpers.scene_files import write_raster
 
-__all__ = ["DATES", "TILE", "Outcome", "summary_of", "values", "write_city", "write_weights"]
+__all__ = [
+    "CURVE",
+    "DATES",
+    "TILE",
+    "Outcome",
+    "summary_of",
+    "values",
+    "write_city",
+    "write_weights",
+]
 
 Outcome = tuple[int, str, str]  # exit code, output, errors
 
@@ -37,14 +46,24 @@ def write_city(
     return folder
 
 
-def write_weights(path: Path, **arguments: Any) -> Path:
+CURVE: dict[str, Any] = {  # of a probability, over the leads of these weights
+    "leads": [-0.1, 0.0, 0.1], "values": [0.05, 0.4, 0.95], "error": 0.012,
+    "fitted_on": "four drawn scenes", "measured_on": "two other ones",
+}  # fmt: skip
+
+
+def write_weights(path: Path, decision: dict[str, Any] | None = None, **arguments: Any) -> Path:
     """A checkpoint of width 8 for tiles of 16 pixels; its maps are not uniform."""
     torch.manual_seed(3)
     given = {"in_channels": 4, "num_dates": 6, "width": 8, **arguments}
     network = CAIMNet(**given)
     save_checkpoint(
-        path, Checkpoint("caim_net", given, network.state_dict(), data=DYNAMIC.facts(TILE))
-    )
+        path,
+        Checkpoint(
+            "caim_net", given, network.state_dict(), data=DYNAMIC.facts(TILE),
+            decision=decision or {},
+        ),
+    )  # fmt: skip
     return path
 
 

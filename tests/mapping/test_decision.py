@@ -29,6 +29,8 @@ from models import (
 )
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from models.weights.onnx_network import OnnxFacts
+from models.weights.probability import LeadCounts, calibration_error
+from tests.helpers.cities import CURVE
 from tests.helpers.pair_files import write_pairs
 from tests.helpers.scene_files import scene_folder, write_data_root
 from utils.errors import CheckpointError
@@ -151,7 +153,9 @@ def test_the_bounds_of_the_area_probability_are_reached_and_never_passed(T: int)
 # ------------------------------------------------------------------ in weights and programs
 
 
-def weights(path: Path, offset: Any, network: str = "caim_net") -> Path:
+def weights(
+    path: Path, offset: Any, network: str = "caim_net", curve: dict[str, Any] | None = None
+) -> Path:
     torch.manual_seed(1)
     arguments: dict[str, Any] = {"in_channels": 4, "num_dates": 6, "width": 8}
     built: Any = CAIMNet(**arguments)
@@ -159,6 +163,7 @@ def weights(path: Path, offset: Any, network: str = "caim_net") -> Path:
         arguments = {"in_channels": 3, **NARROW}
         built = CTMA(**arguments)
     decision = {} if offset is None else {"offset": offset, "found_on": "val"}
+    decision |= {} if curve is None else {"probability": curve}
     save_checkpoint(path, Checkpoint(network, arguments, built.state_dict(), decision=decision))
     return path
 
@@ -255,3 +260,53 @@ def test_series_are_mapped_by_the_weights_offset_unless_told_otherwise(tmp_path:
     assert np.array_equal(predict_series(images, by_hand).score, found.score)
     assert shifted.facts()["decision"] == {"name": "calibrated", "offset": -0.05}
     assert plain.facts()["decision"] == {"name": "plain", "offset": 0.0}
+
+
+def test_probabilities_are_mapped_where_their_error_is_small_and_the_dates_are_the_weights_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_data_root(tmp_path / "d", "dynamic", {"test": 1}, 32, index=False)
+    images = scene_folder(root, "dynamic", "test", 1) / DYNAMIC.image_folder
+    good = weights(tmp_path / "good.pth", None, curve=CURVE)
+    bad = weights(tmp_path / "bad.pth", None, curve={**CURVE, "error": 0.031})
+    model = load_model(good, "cpu", tile_size=16)
+    maps = predict_series(images, model)
+    assert maps.probability is not None
+    assert maps.probability.max() <= 95
+    assert (maps.probability[maps.area == 1] >= 40).all()
+    assert maps.summary["pixels"]["changed_from_80_percent"] >= 0
+    assert "change_probability" in maps.to_xarray()
+    capsys.readouterr()
+    assert model.for_dates(7).calibration is None
+    assert load_model(bad, "cpu", tile_size=16).calibration is None
+    assert load_model(good, "cpu", tile_size=16, decision="plain").calibration is None
+    said = capsys.readouterr().out
+    assert "it is calibrated for 6 dates, and 7 are fused here" in said
+    assert "0.031 off on average (two other ones), expected 0.03 or less" in said
+    assert "probability" not in predict_series(images, load_model(bad, "cpu", tile_size=16)).summary
+
+
+def test_tests_count_leads_for_a_probability_and_draw_how_far_it_is_one(tmp_path: Path) -> None:
+    root = write_data_root(
+        tmp_path / "d", "dynamic", {"train": 1, "val": 1, "test": 2}, 32, patch_size=16, stride=16
+    )
+    path = weights(tmp_path / "a.pth", None, curve=CURVE)
+    for protocol in ("full", "released"):
+        settings = Test_Dynamic.Settings(
+            data_root=root, checkpoint=path, output_dir=tmp_path / protocol, protocol=protocol,
+            patch_size=16, stride=16, device="cpu",
+        )  # fmt: skip
+        score_series(DYNAMIC, settings)
+    report = read_json(tmp_path / "full/metrics.json")
+    stored = read_json(tmp_path / "full/reliability.json")
+    counts = LeadCounts.from_json(stored["halves"])
+    per_half = [scene["pixels"] for scene in report["scenes"].values()]
+    assert counts.counts.sum(axis=(1, 2)).tolist() == per_half
+    assert counts.all[:, 1].sum() == np.array(report["confusion_matrix"]["area"])[1].sum()
+    assert stored["checkpoint"]["sha256"] == report["protocol"]["checkpoint"]["sha256"]
+    curve = (CURVE["leads"], CURVE["values"])
+    error = calibration_error(curve, counts.all)
+    assert report["calibration"]["error_here"] == pytest.approx(error)
+    assert (tmp_path / "full/reliability.png").is_file()
+    assert not (tmp_path / "released/reliability.json").exists()
+    assert "calibration" not in read_json(tmp_path / "released/metrics.json")

@@ -24,12 +24,21 @@ from mapping.products.files import POLYGONS
 from models import CTMA
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tests.helpers.children import forked, heed_interrupts, in_child
-from tests.helpers.cities import DATES, Outcome, summary_of, values, write_city, write_weights
+from tests.helpers.cities import (
+    CURVE,
+    DATES,
+    Outcome,
+    summary_of,
+    values,
+    write_city,
+    write_weights,
+)
 from tests.helpers.scene_files import write_raster
 from utils.files import hold_folder, read_json, sha256
 from utils.settings import REPOSITORY
 
-MAPS = ("change_area.tif", "change_moment.tif", "change_date.tif", "change_score.tif")
+MAPS = ("change_area.tif", "change_moment.tif", "change_date.tif", "change_score.tif",
+        "change_probability.tif")  # fmt: skip
 STYLES = {
     *(name.replace(".tif", ".qml") for name in MAPS), *(f"{name}.aux.xml" for name in MAPS[:3]),
 }  # fmt: skip
@@ -40,6 +49,13 @@ FILES = {
 QUICK = {**os.environ, "PYTHONIOENCODING": "utf-8", "OMP_NUM_THREADS": "1"}
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights with a calibrated probability."""
+    folder = tmp_path_factory.mktemp("weights")
+    return write_weights(folder / "small.pth", {"probability": CURVE})
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +105,7 @@ def test_maps_lie_where_the_images_lie_and_say_what_they_mean(
     with rasterio.open(sorted(city.iterdir())[0]) as image:
         crs, transform, shape = image.crs, image.transform, image.shape
     for name, dtype, nodata in zip(
-        MAPS, ("uint8", "uint8", "int32", "uint8"), (255, 255, -1, 255), strict=True
+        MAPS, ("uint8", "uint8", "int32", "uint8", "uint8"), (255, 255, -1, 255, 255), strict=True
     ):
         with rasterio.open(folder / name) as raster:
             assert (raster.crs, raster.transform, raster.shape) == (crs, transform, shape)
@@ -133,13 +149,36 @@ def test_a_user_s_own_style_is_no_reason_to_map_an_area_again(
 
 def test_area_date_and_score_follow_from_the_moment(mapped: tuple[Path, str]) -> None:
     folder, _ = mapped
-    area, moment, date, score = (values(folder / name) for name in MAPS)
+    area, moment, date, score, _ = (values(folder / name) for name in MAPS)
     assert len(np.unique(moment)) > 2  # weights at random, but not uniform
     assert np.array_equal(area, (moment > 0).astype(np.uint8))
     numbers = np.array([0, *(int(day.replace("-", "")) for day in DATES[1:])])
     assert np.array_equal(date, numbers[moment])
     assert (score[moment > 0] >= 50).all()
     assert (score[moment == 0] <= 50).all()
+
+
+def test_weights_with_a_calibrated_probability_map_it_and_say_what_it_rests_on(
+    mapped: tuple[Path, str],
+) -> None:
+    folder, said = mapped
+    assert "probabilities: 0.012 off on average, measured on two other ones" in said
+    with rasterio.open(folder / "change_probability.tif") as raster:
+        percent, tags = raster.read(1), raster.tags()
+        assert (raster.units, raster.descriptions) == (("%",), ("change_probability",))
+    assert tags["PROBABILITY_ERROR"] == "0.0120"
+    assert tags["PROBABILITY_FITTED_ON"] == "four drawn scenes"
+    moment = values(folder / "change_moment.tif")
+    assert percent[moment == 0].max() <= 40 <= percent[(moment > 0) & (moment < 255)].min()
+    summary = summary_of(folder)
+    assert summary["probability"]["error"] == 0.012
+    assert summary["pixels"]["changed_from_80_percent"] == ((percent >= 80) & (moment > 0)).sum()
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "It was 1.2 % off on average, measured on two other ones." in page
+    assert "of it has a probability of 80 % or more." in page
+    assert "Score above 60" not in page
+    asset = json.loads((folder / "change.stac.json").read_text())["assets"]["change_probability"]
+    assert (asset["unit"], asset["nodata"]) == ("%", 255)
 
 
 def test_the_summary_counts_the_maps(mapped: tuple[Path, str], weights: Path) -> None:
@@ -189,7 +228,7 @@ def test_python_gives_the_same_maps_byte_for_byte(
 ) -> None:
     folder, _ = mapped
     maps = predict_series(city, load_model(weights, "cpu"))
-    found = (maps.area, maps.moment, maps.date, maps.score)
+    found = (maps.area, maps.moment, maps.date, maps.score, maps.probability)
     for name, array in zip(MAPS, found, strict=True):
         assert np.array_equal(array, values(folder / name))
     with rasterio.open(folder / "change_moment.tif") as raster:

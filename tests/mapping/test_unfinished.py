@@ -18,10 +18,10 @@ MAP = np.arange(2 * 50 * 3).reshape(2, 50, 3).astype(np.uint8)
 
 
 def filled(folder: Path, *ranges: tuple[int, int]) -> RowStore:
-    store = RowStore(folder, 50, 3)
+    store = RowStore(folder, (50, 2, 3))
     store.create()
     for first, last in ranges:
-        RowStore(folder, 50, 3).put(first, MAP[:, first:last])  # as another process would
+        RowStore(folder, (50, 2, 3)).put(first, MAP[:, first:last])  # as another process would
     return store
 
 
@@ -72,7 +72,7 @@ def test_damaged_rows_are_no_map(tmp_path: Path, name: str) -> None:
 def test_rows_of_another_raster_are_no_map(tmp_path: Path) -> None:
     filled(tmp_path, (0, 50))
     with pytest.raises(CaimError, match=r"found \(50, 2, 3\) uint8 .* expected \(50, 2, 4\)"):
-        RowStore(tmp_path, 50, 4).gaps(0, 50)
+        RowStore(tmp_path, (50, 2, 4)).gaps(0, 50)
 
 
 def test_rows_whose_writing_was_cut_short_do_not_count(
@@ -97,10 +97,10 @@ JOB = {"images": {"/a.tif": [1, 2]}, "overlap": 4, "batch_size": "any"}
 def test_what_a_killed_write_left_goes_when_an_area_begins(tmp_path: Path) -> None:
     for name in (".report.abcd1234.partial.html", "changes.geojson", "notes.txt", ".hidden"):
         (tmp_path / name).write_text("there")
-    begin(tmp_path, JOB, False, 50, 3)
+    begin(tmp_path, JOB, False, (50, 2, 3))
     assert {path.name for path in tmp_path.iterdir()} == {".unfinished", "notes.txt", ".hidden"}
-    assert RowStore(tmp_path / ".unfinished", 50, 3).gaps(0, 50) == [(0, 50)]
-    begin(tmp_path, JOB, True, 50, 3)
+    assert RowStore(tmp_path / ".unfinished", (50, 2, 3)).gaps(0, 50) == [(0, 50)]
+    begin(tmp_path, JOB, True, (50, 2, 3))
 
 
 BROKEN: list[Any] = [
@@ -126,4 +126,4 @@ def test_records_that_no_program_wrote_are_refused_or_begun_anew(
     (tmp_path / ".unfinished").mkdir()
     (tmp_path / ".unfinished/job.json").write_bytes(written)
     with pytest.raises(UserError, match="--overwrite"):
-        begin(tmp_path, JOB, True, 50, 3)
+        begin(tmp_path, JOB, True, (50, 2, 3))

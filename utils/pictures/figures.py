@@ -43,6 +43,7 @@ __all__ = [
     "overview_figure",
     "pair_figure",
     "patch_figure",
+    "reliability_figure",
 ]
 
 RATE_STRIP = 0.22  # height of the learning rate, of that of the others
@@ -208,6 +209,36 @@ def confusion_figure(matrices: Mapping[str, Matrix], title: str) -> Figure:
     plots = figure.subplots(1, len(matrices), squeeze=False, width_ratios=widths)[0]
     for plot, (name, matrix) in zip(plots, matrices.items(), strict=True):
         _draw_matrix(plot, f"Change {name}", matrix)
+    return figure
+
+
+def reliability_figure(
+    lines: Mapping[str, Sequence[tuple[float, float, int]]], title: str
+) -> Figure:
+    """The probability that is said against the share that changed; on the diagonal it is right.
+
+    Args:
+        lines: By name the steps of probability: said, true, pixels.
+        title: Heading.
+    """
+    figure = Figure(figsize=(6.4, 6.2), facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.15)
+    figure.suptitle(title, fontsize=CAPTION_POINTS + 2, fontweight="bold", color=INK)
+    plot = figure.subplots()
+    plot.plot([0, 100], [0, 100], color=FRAME, linewidth=1)
+    plot.text(97, 99, "as said", ha="right", va="bottom", rotation=45, color=FRAME)
+    for (name, steps), (color, style) in zip(lines.items(), LINE_STYLES[1::-1], strict=False):
+        if not steps:
+            continue
+        said, true, pixels = (np.array(column) for column in zip(*steps, strict=True))
+        sizes = 12 + 110 * np.sqrt(pixels / max(1, pixels.max()))
+        plot.plot(100 * said, 100 * true, style, color=color, linewidth=2, label=name)
+        plot.scatter(100 * said, 100 * true, sizes, color=color)
+    plot.set_xlabel("probability of change that is said, %", fontsize=TEXT_POINTS)
+    plot.set_ylabel("pixels that did change, %", fontsize=TEXT_POINTS)
+    plot.set_aspect("equal")
+    plot.legend(loc="upper left", fontsize=TEXT_POINTS - 1, frameon=False)
     return figure
 
 
