@@ -255,8 +255,7 @@ def score_scenes(
                 scene = scenes[scene_index]
                 _require_together(scene, results)
                 open_scene = scene_index
-                canvas = _Canvas(scene, prob.shape, protocol)
-                canvas.half = len(results) % 2
+                canvas = _Canvas(scene, prob.shape, protocol, len(results) % 2)
             assert canvas is not None
             canvas.add(prob[i], {key: batch[name][i] for key, name in keys.items()})
     close()
@@ -271,7 +270,9 @@ _KEYS = {key: key for key in ("origin", "observed", "moment_label", "area_label"
 class _Canvas(Generic[Place]):
     """Collects the patches of one scene."""
 
-    def __init__(self, scene: Place, shape: torch.Size, protocol: ScoringProtocol) -> None:
+    def __init__(
+        self, scene: Place, shape: torch.Size, protocol: ScoringProtocol, half: int
+    ) -> None:
         _, num_classes, *sides = shape
         size = (scene.height, scene.width)
         self.scene: Place = scene
@@ -283,7 +284,7 @@ class _Canvas(Generic[Place]):
         self.unseen = torch.zeros(size, dtype=torch.bool)
         self.moment_label = torch.full(size, IGNORE, dtype=torch.int16)
         self.area_label = torch.full(size, IGNORE, dtype=torch.int16)
-        self.half = 0
+        self.half = half
         self.area_matrix = ConfusionMatrix(2)
         self.moment_matrix = ConfusionMatrix(num_classes)
 

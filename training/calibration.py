@@ -1,6 +1,7 @@
 """Measurements of trained weights on the validation patches, stored with them.
 
-The offset of their decision, and how far their maps agree in bfloat16.
+The offset of their decision, the probability of "changed", and how far their maps agree in
+bfloat16.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -16,6 +18,7 @@ from torch import Tensor
 from models.weights.checkpoint import load_checkpoint, save_checkpoint
 from models.weights.offset_search import OffsetSearch
 from models.weights.precision import ENOUGH_PIXELS, LabelAgreement, compared, probabilities
+from models.weights.probability import LARGEST_ERROR, LeadCounts, calibrated
 from training.checkpoints import BEST
 from training.run import Run
 from utils.memory import even_parts
@@ -38,17 +41,21 @@ def store_measured(run: Run) -> None:
 
 
 def store_decision(run: Run) -> None:
-    """Choose the offset of the best weights by the validation patches and store it with them.
+    """Choose offset and probability of the best weights by the validation patches and store them.
 
-    All ranks at once; the first one writes. Patches are decided one by one, not blended.
+    All ranks at once; the first one writes. Patches are decided one by one, not blended. The
+    error of the probability is that of the curve of either half of the scenes on the other half.
 
     Args:
         run: Finished; its best.pth is there.
     """
     path = run.folder / BEST
     weights = run.ranks.by_first(lambda: load_checkpoint(path))  # which has written it
-    decision = _search(run, weights.build().to(run.ranks.device)).best()
-    decision = {**decision, "chosen_on": CHOSEN_ON}
+    search, leads = _search(run, weights.build().to(run.ranks.device))
+    decision = {**search.best(), "chosen_on": CHOSEN_ON}
+    probability = calibrated(leads, CHOSEN_ON)
+    if probability:
+        decision["probability"] = probability
     if run.ranks.is_first:
         save_checkpoint(path, replace(weights, decision=decision))
     scores, plain = decision["scores"], decision["plain_scores"]
@@ -57,6 +64,12 @@ def store_decision(run: Run) -> None:
         f"{100 * plain['area_f1']:.2f} → {100 * scores['area_f1']:.2f}, moment F1 "
         f"{100 * plain['moment_f1_macro_all']:.2f} → {100 * scores['moment_f1_macro_all']:.2f})"
     )
+    if not probability:
+        say("no probability is calibrated: that takes two validation scenes with changes at least")
+        return
+    error = probability["error"]
+    use = "maps will say it" if error <= LARGEST_ERROR else f"above {LARGEST_ERROR:g}: not mapped"
+    say(f"probability: {error:.3f} off on average ({probability['measured_on']}); {use}")
 
 
 def store_agreement(run: Run) -> None:
@@ -74,7 +87,8 @@ def store_agreement(run: Run) -> None:
     weights = run.ranks.by_first(lambda: load_checkpoint(path))
     network = weights.build().to(device)
     every = -(-run.val.patches * _patch_pixels(run) // ENOUGH_PIXELS)
-    patches = _patches(run, network, "comparing bfloat16", every)
+    served = _patches(run, network, "comparing bfloat16", every)
+    patches = ((images, label) for images, label, _ in served)
     agreement: LabelAgreement = compared(network, patches, weights.offset, device)
     agreement.counts = run.ranks.sum(torch.from_numpy(agreement.counts)).numpy()
     measured = agreement.facts(CHOSEN_ON)
@@ -87,19 +101,26 @@ def store_agreement(run: Run) -> None:
         )
 
 
-def _search(run: Run, network: Any) -> OffsetSearch:
-    """Counts of all validation patches at every offset, those of all ranks added up."""
-    search = OffsetSearch(run.task.num_classes)
-    for images, label in _patches(run, network, "choosing the decision"):
-        search.add(probabilities(network, images, run.ranks.device, run.plan.precision), label)
-    search.counts = run.ranks.sum(torch.from_numpy(search.counts)).numpy()
-    return search
+def _search(run: Run, network: Any) -> tuple[OffsetSearch, LeadCounts]:
+    """Counts of all validation patches at every offset and by lead, those of all ranks added up."""
+    search, leads = OffsetSearch(run.task.num_classes), LeadCounts()
+    for images, label, scene in _patches(run, network, "choosing the decision"):
+        prob = probabilities(network, images, run.ranks.device, run.plan.precision)
+        search.add(prob, label)
+        for half in (0, 1):
+            leads.add(prob[:, scene % 2 == half], label[scene % 2 == half], half)
+    for counted in (search, leads):
+        counted.counts = run.ranks.sum(torch.from_numpy(counted.counts)).numpy()
+    return search, leads
 
 
 def _patches(
     run: Run, network: Any, caption: str, every: int = 1
-) -> Iterator[tuple[Tensor, NDArray[Any]]]:
-    """Images and labels of this rank's validation patches, each n-th batch, as many as fit."""
+) -> Iterator[tuple[Tensor, NDArray[Any], NDArray[Any]]]:
+    """Images, labels and scenes of this rank's validation patches, as many as fit at a time.
+
+    Of the batches each n-th one.
+    """
     served = progress(run.val.epoch(0), caption, len(run.val), "batch")
     for step, batch in enumerate(served):
         share = run.val.share(step)
@@ -107,7 +128,8 @@ def _patches(
         for part in even_parts(share.own, run.micro_batch) if wanted else ():
             if hasattr(network, "place_in_batch"):
                 network.place_in_batch(share.start + part.start)
-            yield batch["images"][part], batch[run.task.label_keys[-1]][part].numpy()
+            scene = np.asarray(batch["scene_index"])[part]
+            yield batch["images"][part], batch[run.task.label_keys[-1]][part].numpy(), scene
 
 
 def _patch_pixels(run: Run) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,10 @@ class Settings:
     scores: ExistingPath | None = None  # metrics.json of a Test program, for the sheet
     # bfloat16_agreement.json of benchmarks/bfloat16.py, measured with this file, for sheet and file
     bfloat16: ExistingPath | None = None
+    # NAME=FILE of reliability.json of Test programs, made with this file: a probability is fitted
+    probability: tuple[str, ...] | None = None
+    # the same of further data, on which its error is measured; none = by halves of the scenes
+    probability_checks: tuple[str, ...] | None = None
     # what they learnt from, for sheet and file; results show the first sentence
     about: str = ""
     overwrite: bool = False  # replace an existing output
@@ -55,10 +59,15 @@ def main() -> None:
                 f"--output {settings.output}: {path.name} exists; name another, or add --overwrite."
             )
     sources = sheets(settings)
-    if settings.bfloat16 is not None and settings.share_cam:
+    if settings.share_cam and (settings.bfloat16 is not None or settings.probability):
         raise UserError(
-            "--bfloat16: found it with --share-cam, which makes other maps than were compared; "
-            "convert first, then measure the new file."
+            "--share-cam: found it with --bfloat16 or --probability, measured on other maps than "
+            "it makes; convert first, then measure the new file."
+        )
+    if settings.probability_checks and not settings.probability:
+        raise UserError(
+            "--probability-checks: found it alone, expected --probability beside it, the data "
+            "that the probability is fitted on."
         )
     # the flags are right: now what takes seconds to import
     from models.weights.checkpoint import load_checkpoint, save_checkpoint
@@ -73,6 +82,10 @@ def main() -> None:
         loaded = shared_cam(loaded)
     if settings.bfloat16 is not None:
         loaded = dataclasses.replace(loaded, bfloat16=_agreement(settings, settings.bfloat16))
+    if settings.probability:
+        probability = _probability(settings, settings.probability)
+        decision = {**loaded.decision, "probability": probability}
+        loaded = dataclasses.replace(loaded, decision=decision)
     before = sheet_of(settings.checkpoint, sha256(settings.checkpoint))
     about = settings.about or before.get("about")
     if about:
@@ -154,6 +167,48 @@ def _agreement(settings: Settings, results: Path) -> dict[str, Any]:
         f"{checksum}, expected results of benchmarks/bfloat16.py agreement --checkpoint "
         f"{settings.checkpoint}."
     )
+
+
+def _probability(settings: Settings, fit: Sequence[str]) -> dict[str, Any]:
+    """The curve of a probability, fitted to what Test programs counted with this very file.
+
+    Raises:
+        UserError: A file holds no such counts, or too little to learn from.
+    """
+    from models.weights.probability import LeadCounts, calibrated, probability_faults
+
+    checksum = sha256(settings.checkpoint)
+
+    def counted(flag: str, given: Sequence[str]) -> dict[str, LeadCounts]:
+        parts = {}
+        for name, _, file in (each.rpartition("=") for each in given):
+            content = _object(Path(file))
+            try:
+                if not name or content["checkpoint"]["sha256"] != checksum:
+                    raise ValueError("made with other weights" if name else "no name before =")
+                parts[name] = LeadCounts.from_json(content["halves"])
+            except (LookupError, TypeError, ValueError) as error:
+                raise UserError(
+                    f"{flag} {name}={file}: found no counts to use ({error}), expected NAME= and "
+                    "reliability.json as a Test program writes it with --checkpoint "
+                    f"{settings.checkpoint}."
+                ) from error
+        return parts
+
+    fitted = counted("--probability", fit)
+    total = LeadCounts()
+    for each in fitted.values():
+        total.counts += each.counts
+    checks = counted("--probability-checks", settings.probability_checks or ())
+    curve = calibrated(total, "; ".join(fitted), checks)
+    faults = probability_faults(curve) if curve else ["no changed or no unchanged pixels in a part"]
+    if faults:
+        raise UserError(
+            f"--probability {' '.join(fit)}: {'; '.join(faults)}; expected scenes with both, and "
+            "short names of the data."
+        )
+    say(f"probability: {curve['error']:.4f} off on average, measured on {curve['measured_on']}")
+    return curve
 
 
 def _object(path: Path) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class EasyPatches(Dataset[dict[str, Any]]):
             "moment_label": moment,
             "area_label": torch.where(moment < 0, -1, (moment > 0).long()),
             "aoi": f"Scene{index:02d}",
+            "scene_index": index,
         }
         return self.transform(sample) if self.transform else sample
 

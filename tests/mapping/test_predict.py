@@ -24,15 +24,8 @@ from mapping.products.files import POLYGONS
 from models import CTMA
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tests.helpers.children import forked, heed_interrupts, in_child
-from tests.helpers.cities import (
-    CURVE,
-    DATES,
-    Outcome,
-    summary_of,
-    values,
-    write_city,
-    write_weights,
-)
+from tests.helpers.cities import CURVE, DATES, Outcome, summary_of, values, write_city
+from tests.helpers.cities import write_weights as weights_file
 from tests.helpers.scene_files import write_raster
 from utils.files import hold_folder, read_json, sha256
 from utils.settings import REPOSITORY
@@ -55,7 +48,7 @@ pytestmark = pytest.mark.slow
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Weights with a calibrated probability."""
     folder = tmp_path_factory.mktemp("weights")
-    return write_weights(folder / "small.pth", {"probability": CURVE})
+    return weights_file(folder / "small.pth", {"probability": CURVE})
 
 
 @pytest.fixture(scope="module")
@@ -446,7 +439,7 @@ def test_weights_that_mix_their_batch_are_resumed_with_the_same_batch_only(
     city: Path, predict: Callable[..., Outcome], tmp_path: Path
 ) -> None:
     for attention, code in (("spatial", 0), ("batch", 2)):
-        weights = write_weights(tmp_path / f"{attention}.pth", attention=attention)
+        weights = weights_file(tmp_path / f"{attention}.pth", attention=attention)
         flags = ("--images", city, "--checkpoint", weights, "--output-dir", attention)
         assert predict(*flags, "--batch-size", 4)[0] == 0
         outcome = predict(*flags, "--batch-size", 5, "--resume")
@@ -463,21 +456,3 @@ def test_results_of_an_earlier_run_do_not_stay_beside_new_ones(
     (tmp_path / "out/change_score.tif.aux.xml").write_text("statistics of the earlier map")
     assert predict(*flags, "--overwrite")[0] == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES | {"notes.txt"}
-
-
-def test_a_refused_run_leaves_its_folder_free(
-    city: Path, weights: Path, predict: Callable[..., Outcome]
-) -> None:
-    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
-    assert predict(*flags, "--bands", "9,2,1,4")[0] == 3
-    assert predict(*flags)[0] == 0
-
-
-def test_an_export_replaces_nothing_unasked(
-    weights: Path, predict: Callable[..., Outcome], tmp_path: Path
-) -> None:
-    (tmp_path / "there.onnx").write_bytes(b"mine")
-    for target, said in ((weights, "ends with .onnx"), ("there.onnx", "--overwrite")):
-        code, _, errors = predict("--checkpoint", weights, "--export-onnx", target)
-        assert (code, said in errors) == (2, True)
-    assert (tmp_path / "there.onnx").read_bytes() == b"mine"

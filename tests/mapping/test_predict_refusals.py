@@ -184,3 +184,21 @@ def test_another_program_in_the_folder_is_waited_for(
         other.kill()
     assert (code, "another program is at work there" in said) == (2, True)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+
+
+def test_a_refused_run_leaves_its_folder_free(
+    city: Path, weights: Path, predict: Callable[..., Outcome]
+) -> None:
+    flags = ("--images", city, "--checkpoint", weights, "--output-dir", "out")
+    assert predict(*flags, "--bands", "9,2,1,4")[0] == 3
+    assert predict(*flags)[0] == 0
+
+
+def test_an_export_replaces_nothing_unasked(
+    weights: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    (tmp_path / "there.onnx").write_bytes(b"mine")
+    for target, said in ((weights, "ends with .onnx"), ("there.onnx", "--overwrite")):
+        code, _, errors = predict("--checkpoint", weights, "--export-onnx", target)
+        assert (code, said in errors) == (2, True)
+    assert (tmp_path / "there.onnx").read_bytes() == b"mine"

@@ -95,6 +95,9 @@ def test_the_decision_of_the_best_weights_is_chosen_on_validation_patches(tmp_pa
     assert scores["area_f1"] + scores["moment_f1_macro_all"] >= (
         plain["area_f1"] + plain["moment_f1_macro_all"]
     )
+    curve = best.decision["probability"]
+    assert curve["measured_on"].startswith("halves of the scenes")
+    assert 0 <= curve["error"] <= 1
     patches = EasyPatches(6)
     prob = best.build().predict(patches.images).moment_prob.swapaxes(0, 1)  # type: ignore[operator]
     labels = Decision(best.offset).labels(prob.numpy().reshape(3, -1, 8))

@@ -29,11 +29,12 @@ def some_moment() -> Any:
     return moment
 
 
-def summed(grid: RasterInfo, rows: int = 17) -> dict[str, Any]:
+def summed(grid: RasterInfo, rows: int = 17, percent: bool = False) -> dict[str, Any]:
     sums = AreaSums(PixelAreas(grid), len(DATES))
     for row in range(0, H, rows):
         part = some_moment()[row : row + rows]
-        sums.add(row, part, np.where(part == 1, 61, np.where(part == 2, 60, part)).astype(np.uint8))
+        score = np.where(part == 1, 61, np.where(part == 2, 60, part)).astype(np.uint8)
+        sums.add(row, part, score, np.where(part == 2, 80, 79) if percent else None)
     return sums.summary(DATES)
 
 
@@ -48,6 +49,12 @@ def test_hectares_are_those_of_the_very_pixels() -> None:
         "no_data": pytest.approx(ground[moment == 255].sum(), rel=1e-9),
         "changed": pytest.approx(first + second, rel=1e-9),
     }
+
+
+def test_probable_pixels_are_counted_from_80_percent_on() -> None:
+    summary = summed(TALL, percent=True)
+    assert summary["pixels"]["changed_from_80_percent"] == 500
+    assert [row["pixels_from_80_percent"] for row in summary["intervals"]] == [0, 500]
 
 
 @pytest.mark.parametrize("grid", [TALL, NOWHERE])

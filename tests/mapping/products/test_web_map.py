@@ -57,6 +57,18 @@ def test_changes_are_painted_and_all_else_lets_the_map_below_through(tmp_path: P
     assert (east - west, north - south) == pytest.approx((600 / 78_700, 400 / 111_150), rel=0.02)
 
 
+def test_a_probability_is_shown_in_place_of_the_score(tmp_path: Path) -> None:
+    write_map(
+        tmp_path / "change_probability.tif",
+        np.full((40, 60), 70, np.uint8),
+        grid("EPSG:32633"),
+        255,
+    )
+    text = page(tmp_path)
+    assert "probability, 20 % and more" in text
+    assert "score, 50 and more" not in text
+
+
 def test_nothing_but_leaflet_and_tiles_is_loaded(tmp_path: Path) -> None:
     text = page(tmp_path)
     loaded = re.findall(r'(?:src|href)="https?://([^/"]+)[^"]*"', text)

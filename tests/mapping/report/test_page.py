@@ -251,6 +251,22 @@ def test_the_codes_for_the_pointer_are_the_map_and_the_score(tmp_path: Path) -> 
     assert codes == some_moment().tobytes() + some_score().tobytes()
 
 
+def test_a_calibrated_probability_takes_the_place_of_the_score(tmp_path: Path) -> None:
+    summary = some_summary()
+    summary["probability"] = {"error": 0.014, "fitted_on": "<b>a</b>", "measured_on": "two scenes"}
+    summary["pixels"]["changed_from_80_percent"] = summary["pixels"]["changed"]
+    for row in summary["intervals"]:
+        row["pixels_from_80_percent"] = row["pixels"]
+    page = page_of(tmp_path, summary=summary)
+    data = data_of(page)
+    assert (data["strength"], data["least"], data["percent"]) == ("Probability", 20, " %")
+    assert len(data["scores"]) == 81
+    assert "100 % of it has a probability of 80 % or more." in page.text.replace("\xa0", " ")
+    assert "of pixels with 80 %, about 80 of 100 changed" in page.text
+    assert "no calibrated probability" not in page.text
+    assert "<b>a</b>" not in page.text
+
+
 def test_coordinates_are_those_of_the_raster_that_the_picture_was_made_from(tmp_path: Path) -> None:
     summary = some_summary()
     summary["grid"] |= {"height": 10 * H, "width": 10 * W}

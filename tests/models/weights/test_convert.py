@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from models import CAIMNet
 from models.weights import convert
 from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from models.weights.probability import LeadCounts
 from tests.helpers.oracle import random_released_state
 from utils.errors import CaimError, CheckpointError, UserError
 from utils.files import read_json, sha256
@@ -147,3 +149,57 @@ def test_weights_too_large_for_16_bits_are_refused(
     with pytest.raises(CheckpointError, match="16 bits"):
         converted(monkeypatch, path, tmp_path / "out.pth", "--half")
     assert not (tmp_path / "out.pth").exists()
+
+
+def counted(path: Path, slope: float, checksum: str) -> Path:
+    """reliability.json of a Test program that scored these weights."""
+    leads, rng = LeadCounts(), np.random.default_rng(0)
+    for half in (0, 1):
+        lead = rng.normal(0, 0.3, 20_000)
+        changed = rng.random(len(lead)) < 1 / (1 + np.exp(-slope * lead))
+        leads.add(np.stack([np.ones_like(lead), np.exp(lead)]), changed.astype(np.int64), half)
+    path.write_text(json.dumps({"checkpoint": {"sha256": checksum}, "halves": leads.as_json()}))
+    return path
+
+
+def test_a_probability_is_fitted_to_what_tests_counted_and_checked_on_other_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, output = weights(tmp_path), tmp_path / "new.pth"
+    val = counted(tmp_path / "val.json", 9.0, sha256(path))
+    test = counted(tmp_path / "test.json", 4.0, sha256(path))
+    fit = ("--probability", f"a=b={val}")
+    alone = converted(monkeypatch, path, output, *fit)["decision"]
+    assert alone["offset"] == 0.25
+    assert alone["probability"]["error"] < 0.02
+    checked = converted(
+        monkeypatch, path, output, *fit, "--probability-checks", f"t={test}", "--overwrite"
+    )
+    stored = load_checkpoint(output).decision["probability"]
+    assert stored == checked["decision"]["probability"]
+    assert (stored["fitted_on"], stored["measured_on"]) == ("a=b", "t")
+    assert stored["error"] > 0.05
+    kept = load_checkpoint(output).state_dict
+    assert all(torch.equal(value, kept[k]) for k, value in load_checkpoint(path).state_dict.items())
+
+
+def test_counts_of_other_weights_and_files_that_are_none_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = weights(tmp_path)
+    other = counted(tmp_path / "other.json", 9.0, "0" * 64)
+    own = counted(tmp_path / "own.json", 9.0, sha256(path))
+    one_half = read_json(own)
+    one_half["halves"][1] = {"place": [], "unchanged": [], "changed": []}
+    (tmp_path / "one_half.json").write_text(json.dumps(one_half))
+    for flags, said in (
+        (("--probability", f"a={other}"), "made with other weights"),
+        (("--probability", own), "no name before ="),
+        (("--probability", f"a={tmp_path / 'one_half.json'}"), "expected scenes with both"),
+        (("--probability", f"a={path}"), "cannot be read"),
+        (("--probability-checks", f"a={own}"), "found it alone"),
+        (("--probability", f"a={own}", "--share-cam"), "convert first"),
+    ):
+        with pytest.raises(UserError, match=said):
+            converted(monkeypatch, path, tmp_path / "new.pth", *flags)
+    assert not (tmp_path / "new.pth").exists()
