@@ -100,7 +100,7 @@ class AreaSums:
         }
 
     def _probable(self, name: str, moments: slice) -> dict[str, int]:
-        """How many pixels of some moments are probable, where that is known."""
+        """Number of probable pixels of some moments, where that is known."""
         if self.probable is None:
             return {}
         return {f"{name}_from_80_percent": int(self.probable[moments].sum())}

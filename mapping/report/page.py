@@ -311,7 +311,7 @@ def _ramp(summary: Summary) -> Sequence[tuple[int, str]]:
 
 
 def _strength(summary: Summary) -> dict[str, Any]:
-    """What is said of probability or score, and the colours of its legend."""
+    """Words for probability or score, and the colours of its legend."""
     ramp = _ramp(summary)
     least, most = ramp[0][0], ramp[-1][0]
     stops = (f"{color} {100 * (value - least) / (most - least):g}%" for value, color in ramp)

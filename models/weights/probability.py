@@ -186,7 +186,7 @@ def calibrated(
         trials = {f"{data} {half}": both for half, both in enumerate(zip(*pairs, strict=True))}
     if not all(part.sum(axis=0).all() for both in trials.values() for part in both):
         return {}
-    errors = {data: calibration_error(_curve(fit), seen) for data, (fit, seen) in trials.items()}
+    errors = {data: calibration_error(_curve(fit), other) for data, (fit, other) in trials.items()}
     leads, values = _curve(counts.all)
     if len(leads) < 2:
         return {}
@@ -199,7 +199,7 @@ def calibrated(
 
 
 def reliability(curve: tuple[Any, Any], counts: Counts) -> list[tuple[float, float, int]]:
-    """What a curve says and what is true, by steps of probability that hold pixels.
+    """Probabilities that a curve says and what is true, by steps that hold pixels.
 
     Args:
         curve: Leads and probabilities of its knots.
