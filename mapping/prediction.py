@@ -67,8 +67,7 @@ class MapRows(NamedTuple):
     @property
     def layers(self) -> NDArray[np.uint8]:
         """(2 or 3, h, W): moment, score, and probability where there is one."""
-        layers = (self.moment, self.score, self.probability)
-        return np.stack([layer for layer in layers if layer is not None])
+        return np.stack([layer for layer in self[1:] if layer is not None])
 
 
 class TileRunner:
@@ -189,7 +188,7 @@ class TilePlan:
 
     @property
     def layers(self) -> int:
-        """Number of maps: moment and score, and probability if it is mapped."""
+        """Number of maps, with that of the probability if there is one."""
         return 2 if self.calibration is None else 3
 
 
@@ -285,10 +284,8 @@ class _Band:
     def _decided(self, row: int, sums: NDArray[np.int32], observed: NDArray[np.bool_]) -> MapRows:
         """Maps (h, W) of blended sums (K, h, W)."""
         plan = self.plan
-        layers = [
-            plan.decision.labels(sums),
-            score_percent(sums, plan.bounds, plan.moments, plan.decision),
-        ]
+        score = score_percent(sums, plan.bounds, plan.moments, plan.decision)
+        layers = [plan.decision.labels(sums), score]
         if plan.calibration is not None:
             layers.append(plan.calibration.percent(sums))
         return MapRows(row, *(np.where(observed, layer, np.uint8(NO_DATA)) for layer in layers))

@@ -15,11 +15,13 @@ from data_processing.pairs.check import Pair
 from data_processing.rasters.reading import read_reduced
 from data_processing.rasters.writing import write_map, write_png
 from data_processing.scenes.scene import Scene
+from mapping.decision import Choice, probability_of
 from mapping.products.rasters import moment_tags, value_colors
 from mapping.products.styles import area_style, map_styles, write_styles
 from mapping.report.grid import PictureGrid
 from mapping.scores import SceneResult
-from models.weights.probability import Calibration, LeadCounts, calibration_error, reliability
+from models.weights.checkpoint import Checkpoint
+from models.weights.probability import LeadCounts, calibration_error, reliability
 from utils.codes import NO_DATA
 from utils.files import write_json
 from utils.metrics import area_scores, moment_scores
@@ -110,14 +112,19 @@ def write_pair_maps(
 
 
 def write_reliability(
-    folder: Path, leads: LeadCounts, calibration: Calibration | None, protocol: Mapping[str, Any]
+    folder: Path,
+    leads: LeadCounts,
+    weights: Checkpoint,
+    choice: Choice,
+    protocol: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Write reliability.png, and reliability.json, from which convert.py makes a probability.
 
     Args:
         folder: Of the run.
         leads: Pixels by their lead.
-        calibration: Of the weights; None where they carry none, or the plain decision was asked.
+        weights: That were scored; what they carry is not shown with the plain decision.
+        choice: Of the decision.
         protocol: Of the scores.
 
     Returns:
@@ -130,7 +137,7 @@ def write_reliability(
     facts = {key: protocol[key] for key in ("checkpoint", "split", "dataset")}
     write_json(folder / "reliability.json", {**facts, "halves": leads.as_json()})
     lines = {"network's own, p / (p + p of unchanged)": reliability(OWN, leads.all)}
-    error = None
+    calibration, error = probability_of(weights, choice, "Test"), None
     if calibration is not None:
         curve = (calibration.leads, calibration.values)
         error = calibration_error(curve, leads.all)

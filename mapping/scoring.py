@@ -22,7 +22,7 @@ from data_processing.rasters.reading import bound_decoded_blocks
 from data_processing.scenes.dataset import SeriesDataset, cover_split, open_split
 from data_processing.scenes.spec import DatasetSpec
 from mapping.blending import Blend
-from mapping.decision import PLAIN, Choice, Decision, probability_of
+from mapping.decision import PLAIN, Choice, Decision
 from mapping.prediction import Predicts, TileRunner, require_numbers
 from mapping.products.rasters import source_tags
 from mapping.scored_maps import write_pair_maps, write_reliability, write_scene_maps
@@ -132,8 +132,7 @@ def score_series(dataset: DatasetSpec, settings: SeriesScoring) -> None:
     report = series_report(results)
     protocol = series_protocol(settings, weights, device, decision, made)
     if leads is not None:
-        curve = probability_of(weights, choice, "Test")
-        report |= write_reliability(folder, leads, curve, protocol)
+        report |= write_reliability(folder, leads, weights, choice, protocol)
     write_json(folder / "metrics.json", {**report, "protocol": protocol})
     if "note" in made:
         say(f"note: {made['note']}")
@@ -195,7 +194,7 @@ def score_pairs(spec: PairSpec, settings: PairScoring) -> None:
     )
     report = pair_report(results)
     protocol = pair_protocol(settings, path, weights, device, decision)
-    report |= write_reliability(folder, leads, probability_of(weights, choice, "Test"), protocol)
+    report |= write_reliability(folder, leads, weights, choice, protocol)
     write_json(folder / "metrics.json", {**report, "protocol": protocol})
     say(pair_table(report))
     maps = f"; maps: {folder / 'maps'}" if settings.save_on else ""
@@ -222,8 +221,7 @@ def score_scenes(
         on_scene: Called with each finished scene, to write its maps; None writes nothing.
         protocol: How patches become maps, and pixels counts.
         precision: Of the network's heavy part.
-        leads: Gets the pixels by their lead, every other scene in the other half; only where each
-            pixel is counted once.
+        leads: Gets pixels that are counted once by their lead, half of the scenes in each half.
 
     Returns:
         The counts of every scene, without its maps.
@@ -270,9 +268,7 @@ _KEYS = {key: key for key in ("origin", "observed", "moment_label", "area_label"
 class _Canvas(Generic[Place]):
     """Collects the patches of one scene."""
 
-    def __init__(
-        self, scene: Place, shape: torch.Size, protocol: ScoringProtocol, half: int
-    ) -> None:
+    def __init__(self, scene: Place, shape: Any, protocol: ScoringProtocol, half: int) -> None:
         _, num_classes, *sides = shape
         size = (scene.height, scene.width)
         self.scene: Place = scene

@@ -52,6 +52,7 @@ class Settings:
 def main() -> None:
     """Read, convert, write, describe."""
     settings = read_settings(Settings)
+    _refuse_what_does_not_go_together(settings)
     sheet_path = settings.output.with_suffix(".json")
     for path in (settings.output, sheet_path):
         if path.exists() and not settings.overwrite:
@@ -59,16 +60,6 @@ def main() -> None:
                 f"--output {settings.output}: {path.name} exists; name another, or add --overwrite."
             )
     sources = sheets(settings)
-    if settings.share_cam and (settings.bfloat16 is not None or settings.probability):
-        raise UserError(
-            "--share-cam: found it with --bfloat16 or --probability, measured on other maps than "
-            "it makes; convert first, then measure the new file."
-        )
-    if settings.probability_checks and not settings.probability:
-        raise UserError(
-            "--probability-checks: found it alone, expected --probability beside it, the data "
-            "that the probability is fitted on."
-        )
     # the flags are right: now what takes seconds to import
     from models.weights.checkpoint import load_checkpoint, save_checkpoint
     from models.weights.choosing import shared_cam
@@ -109,6 +100,19 @@ def main() -> None:
     }
     write_json(sheet_path, sheet)
     say(f"written: {settings.output} ({settings.output.stat().st_size / 1e6:.1f} MB) and its sheet")
+
+
+def _refuse_what_does_not_go_together(settings: Settings) -> None:
+    if settings.share_cam and (settings.bfloat16 is not None or settings.probability):
+        raise UserError(
+            "--share-cam: found it with --bfloat16 or --probability, measured on other maps than "
+            "it makes; convert first, then measure the new file."
+        )
+    if settings.probability_checks and not settings.probability:
+        raise UserError(
+            "--probability-checks: found it alone, expected --probability beside it, the data "
+            "that the probability is fitted on."
+        )
 
 
 def sheets(settings: Settings) -> dict[str, Any]:

@@ -13,7 +13,14 @@ import numpy as np
 import pytest
 from rasterio.transform import Affine
 
-from tests.helpers.cities import DATES, Outcome, summary_of, values, write_city
+from tests.helpers.cities import (
+    DATES,
+    Outcome,
+    summary_of,
+    values,
+    write_city,
+    write_weights,
+)
 from tests.helpers.scene_files import write_raster
 from tests.helpers.small_series import change_header
 
@@ -202,3 +209,15 @@ def test_an_export_replaces_nothing_unasked(
         code, _, errors = predict("--checkpoint", weights, "--export-onnx", target)
         assert (code, said in errors) == (2, True)
     assert (tmp_path / "there.onnx").read_bytes() == b"mine"
+
+
+def test_weights_that_mix_their_batch_are_resumed_with_the_same_batch_only(
+    city: Path, predict: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    for attention, code in (("spatial", 0), ("batch", 2)):
+        weights = write_weights(tmp_path / f"{attention}.pth", attention=attention)
+        flags = ("--images", city, "--checkpoint", weights, "--output-dir", attention)
+        assert predict(*flags, "--batch-size", 4)[0] == 0
+        outcome = predict(*flags, "--batch-size", 5, "--resume")
+        assert outcome[0] == code
+        assert ("batch_size: 4 there, 5 now" in outcome[2]) == (attention == "batch")
