@@ -10,7 +10,8 @@ by a step detector that looks at each pixel alone (``step detector``). Every oth
 offset of a way's decision, the rest is scored. Adds rows to benchmarks/results/long_series.csv.
 
 ``--cost`` measures how long a tile of N dates takes beside the same tile of as many dates as the
-weights take, N/T times, and writes benchmarks/results/long_series_cost.json.
+weights take, N/T times, and how much memory a batch of eight such tiles takes in a process of its
+own; it writes benchmarks/results/long_series_cost.json.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +31,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.area_scores import blended
 from benchmarks.baselines import step_scores
-from benchmarks.measuring import RESULTS, in_turns, report, spread
+from benchmarks.measuring import RESULTS, in_turns, report, run_program_measured, spread
 from benchmarks.real_areas import Area, even_dates, filled, picked, spacenet7_series
 from data_processing.scenes.insertion import InsertionRules, draw_insertions, insert_changes
 from mapping.prediction import Predicts
 from models.caim_net import CAIMNet
-from models.long_series import LongSeries
+from models.long_series import LongSeries, dates_needed_later
 from models.weights.checkpoint import load_checkpoint
 from models.weights.offset_search import OFFSETS
 from utils.device import autocast
@@ -61,11 +63,13 @@ class Settings:
     cost: bool = False  # measure time instead
     lengths: tuple[Positive, ...] = (9, 24, 96)  # dates of the tiles that are timed
     rounds: Positive = 5  # of the timing
+    once: Positive | None = None  # map a batch of tiles of so many dates, once, and nothing else
 
 
 # ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 Floats = NDArray[np.float32]
+BATCH = 8  # tiles, as Predict.py takes them
 CHANGES = InsertionRules(most=10)
 MONTH = 31  # days
 
@@ -206,11 +210,27 @@ def _timed(flags: Settings, network: CAIMNet) -> list[dict[str, Any]]:
                 network.predict(first)
 
         times = in_turns({"all": all_dates, "few": few_dates}, flags.rounds)
+        windows = longer.windows
+        held = zip(windows, dates_needed_later(windows), strict=True)
+        _, peak = run_program_measured(
+            __file__, "--once", length, "--checkpoint", flags.checkpoint, "--side", flags.side
+        )
         alone = float(np.median(times["few"])) * length / network.num_dates
-        rows.append({"dates": length, "windows": len(longer.windows),
+        rows.append({"dates": length, "windows": len(windows),
+                     "dates_held": max(len({*dates, *later}) for dates, later in held),
+                     "pairs": sum(len(dates) - 1 for dates in windows),
+                     "different_pairs": len({pair for one in windows for pair in pairwise(one)}),
+                     "images_mb": round(4e-6 * BATCH * tile.numel(), 1),
+                     "peak_mb": round(1000 * peak),
                      **spread(times["all"]), "separate_s": round(alone, 5),
                      "ratio": round(float(np.median(times["all"])) / alone, 2)})  # fmt: skip
     return rows
+
+
+def _map_once(flags: Settings, network: CAIMNet, length: int) -> None:
+    tiles = torch.rand(BATCH, length, network.in_channels, flags.side, flags.side)
+    with torch.inference_mode(), autocast(torch.device("cpu"), "bfloat16"):
+        LongSeries(network, length).predict(tiles)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -219,6 +239,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     weights = load_checkpoint(flags.checkpoint)
     network: Any = weights.build().eval()
+    if flags.once is not None:
+        _map_once(flags, network, flags.once)
+        return
     if flags.cost:
         facts = {"threads": 1, "precision": "bfloat16", "side": flags.side}
         report("long_series_cost", facts, _timed(flags, network), key=("dates",))

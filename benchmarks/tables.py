@@ -268,7 +268,9 @@ BY_ROW: dict[str, tuple[str, dict[str, str]]] = {
     }),
     "long_series": ("long_series_cost", {
         "Dates": "{dates}", "Choices of nine": "{windows}", "All dates, s": "{median:.2f}",
-        "N/9 separate maps, s": "{separate_s:.2f}", "Ratio": "{ratio:.1f}",
+        "N/9 separate maps, s": "{separate_s:.2f}", "Ratio": "{ratio:.2f}",
+        "Dates held": "{dates_held}", "Pairs, different ones": "{pairs}, {different_pairs}",
+        "Images of 8 tiles, MB": "{images_mb:.0f}", "Peak memory, MB": "{peak_mb}",
     }),
     "metrics": ("metrics_cost", {
         "What": "{what}", "Classes": "{num_classes}", "How": "{how}",

@@ -89,6 +89,16 @@ def test_the_benchmark_writes_a_row_for_each_way_and_half(
         (way, split) for way in ("even", "all", "step detector") for split in ("val", "test")
     ]
     kept: list[dict[str, Any]] = []
+    asked: list[Any] = []
+
+    def in_process(program: str, *flags: Any) -> tuple[float, float]:
+        asked.append(flags[1])
+        long_series.main([str(flag) for flag in flags])
+        return 1.0, 0.25
+
+    monkeypatch.setattr(long_series, "run_program_measured", in_process)
     monkeypatch.setattr(long_series, "report", lambda _, facts, rows, key: kept.extend(rows))
     long_series.main([*common, "--cost", "--lengths", "3", "5", "--rounds", "1"])
     assert [(row["dates"], row["windows"]) for row in kept] == [(3, 1), (5, 3)]
+    assert [row["peak_mb"] for row in kept] == [250, 250]
+    assert asked == [3, 5]

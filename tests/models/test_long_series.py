@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models import CAIMNet
-from models.long_series import LongSeries, series_windows
+from models.long_series import LongSeries, dates_needed_later, series_windows
 
 C, H, W = 3, 8, 12
 
@@ -75,7 +75,23 @@ def test_features_of_a_date_are_computed_once(monkeypatch: pytest.MonkeyPatch) -
     plain = net.features
     monkeypatch.setattr(net, "features", lambda image: calls.append(len(image)) or plain(image))
     LongSeries(net, 12).predict(series(12, B=1))
-    assert calls == [1] * 12
+    assert sum(calls) == 12
+
+
+def test_few_dates_are_held_however_many_there_are() -> None:
+    for T in (2, 3, 6, 9):
+        for N in (T, 24, 96, 300):
+            windows = series_windows(N, T)
+            needed = dates_needed_later(windows)
+            assert (
+                max(len({*dates, *later}) for dates, later in zip(windows, needed, strict=True))
+                <= 2 * T
+            )
+            assert needed[-1] == []
+            for place, later in enumerate(needed):  # nothing is wanting that was there before
+                before = {date for dates in windows[: place + 1] for date in dates}
+                after = {date for dates in windows[place + 1 :] for date in dates}
+                assert set(later) == before & after
 
 
 def test_a_series_does_not_depend_on_its_batch() -> None:
