@@ -16,10 +16,22 @@ from numpy.typing import NDArray
 
 from benchmarks.real_areas import Area
 
-__all__ = ["Coarser", "Dimmed", "Draws", "Mixture", "Reflectance", "as_reflectance", "fewer_dates"]
+__all__ = [
+    "Coarser",
+    "Dimmed",
+    "Draws",
+    "Mixture",
+    "Reflectance",
+    "Regrown",
+    "as_reflectance",
+    "fewer_dates",
+]
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int64]
+
+HERBS = np.array((0.036, 0.072, 0.042, 0.42))  # summer reflectance of herbs and scrub, rounded
+FOREST = 0.6  # NDVI of dense vegetation
 
 
 class Draws(Protocol):
@@ -104,6 +116,42 @@ class Dimmed:
             gain[:-1] *= np.exp(rng.uniform(np.log(0.25), np.log(1.2)))
             gain[-1] *= np.exp(rng.uniform(np.log(0.6), np.log(1.4)))
             images = np.minimum(images * gain.astype(np.float32), np.float32(1))
+        return images, label
+
+
+class Regrown:
+    """Windows of which a share has cleared forest that grows green again, as cuttings do.
+
+    The event stays the change: what was dense and dark green, and lost it, turns to herbs and
+    scrub step by step at the dates after.
+
+    Args:
+        source: Of four bands, the last one near infrared.
+        share: Of its windows.
+    """
+
+    def __init__(self, source: Draws, share: float) -> None:
+        self.source, self.share = source, share
+
+    def draw(self, rng: np.random.Generator) -> tuple[Floats, Labels]:
+        """A window with the same labels."""
+        images, label = self.source.draw(rng)
+        if rng.random() >= self.share:
+            return images, label
+        tint = np.exp(rng.normal(0, 0.15, 4))
+        herbs = (HERBS * tint).astype(np.float32)[:, None, None]
+        pace = rng.uniform(0.5, 4.0)  # steps until two thirds have grown
+        most = rng.uniform(0.5, 1.0)
+        before = np.arange(len(images))[:, None, None] < label
+        greenness = (images[:, 3] - images[:, 2]) / np.maximum(images[:, 3] + images[:, 2], 1e-3)
+        dense = (greenness * before).sum(axis=0) > FOREST * np.maximum(before.sum(axis=0), 1)
+        forest = dense & (label > 0)
+        light = np.median(images[..., dense], axis=2) if dense.any() else images.mean(axis=(2, 3))
+        light = (light / light.mean(axis=0)).astype(np.float32)[:, :, None, None]
+        for date in range(2, len(images)):
+            grown = most * (1 - np.exp(-np.maximum(date - label, 0) / pace))
+            share = np.where(forest, grown, 0).astype(np.float32)
+            images[date] += share * (herbs * np.clip(light[date], 0.5, 1.5) - images[date])
         return images, label
 
 

@@ -19,7 +19,7 @@ from benchmarks.real_areas import (
     spacenet7_series,
     split_years,
 )
-from benchmarks.real_bands import Coarser, Dimmed, Draws, Mixture, Reflectance, fewer_dates
+from benchmarks.real_bands import Coarser, Dimmed, Draws, Mixture, Reflectance, Regrown, fewer_dates
 from benchmarks.real_learners import CaimLearner, Learner, PairLearner
 from benchmarks.real_windows import DrawRules, WindowMaker, lasting_steps, short_windows
 from data_processing.scenes.insertion import InsertionRules, draw_insertions, insert_changes
@@ -105,7 +105,7 @@ def dynamic_sources(flags: Any) -> Sources:
     if flags.coarser:
         double = WindowMaker(areas, replace(rules, side=2 * flags.side), short_windows)
         maker = Mixture((maker, Coarser(double)), (1 - flags.coarser, flags.coarser))
-    maker = Dimmed(maker, flags.dimmed)
+    maker = Dimmed(Regrown(maker, flags.regrown), flags.dimmed)
     val = generated_scenes([1], "val", VAL_SCENES)
     val += inserted_scenes(held_out, changes, seed=99, num_dates=rules.dates)
     quiet = quiet_series(held_out, KEPT_SERIES, rules.dates)

@@ -6,7 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.real_areas import Area
-from benchmarks.real_bands import Coarser, Dimmed, Mixture, Reflectance, as_reflectance, fewer_dates
+from benchmarks.real_bands import (
+    Coarser,
+    Dimmed,
+    Mixture,
+    Reflectance,
+    Regrown,
+    as_reflectance,
+    fewer_dates,
+)
 
 Images = NDArray[np.float32]
 
@@ -58,6 +66,26 @@ def test_half_the_resolution_keeps_labels_on_which_three_of_four_pixels_agree() 
     images, label = Coarser(Quarters()).draw(np.random.default_rng(0))
     assert label.tolist() == [[0, -1], [3, -1]]
     assert images[2, 1].tolist() == [[0.5, 0.5], [3.0, 2.75]]
+
+
+def test_cleared_forest_grows_green_again_and_nothing_else_changes() -> None:
+    forest, bare = (np.float32(bands)[:, None] for bands in ((2, 4, 2, 40), (7, 9, 12, 22)))
+
+    class Cleared:
+        def draw(self, rng: np.random.Generator) -> tuple[Images, NDArray[np.int64]]:
+            images = np.empty((6, 4, 1, 3), np.float32)
+            images[:] = forest[:, :, None] / 100
+            images[2:, :, 0, 0] = images[:, :, 0, 2] = bare[:, 0] / 100  # cleared at 2; bare soil
+            images[2:, :, 0, 2] = forest[:, 0] / 100  # not forest before
+            return images, np.array([[2, 0, 2]])
+
+    before, _ = Cleared().draw(np.random.default_rng(0))
+    images, label = Regrown(Cleared(), share=1.0).draw(np.random.default_rng(0))
+    assert label.tolist() == [[2, 0, 2]]
+    assert (images[:3] == before[:3]).all()  # the event itself stays
+    assert (images[..., 1:] == before[..., 1:]).all()
+    infrared = images[2:, 3, 0, 0]
+    assert (np.diff(infrared) > 0).all()
 
 
 def test_a_mixture_draws_by_its_shares() -> None:
