@@ -30,6 +30,7 @@ from benchmarks.measuring import (
     spread,
 )
 from models import build_network
+from utils.device import Precision
 from utils.errors import run_program
 from utils.fields import PatchSide, Positive, Width
 from utils.progress import progress
@@ -47,6 +48,7 @@ class Settings(Measurement):
     patch_size: PatchSide = 64
     width: Width = 64
     num_dates: tuple[Positive, ...] = (6, 9)
+    dtypes: tuple[Precision, ...] = ("float32", "bfloat16")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,31 +58,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ("forward", False), ("training step", False), ("training step", True),
     ]  # fmt: skip
     attentions: tuple[Attention, ...] = ("spatial", "batch")
-    cases = list(product(kinds, attentions, settings.num_dates))
+    cases = list(product(settings.dtypes, kinds, attentions, settings.num_dates))
     B, P, width = settings.batch_size, settings.patch_size, settings.width
     rows = []
-    for (what, recompute), attention, T in progress(cases, "measuring", unit="case"):
+    for dtype, (what, recompute), attention, T in progress(cases, "measuring", unit="case"):
         times = 2 if what == "forward" else 4
-        case = (what, recompute, attention, T, B, P, width)
+        case = (what, recompute, attention, T, B, P, width, dtype)
         peaks = [peak_gb(times, "cpu", work_of_case, *case) for _ in range(settings.rounds)]
         rows.append({
             "what": what, "recompute": recompute, "attention": attention, "num_dates": T,
-            "batch_size": B, "patch_size": P, "width": width, "peak_gb": spread(peaks),
+            "dtype": dtype, "batch_size": B, "patch_size": P, "width": width,
+            "peak_gb": spread(peaks),
         })  # fmt: skip
-    key = ("what", "recompute", "attention", "num_dates")
-    conditions = {"dtype": "float32", "cam": "shared"}
+    key = ("what", "recompute", "attention", "num_dates", "dtype")
+    conditions = {"cam": "shared"}
     report("memory", conditions, rows, key, folder=settings.output_dir)
 
 
 def work_of_case(
-    what: Work, recompute: bool, attention: Attention, T: int, B: int, P: int, width: int
+    what: Work,
+    recompute: bool,
+    attention: Attention,
+    T: int,
+    B: int,
+    P: int,
+    width: int,
+    dtype: Precision = "float32",
 ) -> Callable[[], None]:
     """The work whose memory is measured."""
     torch.manual_seed(0)
     network = build_network("caim_net", {"num_dates": T, "attention": attention, "width": width})
     network.recompute = recompute  # type: ignore[assignment]
     images, moment_label = torch.rand(B, T, 4, P, P), torch.randint(0, T, (B, P, P))
-    return caim_work(what, network, images, moment_label)
+    return caim_work(what, network, images, moment_label, dtype)
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ def _memory() -> str:
     columns = list(dict.fromkeys((row["attention"], row["num_dates"]) for row in rows))
     lines: dict[str, list[str]] = {}
     for row in rows:
-        name = row["what"] + (", recompute" if row["recompute"] else "")
+        name = f"{row['what']}{', recompute' if row['recompute'] else ''}, {row['dtype']}"
         lines.setdefault(name, []).append(f"{row['peak_gb']['median']:.2f}")
     head = ("Peak, GB", *(f"{attention}, {dates} dates" for attention, dates in columns))
     return markdown(head, [(name, *values) for name, values in lines.items()])
@@ -231,7 +231,7 @@ def _profile() -> str:
 BY_ROW: dict[str, tuple[str, dict[str, str]]] = {
     "throughput": ("throughput", {
         "Work": "{what}", "Dates": "{num_dates}", "Attention": "{attention}", "Format": "{dtype}",
-        "s per patch": "{seconds_per_patch[median]:.3f}",
+        "Batch": "{batch_size}", "s per patch": "{seconds_per_patch[median]:.3f}",
         "Patches/s": "{patches_per_second[median]:.1f}",
         "Share": "{share_of_matrix_product:.0%}",
         "Share, attention counted": "{share_with_attention_products:.0%}",
@@ -261,7 +261,8 @@ BY_ROW: dict[str, tuple[str, dict[str, str]]] = {
         "All three scenes": "{peak_gb:.2f} GB",
     }),
     "predict_series": ("predict_series", {
-        "Pixels": "{width}×{height}", "Tiles": "{tiles:,}",
+        "Pixels": "{width}×{height}", "Tiles": "{tiles:,}", "Format": "{precision}",
+        "Threads": "{threads}",
         "Network alone, s": "{network_seconds:.0f}", "Predict.py, s": "{program_seconds:.0f}",
         "Ratio": "{ratio:.3f}", "Mapping only, ratio": "{mapping_ratio:.3f}",
         "Mpx/s": "{megapixels_per_second:.3f}", "Peak memory": "{peak_gb:.2f} GB",

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import growth, throughput
+from benchmarks import growth, predict_series, throughput
 from benchmarks.throughput import attention_flop_per_patch, flop_per_patch
 from tests.helpers.plain_network import PlainCAIMNet
 from utils.errors import UserError
@@ -158,3 +158,10 @@ def test_growth_is_written_with_its_figure(tmp_path: Path) -> None:
 def test_scenes_that_no_whole_number_of_patches_covers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="multiples of the patch size"):
         growth.main([*TINY, "--scene-sizes", "20", "--output-dir", str(tmp_path)])
+
+
+def test_of_several_runs_of_a_program_the_middle_one_is_quoted() -> None:
+    runs = [{"program_seconds": seconds, "precision": "float32"} for seconds in (3.0, 1.0, 2.0)]
+    middle = predict_series._middle(runs)
+    assert middle["program_seconds"] == 2.0
+    assert middle["program_seconds_of_all"] == [1.0, 2.0, 3.0]
