@@ -23,14 +23,13 @@ from training.calibration import store_measured
 from training.checkpoints import CheckpointManager, LastCheckpoint
 from training.loop import fit
 from training.plan import TrainingPlan
-from training.ranks import Ranks, chosen_device
+from training.ranks import Ranks, check_processes, chosen_device
 from training.records import check_trackers
 from training.run import Run
 from training.settings import CaimSettings, TrainingSettings
 from training.tasks import CaimTask, Task
 from utils.batches import Batches
 from utils.device import describe_device, make_deterministic, seed_everything
-from utils.errors import UserError
 from utils.execution import ready_to_run, take_threads
 from utils.files import hold_folder
 from utils.progress import say
@@ -159,7 +158,10 @@ def train(experiment: Experiment, settings: TrainingSettings) -> None:
         folder,
         Checkpoint(
             experiment.network, arguments, {}, data=dict(experiment.facts),
-            training=_facts_of_training(experiment, settings, train_batches.patches),
+            training={
+                "settings": to_dict(settings, with_paths=False),
+                "about": _about(experiment, train_batches.patches),
+            },
         ),
         ranks,
         experiment.visible_bands,
@@ -183,13 +185,6 @@ def _with_threads(settings: TrainingSettings, patches: Any, ranks: Ranks) -> Tra
     by_hand = settings.resume or settings.deterministic or ranks.size > 1
     threads = take_threads(settings.threads, ranks.device, pixels, measured=not by_hand)
     return replace(settings, threads=threads)
-
-
-def _facts_of_training(
-    experiment: Experiment, settings: TrainingSettings, patches: int
-) -> dict[str, Any]:
-    about = _about(experiment, patches)
-    return {"settings": to_dict(settings, with_paths=False), "about": about}
 
 
 def _about(experiment: Experiment, patches: int) -> str:
@@ -220,25 +215,8 @@ def _network(
         if experiment.prepare and settings.checkpoint is None and last is None:
             experiment.prepare(network)
     if ranks.size > 1:
-        _check_processes(ranks.size, network, settings.batch_size)
+        check_processes(ranks.size, network, settings.batch_size)
     return network, arguments
-
-
-def _check_processes(processes: int, network: nn.Module, batch_size: int) -> None:
-    """Say how a batch is shared, and refuse a network that cannot share it.
-
-    Raises:
-        UserError: Its attention mixes the patches of a batch.
-    """
-    if getattr(network, "mixes_batch", False):
-        raise UserError(
-            f"--attention batch: found {processes} processes, expected one, since it mixes the "
-            "patches of a batch, which several processes share; start one, or use --attention "
-            "spatial."
-        )
-    say(f"{processes} processes share each batch of {batch_size} patches")
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
-        say("warning: batch normalisation sees the patches of one process, not the whole batch")
 
 
 def _folder(name: str, settings: TrainingSettings, ranks: Ranks) -> Path:

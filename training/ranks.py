@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from utils.device import Precision, choose_device
 from utils.errors import UserError
 from utils.processes import Processes
+from utils.progress import say
 
-__all__ = ["Agreement", "Ranks", "chosen_device"]
+__all__ = ["Agreement", "Ranks", "check_processes", "chosen_device"]
 
 MIXED_PRECISION = {"float32": "no", "bfloat16": "bf16"}
 PATIENCE = timedelta(hours=2)  # one rank may check data or write while the others wait
@@ -142,3 +143,20 @@ def chosen_device(name: str) -> torch.device:
             "process takes a GPU of its own."
         )
     return device
+
+
+def check_processes(processes: int, network: nn.Module, batch_size: int) -> None:
+    """Say how a batch is shared, and refuse a network that cannot share it.
+
+    Raises:
+        UserError: Its attention mixes the patches of a batch.
+    """
+    if getattr(network, "mixes_batch", False):
+        raise UserError(
+            f"--attention batch: found {processes} processes, expected one, since it mixes the "
+            "patches of a batch, which several processes share; start one, or use --attention "
+            "spatial."
+        )
+    say(f"{processes} processes share each batch of {batch_size} patches")
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules()):
+        say("warning: batch normalisation sees the patches of one process, not the whole batch")
