@@ -308,7 +308,51 @@ def _starts() -> str:
     )  # fmt: skip
 
 
+def _failures(kind: str, heading: str) -> Callable[[], str]:
+    """The function that makes the scores by scene or by class of the shipped weights."""
+
+    def make() -> str:
+        rows = [row for row in _measured("failures.csv") if row["kind"] == kind]
+        keys = ("f1", "date_right", "false_alarms") if kind == "scene" else ("f1",)
+        words = {"f1": "F1 of its change area" if kind == "scene" else "F1",
+                 "date_right": "right date where both changed",
+                 "false_alarms": "unchanged pixels called changed"}  # fmt: skip
+        return markdown(
+            ("weights", "scenes", heading, "pixels", "changed" if kind == "scene" else "called",
+             *(words[key] for key in keys)),
+            [
+                (
+                    row["run"], row["data"], row["of"], f"{int(row['pixels']):,}",
+                    f"{int(row['changed']):,}", *(_percent(row[key]) for key in keys),
+                )
+                for row in rows
+            ],
+        )  # fmt: skip
+
+    return make
+
+
+def _fine_tuning() -> str:
+    """Few labelled pairs, from shipped weights and anew."""
+    keys = ("area_f1", "area_precision", "area_recall")
+    return markdown(
+        ("labelled pairs", "start", "seed", "steps", "F1", "precision", "recall"),
+        [
+            (
+                row["scenes"], row["start"], row["seed"] if int(row["scenes"]) else "–",
+                row["steps"], *(_percent(row[key]) for key in keys),
+            )
+            for row in sorted(
+                _measured("fine_tuning.csv"), key=lambda row: (int(row["scenes"]), row["start"])
+            )
+        ],
+    )  # fmt: skip
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
+    "by_scene": _failures("scene", "scene"),
+    "by_class": _failures("class", "class"),
+    "fine_tuning": _fine_tuning,
     "long": _long_series,
     "breaks": _breaks,
     **{name: _scores(name) for name in ROWS},

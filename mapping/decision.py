@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models import moment_label_from_prob
 from models.weights.checkpoint import Checkpoint
-from models.weights.probability import LARGEST_ERROR, Calibration
+from models.weights.probability import LARGEST_CHANGED_ERROR, LARGEST_ERROR, Calibration
 from utils.progress import say
 from utils.tiling import WEIGHT_UNIT
 
@@ -113,13 +113,15 @@ def probability_of(
     if curve is None:
         say("no change_probability.tif: these weights carry no calibrated probability")
         return None
-    if curve.error > LARGEST_ERROR:
+    off = f"{curve.error:.3f} off on average, {curve.changed_error:.3f} where they say 50 % or more"
+    if not curve.is_good:
         say(
-            f"no change_probability.tif: the probability of these weights is {curve.error:.3f} off "
-            f"on average ({curve.measured_on}), expected {LARGEST_ERROR:g} or less"
+            f"no change_probability.tif: probabilities of these weights are {off} "
+            f"({curve.measured_on}), expected at most {LARGEST_ERROR:g} and "
+            f"{LARGEST_CHANGED_ERROR:g}"
         )
         return None
-    say(f"probabilities: {curve.error:.3f} off on average, measured on {curve.measured_on}")
+    say(f"probabilities: {off}, measured on {curve.measured_on}")
     return curve
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from models.weights.checkpoint import load_checkpoint, save_checkpoint
 from models.weights.offset_search import OffsetSearch
 from models.weights.precision import ENOUGH_PIXELS, LabelAgreement, compared, probabilities
-from models.weights.probability import LARGEST_ERROR, LeadCounts, calibrated
+from models.weights.probability import Calibration, LeadCounts, calibrated
 from training.checkpoints import BEST
 from training.run import Run
 from utils.memory import even_parts
@@ -67,9 +67,13 @@ def store_decision(run: Run) -> None:
     if not probability:
         say("no probability is calibrated: that takes two validation scenes with changes at least")
         return
-    error = probability["error"]
-    use = "maps will say it" if error <= LARGEST_ERROR else f"above {LARGEST_ERROR:g}: not mapped"
-    say(f"probability: {error:.3f} off on average ({probability['measured_on']}); {use}")
+    curve = Calibration.of(decision)
+    use = "maps will say it" if curve is not None and curve.is_good else "too far to be mapped"
+    say(
+        f"probability: {probability['error']:.3f} off on average, "
+        f"{probability['changed_error']:.3f} where it says 50 % or more "
+        f"({probability['measured_on']}); {use}"
+    )
 
 
 def store_agreement(run: Run) -> None:

@@ -154,6 +154,7 @@ def probability_tags(calibration: Mapping[str, Any]) -> dict[str, str]:
         "PROBABILITY_MEANING": "percent; of pixels with such a value so many have changed, in "
         "images like those that it was fitted on",
         "PROBABILITY_ERROR": f"{calibration['error']:.4f}",
+        "PROBABILITY_ERROR_WHERE_CHANGED": f"{calibration['changed_error']:.4f}",
         "PROBABILITY_FITTED_ON": calibration["fitted_on"],
         "PROBABILITY_MEASURED_ON": calibration["measured_on"],
     }

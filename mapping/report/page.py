@@ -49,7 +49,8 @@ NETWORK = (
 RUN = (("tiles", "Tiles"), ("polygons", "Polygons"), ("seconds", "Seconds"))
 SCORE = (("formula", "Formula"), ("lower", "Score 0 stands for"), ("upper", "Score 100 stands for"))
 PROBABILITY = (
-    ("error", "Mean error of the probability"), ("fitted_on", "Fitted on"),
+    ("error", "Mean error of the probability"),
+    ("changed_error", "The same where it is 50 % or more"), ("fitted_on", "Fitted on"),
     ("measured_on", "Error measured on"),
 )  # fmt: skip
 

@@ -211,7 +211,10 @@ def _probability(settings: Settings, fit: Sequence[str]) -> dict[str, Any]:
             f"--probability {' '.join(fit)}: {'; '.join(faults)}; expected scenes with both, and "
             "short names of the data."
         )
-    say(f"probability: {curve['error']:.4f} off on average, measured on {curve['measured_on']}")
+    say(
+        f"probability: {curve['error']:.4f} off on average, {curve['changed_error']:.4f} where it "
+        f"says 50 % or more, measured on {curve['measured_on']}"
+    )
     return curve
 
 

@@ -21,6 +21,7 @@ from models.weights.offset_search import lead_of
 from utils.codes import IGNORE
 
 __all__ = [
+    "LARGEST_CHANGED_ERROR",
     "LARGEST_ERROR",
     "Calibration",
     "LeadCounts",
@@ -33,12 +34,16 @@ __all__ = [
 LARGEST_ERROR = 0.03
 """Calibration error up to which maps of probabilities are written."""
 
+LARGEST_CHANGED_ERROR = 0.1
+"""The same of the pixels that are probably changed, which are too few to count in the former."""
+
 BINS = 15  # of equal width, of the calibration error
 KNOTS = 33  # of a curve, at most
 MOST_KNOTS = 64  # in a file
 LARGEST_LEAD = 60.0  # of log probabilities of float32 and more
 LONGEST_PLACE = 300  # letters that say what data were used
 HALVES = 2
+CHANGED = 0.5  # probability from which on a pixel is probably changed
 
 EDGES: NDArray[np.float64] = np.concatenate(
     (np.arange(-300, -20) / 10, np.arange(-400, 400) / 200, np.arange(20, 301) / 10)
@@ -58,12 +63,14 @@ class Calibration:
         leads: Of the knots, ascending.
         values: Their probabilities, 0…1, ascending or level.
         error: Expected calibration error on data that the curve was not fitted on.
+        changed_error: The same of the pixels that it gives 50 % and more.
         fitted_on, measured_on: These data in words.
     """
 
     leads: tuple[float, ...]
     values: tuple[float, ...]
     error: float
+    changed_error: float
     fitted_on: str
     measured_on: str
 
@@ -75,8 +82,13 @@ class Calibration:
             return None
         return cls(
             tuple(stored["leads"]), tuple(stored["values"]), float(stored["error"]),
-            stored["fitted_on"], stored["measured_on"],
+            float(stored["changed_error"]), stored["fitted_on"], stored["measured_on"],
         )  # fmt: skip
+
+    @property
+    def is_good(self) -> bool:
+        """Whether maps may say these probabilities."""
+        return self.error <= LARGEST_ERROR and self.changed_error <= LARGEST_CHANGED_ERROR
 
     def at(self, lead: NDArray[Any]) -> Floats:
         """Probabilities at leads of any shape."""
@@ -96,6 +108,7 @@ class Calibration:
         """Everything but the curve, for results."""
         return {
             "error": self.error,
+            "changed_error": self.changed_error,
             "fitted_on": self.fitted_on,
             "measured_on": self.measured_on,
         }
@@ -176,7 +189,7 @@ def calibrated(
             that of the curve.
 
     Returns:
-        leads, values, error, fitted_on, measured_on; empty where data do not hold both changed and
+        leads, values, errors, fitted_on, measured_on; empty where data do not hold both changed and
         unchanged pixels, half by half if these are tried on each other, or leads tell nothing.
     """
     pairs = (counts.counts, counts.counts[::-1])
@@ -186,7 +199,9 @@ def calibrated(
         trials = {f"{data} {half}": both for half, both in enumerate(zip(*pairs, strict=True))}
     if not all(part.sum(axis=0).all() for both in trials.values() for part in both):
         return {}
-    errors = {data: calibration_error(_curve(fit), other) for data, (fit, other) in trials.items()}
+    curves = [(_curve(fit), other) for fit, other in trials.values()]
+    error = max(calibration_error(curve, other) for curve, other in curves)
+    changed_error = max(calibration_error(curve, other, CHANGED) for curve, other in curves)
     leads, values = _curve(counts.all)
     if len(leads) < 2:
         return {}
@@ -194,7 +209,8 @@ def calibrated(
     return {
         "leads": [round(float(lead), 4) for lead in leads],
         "values": [round(float(value), 4) for value in values],
-        "error": round(max(errors.values()), 4), "fitted_on": fitted_on, "measured_on": measured,
+        "error": round(error, 4), "changed_error": round(changed_error, 4),
+        "fitted_on": fitted_on, "measured_on": measured,
     }  # fmt: skip
 
 
@@ -216,9 +232,15 @@ def reliability(curve: tuple[Any, Any], counts: Counts) -> list[tuple[float, flo
     return [(said[i] / count[i], true[i] / count[i], int(count[i])) for i in count.nonzero()[0]]
 
 
-def calibration_error(curve: tuple[Any, Any], counts: Counts) -> float:
-    """Expected calibration error: how far shares of changed pixels are from their probability."""
-    steps = reliability(curve, counts)
+def calibration_error(curve: tuple[Any, Any], counts: Counts, least: float = 0.0) -> float:
+    """Expected calibration error: how far shares of changed pixels are from their probability.
+
+    Args:
+        curve: Leads and probabilities of its knots.
+        counts: (leads, 2).
+        least: Probability from which on pixels are counted.
+    """
+    steps = [step for step in reliability(curve, counts) if step[0] >= least]
     off = sum(abs(said - true) * pixels for said, true, pixels in steps)
     return float(off / max(1, sum(pixels for *_, pixels in steps)))
 
@@ -261,8 +283,9 @@ def probability_faults(stored: object) -> list[str]:
         faults.append(f"decision/probability/leads do not ascend within ±{LARGEST_LEAD:g}")
     if not all(0 <= a <= b <= 1 for a, b in pairwise(values)):
         faults.append("decision/probability/values do not ascend within 0 … 1")
-    if not (error := _numbers([stored.get("error")])) or not 0 <= error[0] <= 1:
-        faults.append(f"decision/probability/error is {stored.get('error')!r}, expected 0 … 1")
+    for name in ("error", "changed_error"):
+        if not (error := _numbers([stored.get(name)])) or not 0 <= error[0] <= 1:
+            faults.append(f"decision/probability/{name} is {stored.get(name)!r}, expected 0 … 1")
     for name in ("fitted_on", "measured_on"):
         words = stored.get(name)
         if not (isinstance(words, str) and words.isprintable() and 0 < len(words) <= LONGEST_PLACE):

@@ -48,6 +48,7 @@ def write_city(
 
 CURVE: dict[str, Any] = {  # of a probability, over the leads of these weights
     "leads": [-0.1, 0.0, 0.1], "values": [0.05, 0.4, 0.95], "error": 0.012,
+    "changed_error": 0.034,
     "fitted_on": "four drawn scenes", "measured_on": "two other ones",
 }  # fmt: skip
 

@@ -253,7 +253,8 @@ def test_the_codes_for_the_pointer_are_the_map_and_the_score(tmp_path: Path) -> 
 
 def test_a_calibrated_probability_takes_the_place_of_the_score(tmp_path: Path) -> None:
     summary = some_summary()
-    summary["probability"] = {"error": 0.014, "fitted_on": "<b>a</b>", "measured_on": "two scenes"}
+    summary["probability"] = {"error": 0.014, "changed_error": 0.05, "fitted_on": "<b>a</b>",
+                              "measured_on": "two scenes"}  # fmt: skip
     summary["pixels"]["changed_from_80_percent"] = summary["pixels"]["changed"]
     for row in summary["intervals"]:
         row["pixels_from_80_percent"] = row["pixels"]

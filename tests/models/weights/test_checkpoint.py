@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from data_processing.scenes.spec import DYNAMIC, SPACENET7
-from models import CAIMNet
+from models import CTMA, CAIMNet
 from models.weights.checkpoint import (
     FORMAT,
     Checkpoint,
@@ -400,3 +400,17 @@ def test_training_starts_from_released_weights_too(tmp_path: Path) -> None:
     network, arguments = network_to_train(dict(ARGUMENTS), released_file(tmp_path), **SIZES)
     assert arguments["cam_windows"] == (2, 8, 8)
     assert network.predict(images()).area_prob.isfinite().all()  # type: ignore[operator]
+
+
+def test_training_goes_on_from_weights_of_pairs_that_leave_the_bands_to_their_default(
+    tmp_path: Path,
+) -> None:
+    narrow = {"pair_widths": (8, 16, 32), "video_widths": (8, 16),
+              "decoder_widths": (32, 16, 8, 8), "resnet_width": 8}  # fmt: skip
+    path = tmp_path / "pairs.pth"
+    save_checkpoint(path, Checkpoint("ctma", narrow, CTMA(in_channels=3, **narrow).state_dict()))
+    asked = {"in_channels": 3, "video_len": 8}
+    _, arguments = network_to_train(asked, path, batch_size=2, patch_size=None, network="ctma")
+    assert arguments == {"in_channels": 3, **narrow}
+    with pytest.raises(CheckpointError, match="in_channels=3"):
+        network_to_train({"in_channels": 4}, path, batch_size=2, patch_size=None, network="ctma")

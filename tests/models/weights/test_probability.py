@@ -23,6 +23,7 @@ from utils.errors import CheckpointError
 
 CURVE: dict[str, Any] = {
     "leads": [-0.5, 0.0, 0.5], "values": [0.0, 0.25, 1.0], "error": 0.01,
+    "changed_error": 0.02,
     "fitted_on": "two scenes", "measured_on": "one scene",
 }  # fmt: skip
 
@@ -51,6 +52,8 @@ def test_a_curve_finds_the_shares_back_in_a_few_knots() -> None:
     lead = np.linspace(-0.8, 0.5, 14)
     assert np.abs(curve.at(lead) - 1 / (1 + np.exp(-12 * lead))).max() < 0.05
     assert curve.error < 0.01
+    assert curve.error <= curve.changed_error < 0.05
+    assert curve.is_good
     assert "each by the other's curve" in curve.measured_on
     percent = curve.percent(prob_of(lead))
     assert percent.dtype == np.uint8
@@ -117,6 +120,7 @@ def test_counts_that_are_none_are_refused(damaged: Any) -> None:
         ({"values": [0.0, True, 1.0]}, "as many numbers"),
         ({"error": -0.1}, "error"),
         ({"error": "small"}, "error"),
+        ({"changed_error": None}, "changed_error"),
         ({"fitted_on": ""}, "fitted_on"),
         ({"measured_on": "a\nb"}, "measured_on"),
         ({"leads": list(range(65)), "values": [0.5] * 65}, "as many numbers"),
