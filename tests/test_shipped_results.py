@@ -69,7 +69,8 @@ def test_the_page_of_results_quotes_its_files(cells: str, file: str) -> None:
 def test_the_tables_are_made_from_the_files(page: Path) -> None:
     text = page.read_text("utf-8")
     assert filled(text, TABLES) == text, "run: python benchmarks/score_tables.py"
-    wrong = text.replace("80.1", "81.1")
+    wrong = re.sub(r"(<!-- table: .*?\d)(\.\d)", r"\g<1>9\2", text, count=1, flags=re.S)
+    assert wrong != text
     assert filled(wrong, TABLES) != wrong  # a number that no file holds is noticed
 
 
