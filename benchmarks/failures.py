@@ -1,4 +1,4 @@
-"""Where weights fail: scores by scene and by class, and the worst parts of scenes as a picture.
+"""Failures of weights: scores by scene and by class, and the worst parts of scenes as a picture.
 
     python benchmarks/failures.py --checkpoint best_model/Pretrained_model_SpaceNet7.pth \\
         --run "9 dates, shipped" --data "test=data/Images_SpaceNet7/test" \\
