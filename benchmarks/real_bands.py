@@ -85,16 +85,15 @@ class Coarser:
         self.source = source
 
     def draw(self, rng: np.random.Generator) -> tuple[Floats, Labels]:
-        """Means of four pixels; their label where three agree, −1 elsewhere."""
+        """Means of four pixels: changed where half of them are, −1 for a quarter or two moments."""
         images, label = self.source.draw(rng)
         T, C, H, W = images.shape
         coarse = images.reshape(T, C, H // 2, 2, W // 2, 2).mean(axis=(3, 5), dtype=np.float32)
-        four = np.sort(
-            label.reshape(H // 2, 2, W // 2, 2).swapaxes(1, 2).reshape(H // 2, W // 2, 4)
-        )
-        middle = four[..., 1]  # three that agree are at 0…2 or at 1…3, once sorted
-        agree = (four[..., 2] == middle) & ((four[..., 0] == middle) | (four[..., 3] == middle))
-        return coarse, np.where(agree & (four[..., 0] >= 0), middle, -1)
+        four = label.reshape(H // 2, 2, W // 2, 2).swapaxes(1, 2).reshape(H // 2, W // 2, 4)
+        moment = four.max(axis=2)
+        changed = (four == moment[..., None]).sum(axis=2)
+        pure = ((four == moment[..., None]) | (four == 0)).all(axis=2)
+        return coarse, np.where(pure & ((changed >= 2) | (moment == 0)), moment, -1)
 
 
 class Dimmed:

@@ -57,15 +57,18 @@ def test_dimming_is_the_same_for_all_dates_and_leaves_the_labels() -> None:
     assert (images == np.float32(0.2)).all()
 
 
-def test_half_the_resolution_keeps_labels_on_which_three_of_four_pixels_agree() -> None:
+def test_at_half_the_resolution_a_pixel_has_changed_where_half_of_it_has() -> None:
     class Quarters:
         def draw(self, rng: np.random.Generator) -> tuple[Images, NDArray[np.int64]]:
-            label = np.array([[0, 0, 1, 1], [0, 2, 0, 0], [3, 3, -1, 4], [3, 3, 4, 4]])
-            return np.broadcast_to(np.float32(label), (6, 4, 4, 4)).copy(), label
+            label = np.array([
+                [0, 0, 1, 1, 0, 0], [0, 2, 0, 0, 0, 0],
+                [3, 3, -1, 4, 1, 2], [3, 3, 4, 4, 1, 2],
+            ])  # fmt: skip
+            return np.broadcast_to(np.float32(label), (6, 4, 4, 6)).copy(), label
 
     images, label = Coarser(Quarters()).draw(np.random.default_rng(0))
-    assert label.tolist() == [[0, -1], [3, -1]]
-    assert images[2, 1].tolist() == [[0.5, 0.5], [3.0, 2.75]]
+    assert label.tolist() == [[-1, 1, 0], [3, -1, -1]]
+    assert images[2, 1].tolist() == [[0.5, 0.5, 0.0], [3.0, 2.75, 1.5]]
 
 
 def test_cleared_forest_grows_green_again_and_nothing_else_changes() -> None:
