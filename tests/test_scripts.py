@@ -207,6 +207,7 @@ def test_scoring_covers_and_counts_every_pixel_once(
     assert len(scores["scenes"]) == 2
     assert {path.name for path in folder.iterdir()} == {
         "metrics.json", "maps", "settings.json", "environment.json",
+        "reliability.json", "reliability.png",
     }  # fmt: skip
     for number in (1, 2):
         assert_maps_lie_on_their_scene(name, root, folder, number)

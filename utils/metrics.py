@@ -215,18 +215,15 @@ def moment_errors(
 
 
 def f1_per_class(matrix: Matrix) -> NDArray[np.float64]:
-    """F1 (K,) of each class against the rest, 0 where it is undefined; quicker than all scores.
+    """F1 (K,) of each class against the rest, 0 where it is undefined.
+
+    As scikit-learn gives it (tested), a hundred times as fast: searches ask for many.
 
     Args:
         matrix: (K, K) int64, rows truth, columns prediction.
     """
-    K = matrix.shape[0]
-    if not matrix.any():
-        return np.zeros(K)
-    truth, prediction, cells = _cells(matrix)
-    options = {"labels": list(range(K)), "average": None, "zero_division": 0.0}
-    with sklearn.config_context(skip_parameter_validation=True, assume_finite=True):
-        f1: NDArray[np.float64] = f1_score(truth, prediction, sample_weight=cells, **options)
+    either = matrix.sum(axis=0) + matrix.sum(axis=1)
+    f1: NDArray[np.float64] = 2 * matrix.diagonal() / np.maximum(either, 1)
     return f1
 
 
