@@ -14,13 +14,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import sklearn
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import (
     accuracy_score,
     cohen_kappa_score,
-    f1_score,
     jaccard_score,
     multilabel_confusion_matrix,
     precision_recall_fscore_support,
