@@ -12,7 +12,6 @@ gives two rows: its area inferred from the moment, and (``area_head_own``) that 
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import train_on_real
 from benchmarks.area_scores import at_offset, searched
-from benchmarks.measuring import RESULTS
+from benchmarks.measuring import RESULTS, earlier_rows
 from benchmarks.network_variants import (
     AreaAlone,
     UNet,
@@ -222,7 +221,7 @@ def ablate(flags: Settings, sources: Sources, test: list[Area]) -> None:
     commit = (environment()["git_commit"] or "")[:7]
     names = list(VARIANTS) if flags.variants == ("all",) else flags.variants
     for seed, name in ((seed, name) for seed in flags.seeds for name in names):
-        if any(_same(row, name, seed, flags.steps) for row in _rows(flags.results)):
+        if any(_same(row, name, seed, flags.steps) for row in earlier_rows(flags.results)):
             continue
         run = training(name, seed, flags, sources)
         while run.done < 1:
@@ -238,17 +237,9 @@ def ablate(flags: Settings, sources: Sources, test: list[Area]) -> None:
         if name == "area_head":
             own = area_scores_of(network, sources.val, test, flags.side)
             rows.append({"variant": f"{name}_own", **common, **own, **facts})
-        write_csv_rows(flags.results, [*_rows(flags.results), *rows])
+        write_csv_rows(flags.results, [*earlier_rows(flags.results), *rows])
         for row in rows:
             say(", ".join(f"{key} {value}" for key, value in row.items()))
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Rows that are there."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as stream:
-        return [dict(row) for row in csv.DictReader(stream)]
 
 
 def _same(row: Mapping[str, str], name: str, seed: int, steps: int) -> bool:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.area_scores import blended
-from benchmarks.measuring import RESULTS
+from benchmarks.measuring import RESULTS, earlier_rows
 from benchmarks.real_areas import Area
 from benchmarks.score_weights import SIDE, look_at
 from data_processing.scenes.spec import DYNAMIC, SPACENET7
@@ -37,7 +37,7 @@ from mapping.decision import Decision
 from models.weights.checkpoint import Checkpoint, load_checkpoint
 from utils.errors import run_program
 from utils.fields import Natural, Positive, WeightsFile
-from utils.files import read_csv_rows, sha256, write_csv_rows
+from utils.files import sha256, write_csv_rows
 from utils.metrics import ConfusionMatrix, f1_per_class
 from utils.pictures.colors import paint_moments, shared_stretch, visible_image
 from utils.pictures.layout import save_figure
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     f"{square.area.name} row {square.row} col {square.col}: area F1 "
                     f"{square.area_f1:.3f}, false alarms {square.false_alarms:.3f}"
                 )
-    others = read_csv_rows(flags.results) if flags.results.is_file() else []
+    others = earlier_rows(flags.results)
     write_csv_rows(flags.results, [*(r for r in others if r["run"] != flags.run), *rows])
 
 
@@ -197,7 +197,7 @@ def _few_of_a_scene(squares: Sequence[Square], number: int) -> list[Square]:
 
 
 def _sentences(path: Path) -> dict[tuple[str, str, str], str]:
-    rows = read_csv_rows(path) if path.is_file() else []
+    rows = earlier_rows(path)
     return {(row["scene"], row["row"], row["col"]): row["sentence"] for row in rows}
 
 

@@ -21,13 +21,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.measuring import RESULTS, run_program_measured
+from benchmarks.measuring import RESULTS, earlier_rows, run_program_measured
 from data_processing.pairs.files import FIRST, LAST
 from data_processing.rasters.reading import open_raster
 from utils.codes import NO_DATA
 from utils.errors import UserError, run_program
 from utils.fields import Fraction, Positive, Seed, WeightsFile
-from utils.files import read_csv_rows, read_json, sha256, write_csv_rows
+from utils.files import read_json, sha256, write_csv_rows
 from utils.progress import say
 from utils.settings import read_settings
 
@@ -61,7 +61,7 @@ SAME_SIZE = ("--width", 12, "--video-len", 4)  # of a new network, about as larg
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train and score every run that has no row yet."""
     settings = read_settings(Settings, arguments)
-    rows = read_csv_rows(settings.results) if settings.results.is_file() else []
+    rows = earlier_rows(settings.results)
     shipped = settings.checkpoint
     runs: list[tuple[Path | None, int, int]] = [(shipped, 0, 0)]
     runs += [(s, n, k) for k in settings.seeds for n in settings.scenes for s in (None, shipped)]

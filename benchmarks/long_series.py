@@ -31,7 +31,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.area_scores import blended
 from benchmarks.baselines import step_scores
-from benchmarks.measuring import RESULTS, in_turns, report, run_program_measured, spread
+from benchmarks.measuring import (
+    RESULTS,
+    earlier_rows,
+    in_turns,
+    report,
+    run_program_measured,
+    spread,
+)
 from benchmarks.real_areas import Area, even_dates, filled, picked, spacenet7_series
 from data_processing.scenes.insertion import InsertionRules, draw_insertions, insert_changes
 from mapping.prediction import Predicts
@@ -42,7 +49,7 @@ from models.weights.offset_search import OFFSETS
 from utils.device import autocast
 from utils.errors import UserError, run_program
 from utils.fields import Positive, Seed, WeightsFile
-from utils.files import read_csv_rows, write_csv_rows
+from utils.files import write_csv_rows
 from utils.progress import progress, say
 from utils.settings import REPOSITORY, read_settings
 
@@ -251,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = _scored(flags, network)
     for row in rows:
         say(", ".join(f"{key} {value}" for key, value in row.items()))
-    earlier = read_csv_rows(flags.results) if flags.results.is_file() else []
+    earlier = earlier_rows(flags.results)
     stamp = {"weights": flags.checkpoint.stem, "seed": flags.seed}
     same = {key: str(value) for key, value in stamp.items()}
     others = [row for row in earlier if not same.items() <= row.items()]

@@ -32,7 +32,7 @@ from utils.device import (
     peak_memory_gib,
 )
 from utils.fields import Positive
-from utils.files import read_json, write_json
+from utils.files import read_csv_rows, read_json, write_json
 from utils.progress import say
 from utils.run_folder import environment
 from utils.settings import REPOSITORY
@@ -45,6 +45,7 @@ __all__ = [
     "Measurement",
     "Work",
     "caim_work",
+    "earlier_rows",
     "in_turns",
     "matrix_product",
     "peak_gb",
@@ -124,6 +125,11 @@ def in_turns(
             if turn >= warm_up:
                 seconds[name].append(time.perf_counter() - begun)
     return seconds
+
+
+def earlier_rows(path: Path) -> list[dict[str, str]]:
+    """The rows that a CSV file of results has so far, none if it is not there."""
+    return read_csv_rows(path) if path.is_file() else []
 
 
 def work_on(

@@ -96,8 +96,8 @@ class Coarser:
         return coarse, np.where(pure & ((changed >= 2) | (moment == 0)), moment, -1)
 
 
-class Dimmed:
-    """Windows of which a share is darkened or brightened, as forests and deserts have it.
+class _Altered:
+    """Windows of which a share looks otherwise and is labelled alike.
 
     Args:
         source: Of four bands, the last one near infrared.
@@ -111,32 +111,31 @@ class Dimmed:
         """A window, in the same bands."""
         images, label = self.source.draw(rng)
         if rng.random() < self.share:
-            gain = np.exp(rng.normal(0, 0.12, (images.shape[1], 1, 1)))
-            gain[:-1] *= np.exp(rng.uniform(np.log(0.25), np.log(1.2)))
-            gain[-1] *= np.exp(rng.uniform(np.log(0.6), np.log(1.4)))
-            images = np.minimum(images * gain.astype(np.float32), np.float32(1))
+            images = self._altered(rng, images, label)
         return images, label
 
+    def _altered(self, rng: np.random.Generator, images: Floats, label: Labels) -> Floats:
+        raise NotImplementedError
 
-class Regrown:
+
+class Dimmed(_Altered):
+    """Windows of which a share is darkened or brightened, as forests and deserts have it."""
+
+    def _altered(self, rng: np.random.Generator, images: Floats, label: Labels) -> Floats:
+        gain = np.exp(rng.normal(0, 0.12, (images.shape[1], 1, 1)))
+        gain[:-1] *= np.exp(rng.uniform(np.log(0.25), np.log(1.2)))
+        gain[-1] *= np.exp(rng.uniform(np.log(0.6), np.log(1.4)))
+        return np.minimum(images * gain.astype(np.float32), np.float32(1))
+
+
+class Regrown(_Altered):
     """Windows of which a share has cleared forest that grows green again, as cuttings do.
 
     The event stays the change: what was dense and dark green, and lost it, turns to herbs and
     scrub step by step at the dates after.
-
-    Args:
-        source: Of four bands, the last one near infrared.
-        share: Of its windows.
     """
 
-    def __init__(self, source: Draws, share: float) -> None:
-        self.source, self.share = source, share
-
-    def draw(self, rng: np.random.Generator) -> tuple[Floats, Labels]:
-        """A window with the same labels."""
-        images, label = self.source.draw(rng)
-        if rng.random() >= self.share:
-            return images, label
+    def _altered(self, rng: np.random.Generator, images: Floats, label: Labels) -> Floats:
         tint = np.exp(rng.normal(0, 0.15, 4))
         herbs = (HERBS * tint).astype(np.float32)[:, None, None]
         pace = rng.uniform(0.5, 4.0)  # steps until two thirds have grown
@@ -151,7 +150,7 @@ class Regrown:
             grown = most * (1 - np.exp(-np.maximum(date - label, 0) / pace))
             share = np.where(forest, grown, 0).astype(np.float32)
             images[date] += share * (herbs * np.clip(light[date], 0.5, 1.5) - images[date])
-        return images, label
+        return images
 
 
 def as_reflectance(rng: np.random.Generator, colours: Floats) -> Floats:

@@ -11,7 +11,6 @@ folder. Rows are added to benchmarks/results/weights.csv; those of the same run 
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from sklearn.isotonic import IsotonicRegression
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.area_scores import at_offset, blended
-from benchmarks.measuring import RESULTS
+from benchmarks.measuring import RESULTS, earlier_rows
 from benchmarks.real_areas import Area, read_scenes
 from data_processing.scenes.spec import DYNAMIC, SPACENET7
 from models.weights.checkpoint import Checkpoint, load_checkpoint
@@ -125,15 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 }
             )  # fmt: skip
             say(", ".join(f"{key} {value}" for key, value in rows[-1].items()))
-    write_csv_rows(flags.results, [*_others(flags.results, flags.run), *rows])
-
-
-def _others(path: Path, run: str) -> list[dict[str, Any]]:
-    """Rows of other runs that are there."""
-    if not path.is_file():
-        return []
-    with path.open(newline="") as stream:
-        return [dict(row) for row in csv.DictReader(stream) if row["run"] != run]
+    others = [row for row in earlier_rows(flags.results) if row["run"] != flags.run]
+    write_csv_rows(flags.results, [*others, *rows])
 
 
 def _rounded(value: Any) -> Any:

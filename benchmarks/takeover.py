@@ -17,12 +17,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.measuring import RESULTS, run_program_measured
+from benchmarks.measuring import RESULTS, earlier_rows, run_program_measured
 from data_processing.scenes.custom import custom_spec
 from data_processing.scenes.splits import find_scenes
 from utils.errors import run_program
 from utils.fields import PatchSide, Positive, Seed, WeightsFile, Width
-from utils.files import read_csv_rows, read_json, write_csv_rows
+from utils.files import read_json, write_csv_rows
 from utils.progress import say
 from utils.settings import read_settings
 
@@ -55,7 +55,7 @@ KEY = ("start", "seed", "epochs", "dates", "bands", "train_scenes")
 def main() -> None:
     """Train and score every pair of runs."""
     settings = read_settings(Settings)
-    rows = read_csv_rows(settings.results) if settings.results.is_file() else []
+    rows = earlier_rows(settings.results)
     for epochs in settings.epochs:
         for seed in settings.seeds:
             for start in ("anew", settings.checkpoint.name):
