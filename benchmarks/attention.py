@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.measuring import Measurement, in_turns, report, spread
 from models.block_attention import block_attention
+from utils.device import keep_freed_memory
 from utils.errors import run_program
 from utils.fields import Positive
 from utils.progress import progress
@@ -54,11 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and write the results."""
     settings = read_settings(Settings, arguments)
     torch.set_num_threads(settings.threads or torch.get_num_threads())
+    keep_freed_memory(torch.device("cpu"))  # as all programs do
     rows: list[dict[str, Any]] = []
     for tokens, channels in progress(CASES, "measuring", unit="size"):
         for backward in (False, True):
             rows += _rows(tokens, channels, backward, settings.rounds)
-    conditions = {"series": 1, "heads": HEADS, "times_kernel": "ratio of medians"}
+    conditions = {"series": 1, "heads": HEADS, "times_kernel": "ratio of medians",
+                  "freed_memory": "kept (keep_freed_memory in utils/device.py)"}  # fmt: skip
     report("attention", conditions, rows, folder=settings.output_dir)
 
 

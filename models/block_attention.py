@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from itertools import product
 from typing import Any
 
 import torch
@@ -19,8 +20,8 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["block_attention", "blocks_are_faster"]
 
-BLOCK_QUERIES = 256  # scores of 4096 keys: 2 MiB, which fits into a core's cache
-FEWEST_TOKENS = 512  # below, the calls cost what the products save
+BLOCK_SCORES = 1 << 21  # in one block, 4 MiB: fewer, and the calls cost more; more, and the memory
+FEWEST_TOKENS = 256  # below, the calls cost what the products save
 BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "bf16", "arm_bf16")
 
 
@@ -77,27 +78,28 @@ class _BlockAttention(torch.autograd.Function):
                 weights = _weights(queries, key[head])
                 grad_value[head] += torch.mm(weights.t(), grads)
                 grad_weights = torch.mm(grads, value[head].t())
-                grad_scores = torch._softmax_backward_data(
-                    grad_weights, weights, -1, weights.dtype
-                ).mul_(scale)
-                torch.mm(grad_scores, key[head], out=grad_query[head][rows])
-                grad_key[head] += torch.mm(grad_scores.t(), queries)
+                grad_scores = torch._softmax_backward_data(grad_weights, weights, -1, weights.dtype)
+                grad_query[head][rows] = _scaled(grad_scores, key[head], scale)
+                grad_key[head] += _scaled(grad_scores.t(), queries, scale)
         return grad_query, grad_key.to(key.dtype), grad_value.to(value.dtype)
 
 
 def _weights(queries: Tensor, keys: Tensor) -> Tensor:
     """Attention weights (n, N) of some queries (n, d) over all keys (N, d)."""
-    scores = torch.mm(queries, keys.t()).mul_(queries.shape[-1] ** -0.5)
-    return scores.softmax(dim=-1)
+    return _scaled(queries, keys.t(), queries.shape[-1] ** -0.5).softmax(dim=-1)
+
+
+def _scaled(left: Tensor, right: Tensor, scale: float) -> Tensor:
+    """scale · left @ right, rounded once: a pass over the block and an error less than two."""
+    return torch.addmm(left[:1, :1], left, right, beta=0, alpha=scale)  # the first is not added
 
 
 def _blocks(query: Tensor) -> Iterator[tuple[tuple[int, int], slice]]:
     """Place of each head (series, head) and rows of its queries, block by block."""
     B, heads, N, _ = query.shape
-    for series in range(B):
-        for head in range(heads):
-            for start in range(0, N, BLOCK_QUERIES):
-                yield (series, head), slice(start, start + BLOCK_QUERIES)
+    step = max(1, BLOCK_SCORES // N)
+    for series, head, start in product(range(B), range(heads), range(0, N, step)):
+        yield (series, head), slice(start, start + step)
 
 
 @cache

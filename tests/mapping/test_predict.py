@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,7 +21,7 @@ import rasterio
 from mapping import load_model, predict_series
 from mapping.products.files import POLYGONS
 from models import CTMA
-from models.weights.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from models.weights.checkpoint import Checkpoint, save_checkpoint
 from tests.helpers.children import forked, heed_interrupts, in_child
 from tests.helpers.cities import CURVE, DATES, Outcome, summary_of, values, write_city
 from tests.helpers.cities import write_weights as weights_file
@@ -231,17 +230,6 @@ def test_python_gives_the_same_maps_byte_for_byte(
     with rasterio.open(folder / "change_moment.tif") as raster:
         assert maps.profile["transform"] == raster.transform
     assert [date.isoformat() for date in maps.dates] == list(DATES)
-
-
-def test_a_model_takes_bfloat16_where_its_weights_allow_it(
-    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("models.weights.precision.bfloat16_fault", lambda device: "")
-    measured = {"agreement": 0.999, "pixels": 4096, "measured_on": "validation scenes"}
-    save_checkpoint(tmp_path / "a.pth", replace(load_checkpoint(weights), bfloat16=measured))
-    assert load_model(tmp_path / "a.pth", "cpu").precision == "bfloat16"
-    assert load_model(tmp_path / "a.pth", "cpu", precision="float32").precision == "float32"
-    assert load_model(weights, "cpu").precision == "float32"
 
 
 # ------------------------------------------------------------------ the same maps in other ways

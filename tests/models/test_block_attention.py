@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from models import CAIMNet
-from models.block_attention import BLOCK_QUERIES, block_attention, blocks_are_faster
+from models.block_attention import block_attention, blocks_are_faster
 from models.correlation import Correlation
 
 
@@ -37,8 +37,11 @@ def with_gradients(attention: Any, tensors: list[Tensor]) -> list[Tensor]:
     return [result.detach(), *(g for g in gradients if g is not None)]
 
 
-@pytest.mark.parametrize("N", [1, 7, BLOCK_QUERIES, BLOCK_QUERIES + 1, 3 * BLOCK_QUERIES - 5])
-def test_in_float64_it_is_the_formula_with_all_gradients(N: int) -> None:
+@pytest.mark.parametrize(("N", "rows"), [(1, 1), (7, 8), (64, 64), (65, 64), (187, 64), (5, 0)])
+def test_in_float64_it_is_the_formula_with_all_gradients(
+    N: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.block_attention.BLOCK_SCORES", rows * N)
     tensors = some(2, 3, N, 5, torch.float64)
     for ours, expected in zip(
         with_gradients(block_attention, tensors), with_gradients(literal, tensors), strict=True
@@ -74,13 +77,16 @@ class Largest(TorchDispatchMode):
         return result
 
 
-def test_no_more_than_one_block_of_scores_exists_in_either_pass() -> None:
-    N = 8 * BLOCK_QUERIES
+def test_no_more_than_one_block_of_scores_exists_in_either_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    N, rows = 2048, 256
+    monkeypatch.setattr("models.block_attention.BLOCK_SCORES", rows * N)
     query, key, value, grad = some(1, 1, N, 4, torch.bfloat16)
     query.requires_grad_()
     with Largest() as largest:
         block_attention(query, key, value).backward(grad)
-    assert largest.values == BLOCK_QUERIES * N
+    assert largest.values == rows * N
 
 
 def test_dropout_float32_and_few_tokens_take_the_kernel() -> None:
