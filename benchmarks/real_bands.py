@@ -79,13 +79,14 @@ class Coarser:
 
     Args:
         source: Windows of twice the side.
+        quarters: Of a pixel, from which on it has changed; with fewer, or two moments, it is −1.
     """
 
-    def __init__(self, source: Draws) -> None:
-        self.source = source
+    def __init__(self, source: Draws, quarters: int = 2) -> None:
+        self.source, self.quarters = source, quarters
 
     def draw(self, rng: np.random.Generator) -> tuple[Floats, Labels]:
-        """Means of four pixels: changed where half of them are, −1 for a quarter or two moments."""
+        """Means of four pixels, and their moment."""
         images, label = self.source.draw(rng)
         T, C, H, W = images.shape
         coarse = images.reshape(T, C, H // 2, 2, W // 2, 2).mean(axis=(3, 5), dtype=np.float32)
@@ -93,7 +94,7 @@ class Coarser:
         moment = four.max(axis=2)
         changed = (four == moment[..., None]).sum(axis=2)
         pure = ((four == moment[..., None]) | (four == 0)).all(axis=2)
-        return coarse, np.where(pure & ((changed >= 2) | (moment == 0)), moment, -1)
+        return coarse, np.where(pure & ((changed >= self.quarters) | (moment == 0)), moment, -1)
 
 
 class _Altered:

@@ -104,7 +104,8 @@ def dynamic_sources(flags: Any) -> Sources:
     maker: Draws = WindowMaker(areas, rules, short_windows)
     if flags.coarser:
         double = WindowMaker(areas, replace(rules, side=2 * flags.side), short_windows)
-        maker = Mixture((maker, Coarser(double)), (1 - flags.coarser, flags.coarser))
+        coarse = Coarser(double, flags.quarters)
+        maker = Mixture((maker, coarse), (1 - flags.coarser, flags.coarser))
     maker = Dimmed(Regrown(maker, flags.regrown), flags.dimmed)
     val = generated_scenes([1], "val", VAL_SCENES)
     val += inserted_scenes(held_out, changes, seed=99, num_dates=rules.dates)

@@ -71,6 +71,7 @@ class Settings:
     colours: Path | None = None  # dynamic: unlabelled series of red, green, blue as four bands
     colour_share: Fraction = 0.4  # dynamic: of windows from these
     coarser: Fraction = 0.0  # dynamic: of windows of the four bands, at half the resolution
+    quarters: Positive = 2  # of such a pixel, from which on it has changed
     regrown: Fraction = 0.0  # dynamic: of these windows, with cleared forest that turns green
     dimmed: Fraction = 0.0  # dynamic: of windows of the four bands, darker or brighter
     look_at: Path | None = None  # dynamic: a split's folder whose scores are only shown

@@ -69,6 +69,8 @@ def test_at_half_the_resolution_a_pixel_has_changed_where_half_of_it_has() -> No
     images, label = Coarser(Quarters()).draw(np.random.default_rng(0))
     assert label.tolist() == [[-1, 1, 0], [3, -1, -1]]
     assert images[2, 1].tolist() == [[0.5, 0.5, 0.0], [3.0, 2.75, 1.5]]
+    _, label = Coarser(Quarters(), quarters=1).draw(np.random.default_rng(0))
+    assert label.tolist() == [[2, 1, 0], [3, -1, -1]]
 
 
 def test_cleared_forest_grows_green_again_and_nothing_else_changes() -> None:
