@@ -174,8 +174,11 @@ def _why_nothing(word: str) -> str:
     path = Path(word)
     if "://" in word or word.startswith("/vsi"):
         return " (an address of another kind: http, https, s3 and gs are read; or download it)"
+    if glob.has_magic(word) and not path.exists():
+        folders = [match for match in glob.glob(word) if Path(match).is_dir()]
+        return f" (it matches {len(folders)} folders; name the one above them)" if folders else ""
     if not path.is_dir():
-        return "" if glob.has_magic(word) or path.exists() else " (does not exist)"
+        return "" if path.exists() else " (does not exist)"
     counts = Counter(file.suffix.lower() for file in path.iterdir() if file.is_file())
     for suffix in PACKED:
         if counts[suffix]:

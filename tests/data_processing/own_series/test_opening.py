@@ -61,6 +61,7 @@ def test_no_file_is_refused_with_what_was_looked_for(tmp_path: Path) -> None:
         assert "--images: found no raster at" in message
         assert repr(str(given)) in message
     assert "--images: found no raster at all" in refusal(UserError, [])
+    assert "matches 1 folders; name the one above" in refusal(UserError, str(tmp_path / "*/"))
 
 
 def test_files_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:
