@@ -6,10 +6,10 @@ from benchmarks.ablations import VARIANTS
 from benchmarks.seed_tables import IDEA, RECIPE, ablation_table, mean_sd, method_rows, seed_table
 
 
-def row(variant: str, seed: int, area_f1: float) -> dict[str, str]:
+def row(variant: str, seed: int, area_f1: float, steps: int = 400) -> dict[str, str]:
     scores = {"val_area_f1": "0.5", "test_moment_f1": "0.4", "test_kappa": "0.3"}
     return {
-        "variant": variant, "seed": str(seed), "steps": "400", "parameters": "12345",
+        "variant": variant, "seed": str(seed), "steps": str(steps), "parameters": "12345",
         "test_area_f1": str(area_f1), "test_date_right": "", **scores,
     }  # fmt: skip
 
@@ -32,6 +32,15 @@ def test_variants_stand_beside_full_of_the_same_seeds() -> None:
     assert cells(table, IDEA["cam_off"])[-2:] == ["-10.0", "0.0"]
     assert cells(table, IDEA["unet"])[:2] == ["not run", "–"]
     assert method_rows(rows)[0][0] == "small U-Net, not run"
+
+
+def test_longer_trainings_have_lines_of_their_own() -> None:
+    rows = [row("full", 1, 0.5), row("full", 1, 0.8, 4000), row("cam_off", 1, 0.9, 4000)]
+    table = ablation_table(rows, IDEA)
+    assert cells(table, IDEA["full"])[3] == "50.0"
+    assert cells(table, f"{IDEA['full']}: 4,000 steps")[3] == "80.0"
+    assert cells(table, f"{IDEA['cam_off']}: 4,000 steps")[-2] == "10.0"
+    assert cells(table, IDEA["cam_off"])[0] == "not run"
 
 
 def test_every_variant_has_its_words() -> None:
