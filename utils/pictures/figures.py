@@ -226,8 +226,7 @@ def reliability_figure(
     figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.15)
     figure.suptitle(title, fontsize=CAPTION_POINTS + 2, fontweight="bold", color=INK)
     plot = figure.subplots()
-    plot.plot([0, 100], [0, 100], color=FRAME, linewidth=1)
-    plot.text(97, 99, "as said", ha="right", va="bottom", rotation=45, color=FRAME)
+    plot.plot([0, 100], [0, 100], color=FRAME, linewidth=1, label="exactly as said")
     for (name, steps), (color, style) in zip(lines.items(), LINE_STYLES[1::-1], strict=False):
         if not steps:
             continue
@@ -238,7 +237,7 @@ def reliability_figure(
     plot.set_xlabel("probability of change that is said, %", fontsize=TEXT_POINTS)
     plot.set_ylabel("pixels that did change, %", fontsize=TEXT_POINTS)
     plot.set_aspect("equal")
-    plot.legend(loc="upper left", fontsize=TEXT_POINTS - 1, frameon=False)
+    figure.legend(loc="outside lower center", fontsize=TEXT_POINTS - 1, frameon=False)
     return figure
 
 
