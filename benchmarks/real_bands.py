@@ -24,6 +24,8 @@ __all__ = [
     "Reflectance",
     "Regrown",
     "as_reflectance",
+    "at_half_resolution",
+    "coarser_scene",
     "fewer_dates",
 ]
 
@@ -86,15 +88,8 @@ class Coarser:
         self.source, self.quarters = source, quarters
 
     def draw(self, rng: np.random.Generator) -> tuple[Floats, Labels]:
-        """Means of four pixels, and their moment."""
-        images, label = self.source.draw(rng)
-        T, C, H, W = images.shape
-        coarse = images.reshape(T, C, H // 2, 2, W // 2, 2).mean(axis=(3, 5), dtype=np.float32)
-        four = label.reshape(H // 2, 2, W // 2, 2).swapaxes(1, 2).reshape(H // 2, W // 2, 4)
-        moment = four.max(axis=2)
-        changed = (four == moment[..., None]).sum(axis=2)
-        pure = ((four == moment[..., None]) | (four == 0)).all(axis=2)
-        return coarse, np.where(pure & ((changed >= self.quarters) | (moment == 0)), moment, -1)
+        """A window of half the side."""
+        return at_half_resolution(*self.source.draw(rng), self.quarters)
 
 
 class _Altered:
@@ -154,6 +149,24 @@ class Regrown(_Altered):
         return images
 
 
+def at_half_resolution(images: Floats, label: Labels, quarters: int) -> tuple[Floats, Labels]:
+    """Means of four pixels, and their moment where enough of them changed, see ``Coarser``."""
+    T, C, H, W = images.shape
+    coarse = images.reshape(T, C, H // 2, 2, W // 2, 2).mean(axis=(3, 5), dtype=np.float32)
+    four = label.reshape(H // 2, 2, W // 2, 2).swapaxes(1, 2).reshape(H // 2, W // 2, 4)
+    moment = four.max(axis=2)
+    changed = (four == moment[..., None]).sum(axis=2)
+    pure = ((four == moment[..., None]) | (four == 0)).all(axis=2)
+    return coarse, np.where(pure & ((changed >= quarters) | (moment == 0)), moment, -1)
+
+
+def coarser_scene(scene: Area, quarters: int) -> Area:
+    """A labelled scene of reflectance at half the resolution."""
+    assert scene.label is not None
+    images, label = at_half_resolution(scene.values(), scene.label, quarters)
+    return Area(f"{scene.name} at half", _stored(images), scene.days, label)
+
+
 def as_reflectance(rng: np.random.Generator, colours: Floats) -> Floats:
     """Blue, green, red, near infrared (T, 4, H, W) of red, green and blue (T, 3, H, W) in 0…1.
 
@@ -183,5 +196,9 @@ def fewer_dates(scene: Area, dates: NDArray[np.int64], rng: np.random.Generator)
     moment[(moment == len(dates)) | (scene.label == 0)] = 0  # after the last date, or none
     label = np.where(scene.label < 0, scene.label, moment)
     images = as_reflectance(rng, scene.values(dates)[:, :3])
-    stored = np.rint(images * 10000).astype(np.uint16)
-    return Area(scene.name, stored, scene.days[dates], label)
+    return Area(scene.name, _stored(images), scene.days[dates], label)
+
+
+def _stored(images: Floats) -> NDArray[np.uint16]:
+    """Reflectance as 16 bits hold it."""
+    return np.rint(images * 10000).astype(np.uint16)

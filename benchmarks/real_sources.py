@@ -19,7 +19,16 @@ from benchmarks.real_areas import (
     spacenet7_series,
     split_years,
 )
-from benchmarks.real_bands import Coarser, Dimmed, Draws, Mixture, Reflectance, Regrown, fewer_dates
+from benchmarks.real_bands import (
+    Coarser,
+    Dimmed,
+    Draws,
+    Mixture,
+    Reflectance,
+    Regrown,
+    coarser_scene,
+    fewer_dates,
+)
 from benchmarks.real_learners import CaimLearner, Learner, PairLearner
 from benchmarks.real_windows import DrawRules, WindowMaker, lasting_steps, short_windows
 from data_processing.scenes.insertion import InsertionRules, draw_insertions, insert_changes
@@ -108,12 +117,17 @@ def dynamic_sources(flags: Any) -> Sources:
         maker = Mixture((maker, coarse), (1 - flags.coarser, flags.coarser))
     maker = Dimmed(Regrown(maker, flags.regrown), flags.dimmed)
     val = generated_scenes([1], "val", VAL_SCENES)
+    val += [coarser_scene(area, flags.quarters) for area in val if flags.coarser]
     val += inserted_scenes(held_out, changes, seed=99, num_dates=rules.dates)
     quiet = quiet_series(held_out, KEPT_SERIES, rules.dates)
     watched = {f"landsat {number}": area for number, area in enumerate(quiet, start=1)}
     if flags.look_at:
         watched |= {area.name: area for area in read_scenes(flags.look_at, DYNAMIC)}
-    chosen_on = f"generated validation scenes and insertions into the series of {flags.held_out}"
+    resolution = ", at half their resolution, too," if flags.coarser else ""
+    chosen_on = (
+        f"generated validation scenes{resolution} and insertions into the series of "
+        f"{flags.held_out}"
+    )
     if flags.colours:
         series = WindowMaker(
             spacenet7_series(flags.colours),

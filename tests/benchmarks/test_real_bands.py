@@ -13,6 +13,7 @@ from benchmarks.real_bands import (
     Reflectance,
     Regrown,
     as_reflectance,
+    coarser_scene,
     fewer_dates,
 )
 
@@ -71,6 +72,16 @@ def test_at_half_the_resolution_a_pixel_has_changed_where_half_of_it_has() -> No
     assert images[2, 1].tolist() == [[0.5, 0.5, 0.0], [3.0, 2.75, 1.5]]
     _, label = Coarser(Quarters(), quarters=1).draw(np.random.default_rng(0))
     assert label.tolist() == [[2, 1, 0], [3, -1, -1]]
+
+
+def test_a_whole_scene_at_half_the_resolution_keeps_its_reflectance() -> None:
+    images, label = Constant(0.25).draw(np.random.default_rng(0))
+    stored = np.rint(images * 10000).astype(np.uint16)
+    scene = coarser_scene(Area("a", stored, np.arange(6), label), quarters=1)
+    assert scene.images.shape == (6, 4, 2, 2)
+    assert np.allclose(scene.values(), 0.25)
+    assert scene.label is not None
+    assert scene.label.tolist() == [[2, 0], [0, 0]]
 
 
 def test_cleared_forest_grows_green_again_and_nothing_else_changes() -> None:
