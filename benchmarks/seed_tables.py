@@ -104,7 +104,7 @@ def ablation_table(rows: Rows, variants: Mapping[str, str]) -> str:
             "–" if variant == "full" else mean_sd(differences(rows, own, f"test_{key}"))
             for key in SCORES[:2]
         ]
-        words += "" if steps == SHORT else f": {int(steps):,} steps"
+        words += "" if steps == SHORT else f", {int(steps):,} steps"
         lines.append(
             (
                 words, ", ".join(row["seed"] for row in own), f"{int(own[0]['parameters']):,}",

@@ -38,8 +38,8 @@ def test_longer_trainings_have_lines_of_their_own() -> None:
     rows = [row("full", 1, 0.5), row("full", 1, 0.8, 4000), row("cam_off", 1, 0.9, 4000)]
     table = ablation_table(rows, IDEA)
     assert cells(table, IDEA["full"])[3] == "50.0"
-    assert cells(table, f"{IDEA['full']}: 4,000 steps")[3] == "80.0"
-    assert cells(table, f"{IDEA['cam_off']}: 4,000 steps")[-2] == "10.0"
+    assert cells(table, f"{IDEA['full']}, 4,000 steps")[3] == "80.0"
+    assert cells(table, f"{IDEA['cam_off']}, 4,000 steps")[-2] == "10.0"
     assert cells(table, IDEA["cam_off"])[0] == "not run"
 
 
