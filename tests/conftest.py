@@ -51,6 +51,8 @@ def predict(
 def pytest_collection_finish() -> None:
     """Leave what is imported by now out of every later search for garbage, a quarter second each.
 
-    A figure that was drawn is given back by such a search.
+    A figure that was drawn is given back by such a search. Searches nobody asks for are rare:
+    tracing a network for ONNX, say, makes millions of objects and hardly any garbage.
     """
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
