@@ -9,7 +9,6 @@ stays. A new result is a metrics.json of a Test program, copied into docs/result
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,7 +28,7 @@ from benchmarks.seed_tables import (
 )
 from benchmarks.tables import filled, markdown
 from utils.errors import run_program
-from utils.files import atomic_path, read_json
+from utils.files import atomic_path, read_csv_rows, read_json
 from utils.progress import say
 from utils.settings import REPOSITORY, read_settings
 
@@ -281,8 +280,7 @@ def _breaks() -> str:
 
 
 def _measured(name: str) -> list[dict[str, str]]:
-    with (MEASURED / name).open(newline="") as stream:
-        return list(csv.DictReader(stream))
+    return read_csv_rows(MEASURED / name)
 
 
 def _percent(text: str) -> str:
@@ -291,8 +289,7 @@ def _percent(text: str) -> str:
 
 def _starts() -> str:
     """Networks for own data that began anew, and from weights for other dates and bands."""
-    with (MEASURED / "takeover.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
+    rows = _measured("takeover.csv")
     return markdown(
         ("start", "seed", "epochs", "training scenes", "area F1", "moment F1", "moment kappa",
          "moment error, days"),

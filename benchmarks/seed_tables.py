@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measuring import RESULTS
+from benchmarks.measuring import RESULTS, earlier_rows
 from benchmarks.tables import markdown
 
 __all__ = ["IDEA", "RECIPE", "ablation_table", "mean_sd", "method_rows", "rows_of", "seed_table"]
@@ -64,11 +62,7 @@ def mean_sd(values: Sequence[str]) -> str:
 
 def rows_of(name: str) -> Rows:
     """Rows of a file of results; none if it is not there."""
-    path: Path = RESULTS / name
-    if not path.is_file():
-        return []
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
+    return earlier_rows(RESULTS / name)
 
 
 def differences(rows: Rows, own: Rows, key: str) -> list[str]:
