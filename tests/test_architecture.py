@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import re
-import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from tests.helpers.repository import repository_files
 from utils.settings import REPOSITORY
 
 PACKAGES = ("data_processing", "models", "training", "mapping", "utils")
@@ -53,24 +52,10 @@ DOORS = {
     (SCENES, f"{D}/pairs"): {"spec", "patch_index"},
     (SCENES, "training"): {"spec", "dataset", "varied_patches"},  # of program.py, for two scripts
 }
-SKIPPED = {".git", ".venv", "data", "runs", "results", "demo", "__pycache__", ".mypy_cache"}
-SKIPPED |= {".ruff_cache", ".pytest_cache", ".hypothesis", "site"}
-
-
-@cache
-def files() -> tuple[Path, ...]:
-    """Every file that is, or is about to be, part of the repository."""
-    if shutil.which("git") and (REPOSITORY / ".git").exists():
-        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
-        listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=True).stdout
-        paths = [REPOSITORY / name for name in listed.decode().split("\0") if name]
-    else:
-        paths = [path for path in REPOSITORY.rglob("*") if not SKIPPED & set(path.parts)]
-    return tuple(sorted(path for path in paths if path.is_file()))
 
 
 def programs() -> list[Path]:
-    return [path for path in files() if path.suffix == ".py"]
+    return [path for path in repository_files() if path.suffix == ".py"]
 
 
 def package_modules() -> list[Path]:
@@ -326,7 +311,7 @@ def test_no_file_names_the_machine_it_was_written_on() -> None:
     places = ["/" + place for place in ("work/", "tmp/", "root/", "home/(?!someone)", "Users/")]
     pattern = re.compile(r"(?<![\w.:/<>])(" + "|".join([*places, r"(\.\./)?shared" + "/"]) + ")")
     wrong = []
-    for path in files():
+    for path in repository_files():
         if path.suffix in {".npz", ".pth", ".png", ".tif", ".gz", ".jpg", ".gif"}:
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):

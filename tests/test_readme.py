@@ -22,6 +22,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from data_processing.pairs.authors_commands import ALIASES, FIXED, WITHOUT_EFFECT
+from tests.helpers.repository import repository_files
 from utils.settings import REPOSITORY, read_settings
 
 README = REPOSITORY / "README.md"
@@ -187,8 +188,8 @@ def test_the_code_can_be_read_in_an_afternoon() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_python_files_named_on_pages_exist(page: Path) -> None:
-    files = {_name(path) for path in REPOSITORY.glob("*/**/*.py") if ".venv" not in path.parts}
-    files |= {path.name for path in REPOSITORY.glob("*.py")} | {Path(name).name for name in files}
+    files = {_name(path) for path in repository_files() if path.suffix == ".py"}
+    files |= {Path(name).name for name in files}
     prose = re.sub(r"\]\([^)\s]*\)", "]", _prose(_text(page)))
     named = set(re.findall(r"(?<![\w*<{}])[\w/]+\.py\b", prose))
     assert named <= files | OTHER_PROGRAMS
