@@ -49,10 +49,17 @@ def predict(
 
 
 def pytest_collection_finish() -> None:
-    """Leave what is imported by now out of every later search for garbage, a quarter second each.
+    """Searches for garbage that nobody asks for are rare.
 
-    A figure that was drawn is given back by such a search. Searches nobody asks for are rare:
-    tracing a network for ONNX, say, makes millions of objects and hardly any garbage.
+    Tracing a network for ONNX, say, makes millions of objects and hardly any garbage.
+    """
+    gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_objects_to_search() -> None:
+    """Leave what is there by now out of every later search for garbage, a quarter second each.
+
+    A figure that was drawn is given back by such a search.
     """
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)

@@ -33,7 +33,7 @@ FRAME_MILLISECONDS = 1000
 COLORS = 256
 GREYS = 16  # of the colours, for the strip and for white
 MOST_OUTLINES = 16  # of the colours, for intervals
-PALETTE_SAMPLES = 100_000  # pixels of all dates that the colours are chosen from
+PALETTE_SAMPLES = 20_000  # pixels of all dates that the colours are chosen from
 PALETTE_ROUNDS = 6
 FINER = 4  # the strip is drawn so many times larger, for smooth edges
 

@@ -25,7 +25,6 @@ from utils.errors import CaimError, CheckpointError, UserError
 from utils.files import sha256
 from utils.settings import REPOSITORY
 
-SHIPPED = REPOSITORY / "best_model" / "Pretrained_model_Dynamic.pth"
 SIZE = 16
 VARIANTS: dict[str, dict[str, Any]] = {
     "two dates": {"num_dates": 2},
@@ -143,22 +142,6 @@ def test_a_file_of_a_network_as_released_gives_its_maps_for_batches_that_fit(
     written = OnnxNetwork(path)
     for images in batches(2, [(1, 16, 16), (4, 16, 16)]):
         assert_same_maps(written.predict(images), network.predict(images))
-
-
-@pytest.mark.slow
-def test_shipped_weights_give_the_same_maps_as_an_onnx_file(tmp_path: Path) -> None:
-    loaded = load_checkpoint(SHIPPED)
-    network, path = loaded.build(), tmp_path / "shipped.onnx"
-    facts = OnnxFacts.of(loaded, SHIPPED)
-    agreement = export_onnx(network, path, num_dates=6, in_channels=4, tile_size=32, facts=facts)
-    coarse = torch.rand(4, 6, 4, 8, 8, generator=torch.Generator().manual_seed(5))
-    images = torch.nn.functional.interpolate(coarse.flatten(0, 1), scale_factor=4).view(
-        4, 6, 4, 32, 32
-    )
-    expected = network.predict(images)  # type: ignore[operator]
-    assert agreement.equal_labels >= 0.999
-    assert len(expected.moment_label().unique()) == 6  # every moment is there to be told apart
-    assert_same_maps(OnnxNetwork(path).predict(images), expected)
 
 
 @pytest.mark.slow
