@@ -291,7 +291,7 @@ def test_onnx_gives_the_same_maps(predict: Callable[..., Outcome], tmp_path: Pat
 def tall(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[Any, ...], Path]:
     """Flags of a run that takes a while, and the maps it makes when nothing stops it."""
     folder = tmp_path_factory.mktemp("tall")
-    images = write_city(folder / "images", (500, 60))
+    images = write_city(folder / "images", (500, 40))
     flags = ("--images", images, "--checkpoint", weights, "--batch-size", 1, "--overlap", 4)
     done = run(*flags, "--output-dir", folder / "whole")
     assert done.returncode == 0, done.stderr
