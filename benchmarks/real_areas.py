@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data_processing.prepare_romania import BANDS, SCENE_CLASS, wheel_cube
 from data_processing.rasters.dates import dates_of
 from data_processing.rasters.reading import open_raster
 from data_processing.rasters.values import scale_pixels
@@ -30,11 +31,13 @@ __all__ = [
     "picked",
     "quiet_series",
     "read_scenes",
+    "sentinel_series",
     "spacenet7_series",
     "split_years",
 ]
 
 LAND, WATER, SNOW = 0, 1, 3  # of Landsat's mask; shadow, cloud and fill are missing
+SEEN_CLASSES = (4, 5, 6, 7, 11)  # of Sentinel-2's: vegetation, soil, water, unclassified, snow
 BRIGHTEST = 16000  # stored reflectance; what is above is saturated
 
 Pixels = NDArray[np.generic]
@@ -148,6 +151,26 @@ def landsat_series(folder: Path, clear_share: float) -> Area:
             missing.append(unseen)
             taken_days.append(int(day))
     return Area("landsat", np.stack(images), np.array(taken_days), missing=np.stack(missing))
+
+
+def sentinel_series(wheel: Path, before: int, clear_share: float) -> Area:
+    """Days of the cube of prepare_romania.py in years before one, clouds and shadows missing.
+
+    Args:
+        wheel: Of the package that the cube comes in.
+        before: First year that is left out, with all after it.
+        clear_share: Of the pixels of a day that is taken.
+    """
+    cube = wheel_cube(wheel)
+    missing = ~np.isin(cube.bands[SCENE_CLASS], SEEN_CLASSES)
+    taken = [
+        number
+        for number, day in enumerate(cube.dates)
+        if day.year < before and 1 - missing[number].mean() > clear_share
+    ]
+    images = np.stack([cube.bands[band][taken] for band in BANDS], axis=1)
+    days = np.array([cube.dates[number].toordinal() for number in taken])
+    return Area("romania", images, days, missing=missing[taken])
 
 
 def picked(area: Area, dates: NDArray[np.int64]) -> Area:

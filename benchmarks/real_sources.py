@@ -16,6 +16,7 @@ from benchmarks.real_areas import (
     landsat_series,
     quiet_series,
     read_scenes,
+    sentinel_series,
     spacenet7_series,
     split_years,
 )
@@ -31,6 +32,7 @@ from benchmarks.real_bands import (
 )
 from benchmarks.real_learners import CaimLearner, Learner, PairLearner
 from benchmarks.real_windows import DrawRules, WindowMaker, lasting_steps, short_windows
+from data_processing.prepare_romania import DATES
 from data_processing.scenes.insertion import InsertionRules, draw_insertions, insert_changes
 from data_processing.scenes.spec import DYNAMIC, SPACENET7, DatasetSpec
 
@@ -52,6 +54,7 @@ PAIR_ARGUMENTS: dict[str, Any] = {
     "pair_widths": (12, 24, 48), "video_widths": (16, 32), "decoder_widths": (96, 48, 24, 12),
     "resnet_width": 16, "video_len": 4,
 }  # fmt: skip
+SCENE_YEAR = DATES[0].year  # the Sentinel-2 scene's first; the cube's years before it are learnt
 KEPT_SERIES = 3  # of the year that is kept back
 
 
@@ -93,7 +96,7 @@ def spacenet7_sources(flags: Any) -> Sources:
 
 
 def dynamic_sources(flags: Any) -> Sources:
-    """Generated scenes, and a Landsat series of which one year is kept back."""
+    """Generated scenes, a Landsat series without a year, and a Sentinel-2 cube's first years."""
     learnt, held_out = split_years(landsat_series(flags.series, clear_share=0.8), flags.held_out)
     changes = InsertionRules(
         side=(3.5, 26.0),
@@ -110,6 +113,8 @@ def dynamic_sources(flags: Any) -> Sources:
         changes=changes,
     )  # fmt: skip
     areas = [learnt, *_generated(flags.generated, DYNAMIC)]
+    if flags.cube:
+        areas.append(sentinel_series(flags.cube, SCENE_YEAR, clear_share=0.6))
     maker: Draws = WindowMaker(areas, rules, short_windows)
     if flags.coarser:
         double = WindowMaker(areas, replace(rules, side=2 * flags.side), short_windows)

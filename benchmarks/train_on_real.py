@@ -65,6 +65,7 @@ class Settings:
     dataset: Literal["spacenet7", "dynamic", "pairs"]  # what is learnt
     series: Path  # unlabelled series
     output_dir: Path  # folder of the run; one that holds a run goes on with it
+    cube: Path | None = None  # dynamic: wheel of nrt 0.2.1; its Sentinel-2 years before 2017
     scenes: Path | None = None  # labelled scenes, folder with train/ and val/; dynamic: val/ alone
     scene_changes: Fraction = 0.3  # dynamic: of generated scenes' windows, with inserted changes
     clouds: Fraction = 0.05  # dynamic: of windows of the four bands, with a passing cloud
@@ -210,7 +211,7 @@ class Run:
 
     def _write(self, best: dict[str, Any], row: dict[str, Any], measured: dict[str, Any]) -> None:
         settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(self.flags).items()}
-        paths = ("series", "scenes", "colours", "output_dir", "look_at", "start_from")
+        paths = ("series", "cube", "scenes", "colours", "output_dir", "look_at", "start_from")
         settings = {key: value for key, value in settings.items() if key not in paths}
         checkpoint = Checkpoint(
             self.learner.name, self.learner.arguments, self.learner.weights(self.averaged),

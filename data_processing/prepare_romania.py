@@ -52,7 +52,7 @@ from data_processing.scenes.writing import scene_bytes, write_scene
 from utils.errors import DataError, UserError, run_program
 from utils.settings import read_settings
 
-__all__ = ["Cube", "Settings", "clear_cut_moment", "main", "read_cube", "write_area"]
+__all__ = ["Cube", "Settings", "clear_cut_moment", "main", "read_cube", "wheel_cube", "write_area"]
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
@@ -141,10 +141,7 @@ def write_area(task: SceneTask, folder: Path) -> dict[str, Any]:
     Raises:
         DataError: The cube cannot be read here.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "cube.nc"  # GDAL reads NetCDF from files only
-        path.write_bytes(task.work)
-        cube = read_cube(path)
+    cube = _cube_of(task.work)
     missing = [str(date) for date in DATES if date not in cube.dates]
     if missing:
         raise DataError(
@@ -183,6 +180,23 @@ def clear_cut_moment(
     moment = moment_of_cuts(cut, observed, dates)
     moment[~kept_groups(moment > 0, rule)] = 0
     return moment, observed
+
+
+def wheel_cube(wheel: Path) -> Cube:
+    """All observations in the package's wheel.
+
+    Raises:
+        UserError: There is no such file.
+        DataError: It is no wheel, damaged, holds something else, or cannot be read here.
+    """
+    return _cube_of(_cube_file(wheel))
+
+
+def _cube_of(content: bytes) -> Cube:
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "cube.nc"  # GDAL reads NetCDF from files only
+        path.write_bytes(content)
+        return read_cube(path)
 
 
 def read_cube(path: Path) -> Cube:
