@@ -19,6 +19,7 @@ import rasterio
 from rasterio.crs import CRS
 from scipy.io import netcdf_file
 
+from benchmarks.real_areas import sentinel_series
 from data_processing import prepare_romania
 from data_processing.labels.clear_cuts import (
     NEVER,
@@ -320,6 +321,19 @@ def test_another_file_is_refused(
     with pytest.raises(DataError, match=r"found \d+ bytes, expected 14017443 bytes"):
         run(wheel, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_years_before_the_scene_are_a_series_to_learn_from(wheel: Path, tmp_path: Path) -> None:
+    bands = write_cube(tmp_path / "again.nc")
+    cloud = OBSERVED.index(DATES[4])
+    series = sentinel_series(wheel, DATES[5].year, clear_share=0.8)
+    expected = [day.toordinal() for day in OBSERVED if day.year < DATES[5].year]
+    assert series.days.tolist() == expected
+    assert np.array_equal(series.images[:, 3], bands["B8"][: len(expected)])
+    assert series.missing is not None
+    assert series.missing[cloud, 0:3].all()
+    assert series.missing.sum() == 3 * SIDE
+    assert sentinel_series(wheel, DATES[0].year, clear_share=0.8).days.size == 0  # no date of it
 
 
 @pytest.mark.skipif("CAIM_NRT_WHEEL" not in os.environ, reason="needs the wheel of nrt 0.2.1")
