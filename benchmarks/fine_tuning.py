@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from utils.files import read_json, sha256, write_csv_rows
 from utils.progress import say
 from utils.settings import read_settings
 
-__all__ = ["Settings", "chosen", "main"]
+__all__ = ["ANEW", "Settings", "chosen", "compare_starts", "main"]
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
@@ -61,21 +61,45 @@ SAME_SIZE = ("--width", 12, "--video-len", 4)  # of a new network, about as larg
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train and score every run that has no row yet."""
     settings = read_settings(Settings, arguments)
-    rows = earlier_rows(settings.results)
-    shipped = settings.checkpoint
+    compare_starts(
+        settings.results, settings.checkpoint, settings.scenes, settings.seeds, settings.steps,
+        lambda start, scenes, seed: _run(settings, start, scenes, seed),
+    )  # fmt: skip
+
+
+def compare_starts(
+    results: Path,
+    shipped: Path,
+    numbers: Sequence[int],
+    seeds: Sequence[int],
+    steps: int,
+    run: Callable[[Path | None, int, int], dict[str, Any]],
+) -> None:
+    """Every run that has no row yet: the shipped weights as they are, then both starts in turns.
+
+    Args:
+        results: Gets a row per run.
+        shipped: Weights to start from.
+        numbers: Of labelled scenes to learn from, a run each.
+        seeds: Likewise.
+        steps: Of every run.
+        run: Trains from weights (None: from nothing) on so many scenes with a seed, and gives
+            scores; on no scenes at all it scores the weights as they are.
+    """
+    rows = earlier_rows(results)
     runs: list[tuple[Path | None, int, int]] = [(shipped, 0, 0)]
-    runs += [(s, n, k) for k in settings.seeds for n in settings.scenes for s in (None, shipped)]
+    runs += [(start, n, seed) for seed in seeds for n in numbers for start in (None, shipped)]
     for start, scenes, seed in runs:
         facts = {
             "start": start.name if start else ANEW, "sha256": sha256(start)[:12] if start else "",
-            "seed": seed, "scenes": scenes, "steps": settings.steps if scenes else 0,
+            "seed": seed, "scenes": scenes, "steps": steps if scenes else 0,
         }  # fmt: skip
         if any(all(str(facts[key]) == row[key] for key in KEY) for row in rows):
             continue
-        row = {**facts, **_run(settings, start, scenes, seed)}
+        row = {**facts, **run(start, scenes, seed)}
         say(", ".join(f"{name} {value}" for name, value in row.items()))
         rows = [*rows, row]
-        write_csv_rows(settings.results, rows)
+        write_csv_rows(results, rows)
 
 
 def _run(settings: Settings, start: Path | None, scenes: int, seed: int) -> dict[str, Any]:

@@ -43,6 +43,7 @@ __all__ = [
     "Sources",
     "caim_arguments",
     "inserted_scenes",
+    "landsat_changes",
     "rolled",
     "spacenet7_sources",
 ]
@@ -98,12 +99,7 @@ def spacenet7_sources(flags: Any) -> Sources:
 def dynamic_sources(flags: Any) -> Sources:
     """Generated scenes, a Landsat series without a year, and a Sentinel-2 cube's first years."""
     learnt, held_out = split_years(landsat_series(flags.series, clear_share=0.8), flags.held_out)
-    changes = InsertionRules(
-        side=(3.5, 26.0),
-        shapes=(0.35, 0.35, 0.15, 0.08, 0.07),
-        feathered=0.5,
-        visible_only=flags.visible_only,
-    )
+    changes = landsat_changes(flags.visible_only)
     rules = DrawRules(
         dates=6, side=flags.side, labelled=flags.labelled, reversed=0.3, own=1.0,
         scene_donors=0.25, scene_changes=flags.scene_changes, jittered=0.3, alpha=None,
@@ -150,6 +146,16 @@ def dynamic_sources(flags: Any) -> Sources:
         val,
         chosen_on,
         watched,
+    )
+
+
+def landsat_changes(visible_only: float) -> InsertionRules:
+    """Rules by which changes are inserted into the Landsat series."""
+    return InsertionRules(
+        side=(3.5, 26.0),
+        shapes=(0.35, 0.35, 0.15, 0.08, 0.07),
+        feathered=0.5,
+        visible_only=visible_only,
     )
 
 
