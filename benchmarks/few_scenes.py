@@ -31,6 +31,7 @@ from benchmarks.measuring import RESULTS, run_program_measured
 from benchmarks.real_areas import Area, landsat_series, picked, split_years
 from benchmarks.real_sources import inserted_scenes, landsat_changes
 from data_processing.rasters.header import RasterInfo
+from data_processing.scenes.insertion import InsertionRules
 from data_processing.scenes.spec import DYNAMIC
 from data_processing.scenes.writing import write_scene
 from utils.codes import NO_DATA
@@ -62,7 +63,7 @@ class Settings:
 # ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 CLEAR_SHARE = 0.7  # of the pixels of a day that is taken
-DRAWN_TWICE = (1, 2)  # seeds of insertions: each year's three series with two sets of changes
+DRAWN_TWICE = (1, 2)  # seeds of insertions: each year's series with two sets of changes
 PIXEL = 30.0  # metres
 PATCHES = ("--patch-size", 32, "--stride", 32)
 FLAGS = (
@@ -98,12 +99,16 @@ def scenes_of(series: Area, settings: Settings) -> tuple[list[Area], list[Area]]
         scene
         for seed in DRAWN_TWICE
         for year in sorted(years - {settings.held_out})
-        for scene in inserted_scenes(
-            split_years(west, year)[1], changes, 10_000 * seed + year, DYNAMIC.num_dates
-        )
+        for scene in _of_year(west, year, changes, 10_000 * seed + year)
     ]
-    other_year = split_years(east, settings.held_out)[1]
-    return pool, inserted_scenes(other_year, changes, settings.held_out, DYNAMIC.num_dates)
+    return pool, _of_year(east, settings.held_out, changes, settings.held_out)
+
+
+def _of_year(area: Area, year: int, changes: InsertionRules, seed: int) -> list[Area]:
+    """Scenes of a year that share no day."""
+    _, days = split_years(area, year)
+    number = len(days.days) // DYNAMIC.num_dates
+    return inserted_scenes(days, changes, seed, DYNAMIC.num_dates, number)
 
 
 def _columns(area: Area, part: slice) -> Area:

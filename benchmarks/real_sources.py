@@ -212,12 +212,21 @@ def caim_arguments(flags: Any, spec: DatasetSpec) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def inserted_scenes(area: Area, changes: InsertionRules, seed: int, num_dates: int) -> list[Area]:
-    """Whole scenes of an unlabelled area with many changes inserted, to choose by."""
+def inserted_scenes(
+    area: Area,
+    changes: InsertionRules,
+    seed: int,
+    num_dates: int,
+    number: int = KEPT_SERIES,
+) -> list[Area]:
+    """Whole scenes of an unlabelled area with many changes inserted, to choose by.
+
+    Where it has fewer days than so many scenes take, some of them take a day twice.
+    """
     rng = np.random.default_rng(seed)
     many = replace(changes, most=24, least_visible=max(1.0, changes.least_visible))
     scenes = []
-    for part in quiet_series(area, KEPT_SERIES, num_dates):
+    for part in quiet_series(area, number, num_dates):
         assert part.label is not None
         images, missing = part.values(), part.missing
         doubtful = lasting_steps(images)
