@@ -148,6 +148,7 @@ def _run(settings: Settings, start: Path | None, scenes: int, seed: int) -> dict
     if scenes:
         for split in ("train", "val"):
             _link(root, split, [pool[number] for number in order])
+        run_program_measured("data_processing/Dynamic_Fsplit.py", "--data-root", root)
         run_program_measured("data_processing/Dynamic_create_xys.py", "--data-root", root, *PATCHES)
         seconds, _ = run_program_measured(
             "Train_Dynamic.py", *common, *FLAGS, "--output-dir", folder / "train", "--seed", seed,
