@@ -1,14 +1,14 @@
-"""A few labelled scenes of another sensor: what they give on top of shipped weights, or alone.
+"""A few labelled squares of one's own: what they give on top of shipped weights, or alone.
 
-    python benchmarks/few_scenes.py --landsat LANDSAT --output-dir runs/few_scenes
+    python benchmarks/few_scenes.py --scene demo/real/Images_Dynamic/test/Scene01 \\
+        --output-dir runs/few_scenes
 
-Labelled scenes of six dates are made from a Landsat series (a folder with images/ and cfmask/) by
-inserting changes: those to learn from in its western half, in all years but one, those to be scored
-on in its eastern half, in that year. Train_Dynamic.py learns from 1, 4 and 16 of them, from shipped
-weights and anew, for the same number of steps; Test_Dynamic.py scores the last weights, and the
-shipped ones as they are (0 scenes). No scene is kept back: the decision's offset is chosen on those
-learnt from. A row per run goes into benchmarks/results/few_scenes.csv; a run that has its row is
-not made again.
+Cuts a labelled scene of six dates into squares. Train_Dynamic.py learns from 1, 4 and 8 squares of
+one half, from shipped weights and anew, for the same number of steps; Test_Dynamic.py scores the
+last weights on the other half, and the shipped ones as they are (0 squares). Odd seeds learn in the
+west, even ones in the east. No square is kept back: the decision's offset is chosen on those learnt
+from. A row per run goes into benchmarks/results/few_scenes.csv; a run that has its row is not made
+again.
 """
 
 from __future__ import annotations
@@ -26,21 +26,19 @@ from rasterio.transform import Affine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.fine_tuning import ANEW, compare_starts
+from benchmarks.fine_tuning import ANEW, Run, compare_starts
 from benchmarks.measuring import RESULTS, run_program_measured
-from benchmarks.real_areas import Area, landsat_series, picked, split_years
-from benchmarks.real_sources import inserted_scenes, landsat_changes
+from benchmarks.real_areas import Area, read_scene
 from data_processing.rasters.header import RasterInfo
-from data_processing.scenes.insertion import InsertionRules
 from data_processing.scenes.spec import DYNAMIC
 from data_processing.scenes.writing import write_scene
 from utils.codes import NO_DATA
 from utils.errors import UserError, run_program
-from utils.fields import NonNegative, Positive, Seed, WeightsFile
+from utils.fields import Positive, Seed, WeightsFile
 from utils.files import read_json
 from utils.settings import read_settings
 
-__all__ = ["Settings", "main", "scenes_of"]
+__all__ = ["Settings", "halves_of", "main"]
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
@@ -49,110 +47,101 @@ __all__ = ["Settings", "main", "scenes_of"]
 class Settings:
     """One value a line; each is also a flag."""
 
-    landsat: Path  # folder with images/ and, under the same names, cfmask/
-    output_dir: Path  # gets the scenes, and a folder per run
-    scenes: tuple[Positive, ...] = (1, 4, 16)  # to learn from, a run each
-    seeds: tuple[Seed, ...] = (1, 2)  # of choice, order and new weights
+    scene: Path  # folder of a labelled scene of Dynamic
+    output_dir: Path  # gets squares and halves, and a folder per run
+    squares: tuple[Positive, ...] = (1, 4, 8)  # to learn from, a run each
+    seeds: tuple[Seed, ...] = (1, 2, 3, 4)  # of choice, order and new weights; odd ones: west
     steps: Positive = 160  # of every run
-    held_out: Positive = 2004  # year of the scenes that are scored
-    visible_only: NonNegative = 0.8  # times its noise from which a pixel is labelled
     checkpoint: WeightsFile = Path("best_model/Pretrained_model_Dynamic.pth")  # to start from
     results: Path = RESULTS / "few_scenes.csv"  # gets a row per run
 
 
 # ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
-CLEAR_SHARE = 0.7  # of the pixels of a day that is taken
-DRAWN_TWICE = (1, 2)  # seeds of insertions: each year's series with two sets of changes
-PIXEL = 30.0  # metres
-PATCHES = ("--patch-size", 32, "--stride", 32)
+SIDE = 24  # pixels of a square, which is one patch: an epoch is one step
+PATCHES = ("--patch-size", SIDE, "--stride", SIDE)
 FLAGS = (
-    *PATCHES, "--batch-size", 8, "--lr", 1e-3, "--schedule", "cosine", "--augment",
-    "--random-crops", "--precision", "bfloat16", "--cache",
+    *PATCHES, "--lr", 1e-3, "--schedule", "cosine", "--augment", "--precision", "bfloat16",
+    "--cache",
 )  # fmt: skip
 SAME_SIZE = ("--width", 32, "--cam-start", "mean")  # of a new network, as large as the shipped one
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Make the scenes, then train and score every run that has no row yet."""
+    """Cut the scene, then train and score every run that has no row yet."""
     settings = read_settings(Settings, arguments)
-    pool, scored = scenes_of(landsat_series(settings.landsat, CLEAR_SHARE), settings)
-    most = max(settings.scenes)
-    if len(pool) < most:
-        raise UserError(f"--scenes: found {most}, expected {len(pool)} at most, all there are.")
-    for split, areas in (("train", pool), ("test", scored)):
-        for number, area in enumerate(areas, start=1):
-            _write(settings.output_dir / "scenes" / split / f"Scene{number:02d}", area)
-    compare_starts(
-        settings.results, settings.checkpoint, settings.scenes, settings.seeds, settings.steps,
-        lambda start, scenes, seed: _run(settings, start, scenes, seed),
-    )  # fmt: skip
+    shipped, most = settings.checkpoint, max(settings.squares)
+    for name, (half, squares) in halves_of(read_scene(settings.scene, DYNAMIC)):
+        if len(squares) < most:
+            raise UserError(
+                f"--squares: found {most}, expected {len(squares)} at most, those of the {name}."
+            )
+        folder = settings.output_dir / name
+        for place, area in (("half/Scene01", half), *_numbered(squares)):
+            _write(folder / place, area)
+    runs: list[Run] = []
+    for seed in settings.seeds:
+        runs += [(shipped, 0, seed)]
+        runs += [(start, n, seed) for n in settings.squares for start in (None, shipped)]
+    compare_starts(settings.results, runs, settings.steps, lambda *run: _run(settings, *run))
 
 
-def scenes_of(series: Area, settings: Settings) -> tuple[list[Area], list[Area]]:
-    """Labelled scenes to learn from, and those to be scored on: other places, another year."""
-    half = series.images.shape[3] // 2
-    west, east = (_columns(series, part) for part in (slice(None, half), slice(half, None)))
-    changes = landsat_changes(settings.visible_only)
-    years = {datetime.date.fromordinal(int(day)).year for day in series.days}
-    pool = [
-        scene
-        for seed in DRAWN_TWICE
-        for year in sorted(years - {settings.held_out})
-        for scene in _of_year(west, year, changes, 10_000 * seed + year)
-    ]
-    return pool, _of_year(east, settings.held_out, changes, settings.held_out)
+def halves_of(scene: Area) -> list[tuple[str, tuple[Area, list[Area]]]]:
+    """West and east of a scene: each half, and the squares that fit into it."""
+    height, width = scene.images.shape[2:]
+    parts = []
+    for name, first in (("west", 0), ("east", width // 2)):
+        squares = [
+            _cut(scene, slice(row, row + SIDE), slice(col, col + SIDE))
+            for row in range(0, height - SIDE + 1, SIDE)
+            for col in range(first, first + width // 2 - SIDE + 1, SIDE)
+        ]
+        half = _cut(scene, slice(None), slice(first, first + width // 2))
+        parts.append((name, (half, squares)))
+    return parts
 
 
-def _of_year(area: Area, year: int, changes: InsertionRules, seed: int) -> list[Area]:
-    """Scenes of a year that share no day."""
-    _, days = split_years(area, year)
-    number = len(days.days) // DYNAMIC.num_dates
-    return inserted_scenes(days, changes, seed, DYNAMIC.num_dates, number)
+def _cut(scene: Area, rows: slice, columns: slice) -> Area:
+    assert scene.label is not None
+    images, label = scene.images[..., rows, columns], scene.label[rows, columns]
+    return Area(scene.name, images, scene.days, label)
 
 
-def _columns(area: Area, part: slice) -> Area:
-    """Some columns of an area."""
-    area = picked(area, np.arange(len(area.days)))
-    missing = None if area.missing is None else area.missing[..., part]
-    return Area(area.name, area.images[..., part], area.days, missing=missing)
+def _numbered(squares: Sequence[Area]) -> list[tuple[str, Area]]:
+    return [(f"squares/Scene{number:02d}", one) for number, one in enumerate(squares, start=1)]
 
 
 def _write(folder: Path, area: Area) -> None:
-    """A scene in the usual layout; pixels without data are 0."""
+    """A scene in the usual layout, without a place on the ground."""
     assert area.label is not None
     _, bands, height, width = area.images.shape
-    pixels = np.rint(np.asarray(area.images, np.float64) * 10_000).clip(1, 65_535).astype(np.uint16)
-    missing = np.zeros((len(pixels), height, width), np.bool_)
-    missing = missing if area.missing is None else area.missing
-    pixels[np.broadcast_to(missing[:, None], pixels.shape)] = 0
-    names = [f"{datetime.date.fromordinal(int(day))}.tif" for day in area.days]
-    grid = RasterInfo(
-        width, height, bands, "uint16", None, Affine(PIXEL, 0, 0, 0, -PIXEL, 0), 0
-    )  # fmt: skip
+    dtype = area.images.dtype.name
+    images = [
+        (f"{datetime.date.fromordinal(int(day))}.tif", image)
+        for day, image in zip(area.days, area.images, strict=True)
+    ]
     moment = np.where(area.label < 0, NO_DATA, area.label).astype(np.uint8)
-    write_scene(
-        folder, DYNAMIC, list(zip(names, pixels, strict=True)), grid, moment,
-        ~missing.any(axis=0), nodata=0,
-    )  # fmt: skip
+    nowhere = RasterInfo(width, height, bands, dtype, None, Affine.identity(), None)
+    write_scene(folder, DYNAMIC, images, nowhere, moment)
 
 
-def _run(settings: Settings, start: Path | None, scenes: int, seed: int) -> dict[str, Any]:
+def _run(settings: Settings, start: Path | None, squares: int, seed: int) -> dict[str, Any]:
     """Train, unless on nothing at all, and score."""
-    folder = settings.output_dir / f"{start.stem if start else ANEW}_{scenes}_{seed}"
+    learnt, scored = ("west", "east") if seed % 2 else ("east", "west")
+    folder = settings.output_dir / f"{start.stem if start else ANEW}_{squares}_{seed}"
     root, seconds, weights = folder / "data", 0.0, start
     common = ("--data-root", root, "--num-workers", 0, "--overwrite")
-    pool = sorted((settings.output_dir / "scenes/train").iterdir())
-    order = np.random.default_rng(seed).permutation(len(pool))[:scenes]
-    _link(root, "test", sorted((settings.output_dir / "scenes/test").iterdir()))
-    if scenes:
+    pool = sorted((settings.output_dir / learnt / "squares").iterdir())
+    order = np.random.default_rng(seed).permutation(len(pool))[:squares]
+    _link(root, "test", [settings.output_dir / scored / "half/Scene01"])
+    if squares:
         for split in ("train", "val"):
             _link(root, split, [pool[number] for number in order])
         run_program_measured("data_processing/Dynamic_Fsplit.py", "--data-root", root)
         run_program_measured("data_processing/Dynamic_create_xys.py", "--data-root", root, *PATCHES)
         seconds, _ = run_program_measured(
             "Train_Dynamic.py", *common, *FLAGS, "--output-dir", folder / "train", "--seed", seed,
-            "--epochs", max(1, settings.steps // scenes),
+            "--epochs", settings.steps, "--batch-size", squares,
             *(SAME_SIZE if start is None else ("--checkpoint", start)),
         )  # fmt: skip
         weights = folder / "train/last.pth"
@@ -161,7 +150,7 @@ def _run(settings: Settings, start: Path | None, scenes: int, seed: int) -> dict
     )
     report = read_json(folder / "test/metrics.json")
     return {
-        "scored": len(report["scenes"]),
+        "scored": scored,
         "area_f1": round(report["area"]["f1"], 4),
         "moment_f1_macro_all": round(report["moment"]["f1_macro_all"], 4),
         "moment_kappa": round(report["moment"]["kappa"], 4),

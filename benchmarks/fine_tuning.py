@@ -31,7 +31,7 @@ from utils.files import read_json, sha256, write_csv_rows
 from utils.progress import say
 from utils.settings import read_settings
 
-__all__ = ["ANEW", "Settings", "chosen", "compare_starts", "main"]
+__all__ = ["ANEW", "Run", "Settings", "chosen", "compare_starts", "main"]
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
@@ -53,6 +53,7 @@ class Settings:
 # ─────────────────────────────── nothing below needs editing ───────────────────────────────
 
 ANEW = "anew"
+Run = tuple[Path | None, int, int]
 KEY = ("start", "seed", "scenes", "steps")
 FLAGS = ("--patch-size", 128, "--batch-size", 4, "--lr", 1e-3, "--schedule", "cosine")
 SAME_SIZE = ("--width", 12, "--video-len", 4)  # of a new network, about as large as the shipped one
@@ -61,34 +62,27 @@ SAME_SIZE = ("--width", 12, "--video-len", 4)  # of a new network, about as larg
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train and score every run that has no row yet."""
     settings = read_settings(Settings, arguments)
-    compare_starts(
-        settings.results, settings.checkpoint, settings.scenes, settings.seeds, settings.steps,
-        lambda start, scenes, seed: _run(settings, start, scenes, seed),
-    )  # fmt: skip
+    shipped = settings.checkpoint
+    runs: list[Run] = [(shipped, 0, 0)]
+    runs += [(s, n, k) for k in settings.seeds for n in settings.scenes for s in (None, shipped)]
+    compare_starts(settings.results, runs, settings.steps, lambda *run: _run(settings, *run))
 
 
 def compare_starts(
     results: Path,
-    shipped: Path,
-    numbers: Sequence[int],
-    seeds: Sequence[int],
+    runs: Sequence[Run],
     steps: int,
     run: Callable[[Path | None, int, int], dict[str, Any]],
 ) -> None:
-    """Every run that has no row yet: the shipped weights as they are, then both starts in turns.
+    """Every run that has no row yet.
 
     Args:
         results: Gets a row per run.
-        shipped: Weights to start from.
-        numbers: Of labelled scenes to learn from, a run each.
-        seeds: Likewise.
-        steps: Of every run.
-        run: Trains from weights (None: from nothing) on so many scenes with a seed, and gives
-            scores; on no scenes at all it scores the weights as they are.
+        runs: Weights to start from (None: from nothing), number of labelled scenes, seed.
+        steps: Of every run but those on no scenes at all, which score the weights as they are.
+        run: Gives a run's scores.
     """
     rows = earlier_rows(results)
-    runs: list[tuple[Path | None, int, int]] = [(shipped, 0, 0)]
-    runs += [(start, n, seed) for seed in seeds for n in numbers for start in (None, shipped)]
     for start, scenes, seed in runs:
         facts = {
             "start": start.name if start else ANEW, "sha256": sha256(start)[:12] if start else "",

@@ -30,6 +30,7 @@ __all__ = [
     "landsat_series",
     "picked",
     "quiet_series",
+    "read_scene",
     "read_scenes",
     "sentinel_series",
     "spacenet7_series",
@@ -104,16 +105,18 @@ def spacenet7_series(folder: Path) -> list[Area]:
 
 def read_scenes(folder: Path, spec: DatasetSpec) -> list[Area]:
     """Labelled scenes of one split's folder."""
-    scenes = []
-    for place in _folders(folder):
-        days, paths = _dated(place / spec.image_folder)
-        images = np.stack([_read(path) for path in paths])
-        label = _read(place / spec.moment_file)[0].astype(np.int64)
-        label[label == 255] = -1
-        if spec.alpha_band is not None:
-            label[(images[:, spec.alpha_band] == 0).any(axis=0)] = -1
-        scenes.append(Area(place.name, images, days, label))
-    return scenes
+    return [read_scene(place, spec) for place in _folders(folder)]
+
+
+def read_scene(place: Path, spec: DatasetSpec) -> Area:
+    """A labelled scene."""
+    days, paths = _dated(place / spec.image_folder)
+    images = np.stack([_read(path) for path in paths])
+    label = _read(place / spec.moment_file)[0].astype(np.int64)
+    label[label == 255] = -1
+    if spec.alpha_band is not None:
+        label[(images[:, spec.alpha_band] == 0).any(axis=0)] = -1
+    return Area(place.name, images, days, label)
 
 
 def generated_scenes(

@@ -43,7 +43,6 @@ __all__ = [
     "Sources",
     "caim_arguments",
     "inserted_scenes",
-    "landsat_changes",
     "rolled",
     "spacenet7_sources",
 ]
@@ -99,7 +98,12 @@ def spacenet7_sources(flags: Any) -> Sources:
 def dynamic_sources(flags: Any) -> Sources:
     """Generated scenes, a Landsat series without a year, and a Sentinel-2 cube's first years."""
     learnt, held_out = split_years(landsat_series(flags.series, clear_share=0.8), flags.held_out)
-    changes = landsat_changes(flags.visible_only)
+    changes = InsertionRules(
+        side=(3.5, 26.0),
+        shapes=(0.35, 0.35, 0.15, 0.08, 0.07),
+        feathered=0.5,
+        visible_only=flags.visible_only,
+    )
     rules = DrawRules(
         dates=6, side=flags.side, labelled=flags.labelled, reversed=0.3, own=1.0,
         scene_donors=0.25, scene_changes=flags.scene_changes, jittered=0.3, alpha=None,
@@ -146,16 +150,6 @@ def dynamic_sources(flags: Any) -> Sources:
         val,
         chosen_on,
         watched,
-    )
-
-
-def landsat_changes(visible_only: float) -> InsertionRules:
-    """Rules by which changes are inserted into the Landsat series."""
-    return InsertionRules(
-        side=(3.5, 26.0),
-        shapes=(0.35, 0.35, 0.15, 0.08, 0.07),
-        feathered=0.5,
-        visible_only=visible_only,
     )
 
 
@@ -212,21 +206,12 @@ def caim_arguments(flags: Any, spec: DatasetSpec) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def inserted_scenes(
-    area: Area,
-    changes: InsertionRules,
-    seed: int,
-    num_dates: int,
-    number: int = KEPT_SERIES,
-) -> list[Area]:
-    """Whole scenes of an unlabelled area with many changes inserted, to choose by.
-
-    Where it has fewer days than so many scenes take, some of them take a day twice.
-    """
+def inserted_scenes(area: Area, changes: InsertionRules, seed: int, num_dates: int) -> list[Area]:
+    """Whole scenes of an unlabelled area with many changes inserted, to choose by."""
     rng = np.random.default_rng(seed)
     many = replace(changes, most=24, least_visible=max(1.0, changes.least_visible))
     scenes = []
-    for part in quiet_series(area, number, num_dates):
+    for part in quiet_series(area, KEPT_SERIES, num_dates):
         assert part.label is not None
         images, missing = part.values(), part.missing
         doubtful = lasting_steps(images)

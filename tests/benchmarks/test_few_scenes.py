@@ -1,47 +1,34 @@
-"""Few labelled scenes of a series: made once, other places and years are scored, a row a run."""
+"""Few labelled squares of a scene: those of one half are learnt from, the other half is scored."""
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchmarks import few_scenes
-from benchmarks.real_areas import Area
-from data_processing.scenes.scene import Scene
+from benchmarks.real_areas import Area, read_scenes
 from data_processing.scenes.spec import DYNAMIC
-from data_processing.scenes.splits import find_scenes
 from utils.errors import UserError
 from utils.files import read_csv_rows
 
 REPORT = {
     "area": {"f1": 0.5, "fpr": 0.01}, "moment": {"f1_macro_all": 0.4, "kappa": 0.3},
-    "scenes": {"a": {}},
 }  # fmt: skip
+H, W = 50, 100
 
 
-def series() -> Area:
-    """Two years of 20 days each; every column of 32×40 pixels has a brightness of its own."""
-    days = [datetime.date(year, 1, 1) + datetime.timedelta(15 * n) for year in (2003, 2004)
-            for n in range(20)]  # fmt: skip
-    rng = np.random.default_rng(0)
-    images = 1000 + 50 * np.arange(40) + rng.integers(-20, 20, (len(days), 4, 32, 40))
-    missing = np.zeros((len(days), 32, 40), np.bool_)
-    missing[:, 0, :] = True
-    days_of = np.array([day.toordinal() for day in days])
-    return Area("a", images.astype(np.int16), days_of, missing=missing)
+def scene() -> Area:
+    """Every pixel holds its column; one in seven changed."""
+    images = np.broadcast_to(np.arange(1, W + 1, dtype=np.uint16), (6, 4, H, W))
+    label = np.arange(H * W).reshape(H, W) % 7 - 1
+    days = 730_000 + 100 * np.arange(6)
+    return Area("Scene01", images, days, label.astype(np.int64).clip(-1, 5))
 
 
-def values_of(scene: Scene) -> NDArray[np.generic]:
-    return np.stack([iio.imread(path) for path in scene.image_paths]).transpose(0, 3, 1, 2)
-
-
-def test_scenes_to_learn_from_and_to_be_scored_on_share_neither_place_nor_year(
+def test_squares_of_one_half_are_learnt_from_and_the_other_half_is_scored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[tuple[Any, ...]] = []
@@ -49,33 +36,38 @@ def test_scenes_to_learn_from_and_to_be_scored_on_share_neither_place_nor_year(
         few_scenes, "run_program_measured", lambda *words: calls.append(words) or (1.2, 0.1)
     )
     monkeypatch.setattr(few_scenes, "read_json", lambda path: REPORT)
-    monkeypatch.setattr(few_scenes, "landsat_series", lambda folder, share: series())
+    monkeypatch.setattr(few_scenes, "read_scene", lambda folder, spec: scene())
     (tmp_path / "w.pth").touch()
-    flags = ["--landsat", "l", "--output-dir", str(tmp_path / "runs"), "--checkpoint",
-             str(tmp_path / "w.pth"), "--results", str(tmp_path / "rows.csv"), "--scenes", "1", "2",
-             "--seeds", "3", "--steps", "8"]  # fmt: skip
+    flags = ["--scene", "s", "--output-dir", str(tmp_path / "runs"), "--checkpoint",
+             str(tmp_path / "w.pth"), "--results", str(tmp_path / "rows.csv"),
+             "--squares", "1", "3", "--seeds", "1", "2", "--steps", "8"]  # fmt: skip
     for _ in range(2):
         few_scenes.main(flags)
     rows = read_csv_rows(tmp_path / "rows.csv")
-    assert [(row["start"], row["scenes"]) for row in rows] == [
-        ("w.pth", "0"), ("anew", "1"), ("w.pth", "1"), ("anew", "2"), ("w.pth", "2"),
+    assert [(row["start"], row["scenes"], row["scored"]) for row in rows] == [
+        (start, squares, half)
+        for half in ("east", "west")
+        for start, squares in (
+            ("w.pth", "0"), ("anew", "1"), ("w.pth", "1"), ("anew", "3"), ("w.pth", "3"),
+        )
     ]  # fmt: skip
     trained = [words for words in calls if words[0] == "Train_Dynamic.py"]
-    epochs = [words[words.index("--epochs") + 1] for words in trained]
-    assert epochs == [8, 8, 4, 4]  # as many steps
-    root = tmp_path / "runs/w_2_3/data"
-    learnt, scored = (
-        [Scene(path, DYNAMIC) for path in find_scenes(root, DYNAMIC, split)]
-        for split in ("train", "test")
-    )
-    assert (len(learnt), len(scored)) == (2, 3)
-    assert {date.year for scene in learnt for date in scene.dates} == {2003}
-    assert {date.year for scene in scored for date in scene.dates} == {2004}
-    west, east = ([values_of(scene) for scene in scenes] for scenes in (learnt, scored))
-    border = 1000 + 50 * 20  # brightness of the first column of the eastern half
-    # changes may be brighter or darker than their place
-    assert all(np.median(values[values > 0]) < border - 200 for values in west)
-    assert all(np.median(values[values > 0]) > border + 200 for values in east)
-    assert all((values[:, :, 0] == 0).all() for values in west)  # without data
-    with pytest.raises(UserError, match="found 9, expected 6 at most"):
-        few_scenes.main([word if word != "2" else "9" for word in flags])
+    assert len(trained) == 8
+    assert {words[words.index("--epochs") + 1] for words in trained} == {8}  # a step each
+    west, east = (1, 50), (51, 100)
+    for seed, own, other in ((1, west, east), (2, east, west)):
+        root = tmp_path / f"runs/w_3_{seed}/data/Images_Dynamic"
+        learnt, (scored,) = (read_scenes(root / split, DYNAMIC) for split in ("train", "test"))
+        assert len(learnt) == 3
+        for part, (first, last) in (
+            (scored, scored_columns),
+            *((s, learnt_columns) for s in learnt),
+        ):
+            assert first <= part.images.min() <= part.images.max() <= last
+            columns = part.images[0, 0, 0].astype(int) - 1
+            assert part.label is not None
+            assert {tuple(row) for row in part.label} <= {
+                tuple(row[columns]) for row in scene().label
+            }
+    with pytest.raises(UserError, match="found 9, expected 4 at most, those of the west"):
+        few_scenes.main([word if word != "3" else "9" for word in flags])
