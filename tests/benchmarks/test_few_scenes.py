@@ -59,10 +59,7 @@ def test_squares_of_one_half_are_learnt_from_and_the_other_half_is_scored(
         root = tmp_path / f"runs/w_3_{seed}/data/Images_Dynamic"
         learnt, (scored,) = (read_scenes(root / split, DYNAMIC) for split in ("train", "test"))
         assert len(learnt) == 3
-        for part, (first, last) in (
-            (scored, scored_columns),
-            *((s, learnt_columns) for s in learnt),
-        ):
+        for part, (first, last) in ((scored, other), *((square, own) for square in learnt)):
             assert first <= part.images.min() <= part.images.max() <= last
             columns = part.images[0, 0, 0].astype(int) - 1
             assert part.label is not None
