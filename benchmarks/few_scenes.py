@@ -34,7 +34,7 @@ from data_processing.scenes.spec import DYNAMIC
 from data_processing.scenes.writing import write_scene
 from utils.codes import NO_DATA
 from utils.errors import UserError, run_program
-from utils.fields import Positive, Seed, WeightsFile
+from utils.fields import LearningRate, Positive, Seed, WeightsFile
 from utils.files import read_json
 from utils.settings import read_settings
 
@@ -52,6 +52,7 @@ class Settings:
     squares: tuple[Positive, ...] = (1, 4, 8)  # to learn from, a run each
     seeds: tuple[Seed, ...] = (1, 2, 3, 4)  # of choice, order and new weights; odd ones: west
     steps: Positive = 160  # of every run
+    lr: LearningRate = 1e-4  # that falls along a cosine
     checkpoint: WeightsFile = Path("best_model/Pretrained_model_Dynamic.pth")  # to start from
     results: Path = RESULTS / "few_scenes.csv"  # gets a row per run
 
@@ -61,8 +62,7 @@ class Settings:
 SIDE = 24  # pixels of a square, which is one patch: an epoch is one step
 PATCHES = ("--patch-size", SIDE, "--stride", SIDE)
 FLAGS = (
-    *PATCHES, "--lr", 1e-3, "--schedule", "cosine", "--augment", "--precision", "bfloat16",
-    "--cache",
+    *PATCHES, "--schedule", "cosine", "--augment", "--precision", "bfloat16", "--cache",
 )  # fmt: skip
 SAME_SIZE = ("--width", 32, "--cam-start", "mean")  # of a new network, as large as the shipped one
 
@@ -83,7 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in settings.seeds:
         runs += [(shipped, 0, seed)]
         runs += [(start, n, seed) for n in settings.squares for start in (None, shipped)]
-    compare_starts(settings.results, runs, settings.steps, lambda *run: _run(settings, *run))
+    compare_starts(
+        settings.results, runs, settings.steps, lambda *run: _run(settings, *run),
+        {"lr": settings.lr},
+    )  # fmt: skip
 
 
 def halves_of(scene: Area) -> list[tuple[str, tuple[Area, list[Area]]]]:
@@ -128,7 +131,8 @@ def _write(folder: Path, area: Area) -> None:
 def _run(settings: Settings, start: Path | None, squares: int, seed: int) -> dict[str, Any]:
     """Train, unless on nothing at all, and score."""
     learnt, scored = ("west", "east") if seed % 2 else ("east", "west")
-    folder = settings.output_dir / f"{start.stem if start else ANEW}_{squares}_{seed}"
+    name = f"{start.stem if start else ANEW}_{squares}_{seed}_lr{settings.lr:g}"
+    folder = settings.output_dir / name
     root, seconds, weights = folder / "data", 0.0, start
     common = ("--data-root", root, "--num-workers", 0, "--overwrite")
     pool = sorted((settings.output_dir / learnt / "squares").iterdir())
@@ -141,7 +145,7 @@ def _run(settings: Settings, start: Path | None, squares: int, seed: int) -> dic
         run_program_measured("data_processing/Dynamic_create_xys.py", "--data-root", root, *PATCHES)
         seconds, _ = run_program_measured(
             "Train_Dynamic.py", *common, *FLAGS, "--output-dir", folder / "train", "--seed", seed,
-            "--epochs", settings.steps, "--batch-size", squares,
+            "--epochs", settings.steps, "--batch-size", squares, "--lr", settings.lr,
             *(SAME_SIZE if start is None else ("--checkpoint", start)),
         )  # fmt: skip
         weights = folder / "train/last.pth"

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,6 @@ class Settings:
 
 ANEW = "anew"
 Run = tuple[Path | None, int, int]
-KEY = ("start", "seed", "scenes", "steps")
 FLAGS = ("--patch-size", 128, "--batch-size", 4, "--lr", 1e-3, "--schedule", "cosine")
 SAME_SIZE = ("--width", 12, "--video-len", 4)  # of a new network, about as large as the shipped one
 
@@ -73,6 +73,7 @@ def compare_starts(
     runs: Sequence[Run],
     steps: int,
     run: Callable[[Path | None, int, int], dict[str, Any]],
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Every run that has no row yet.
 
@@ -81,14 +82,17 @@ def compare_starts(
         runs: Weights to start from (None: from nothing), number of labelled scenes, seed.
         steps: Of every run but those on no scenes at all, which score the weights as they are.
         run: Gives a run's scores.
+        settings: What else a training is told apart by.
     """
     rows = earlier_rows(results)
     for start, scenes, seed in runs:
         facts = {
             "start": start.name if start else ANEW, "sha256": sha256(start)[:12] if start else "",
             "seed": seed, "scenes": scenes, "steps": steps if scenes else 0,
+            **{name: value if scenes else "" for name, value in settings.items()},
         }  # fmt: skip
-        if any(all(str(facts[key]) == row[key] for key in KEY) for row in rows):
+        own = {name: str(value) for name, value in facts.items() if name != "sha256"}
+        if any(own.items() <= row.items() for row in rows):
             continue
         row = {**facts, **run(start, scenes, seed)}
         say(", ".join(f"{name} {value}" for name, value in row.items()))

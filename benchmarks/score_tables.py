@@ -25,6 +25,7 @@ from benchmarks.seed_tables import (
     method_rows,
     rows_of,
     seed_table,
+    squares_table,
 )
 from benchmarks.tables import filled, markdown
 from utils.errors import run_program
@@ -350,6 +351,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "by_scene": _failures("scene", "scene"),
     "by_class": _failures("class", "class"),
     "fine_tuning": _fine_tuning,
+    "squares": lambda: squares_table(_measured("few_scenes.csv")),
     "long": _long_series,
     "breaks": _breaks,
     **{name: _scores(name) for name in ROWS},

@@ -10,7 +10,16 @@ import numpy as np
 from benchmarks.measuring import RESULTS, earlier_rows
 from benchmarks.tables import markdown
 
-__all__ = ["IDEA", "RECIPE", "ablation_table", "mean_sd", "method_rows", "rows_of", "seed_table"]
+__all__ = [
+    "IDEA",
+    "RECIPE",
+    "ablation_table",
+    "mean_sd",
+    "method_rows",
+    "rows_of",
+    "seed_table",
+    "squares_table",
+]
 
 IDEA: Mapping[str, str] = {
     "full": "the whole network (spatial attention)",
@@ -140,3 +149,20 @@ def seed_table(rows: Rows) -> str:
         for words, marks in (("to be reached", TARGET), ("aimed at", AIM))
     ]
     return markdown(("9 dates, 4,000 steps", "area F1", "moment F1", "moment kappa"), lines)
+
+
+def squares_table(rows_of_runs: Rows) -> str:
+    """Few labelled squares, from shipped weights and anew: means over halves and seeds."""
+    runs: dict[tuple[int, str, str], list[Mapping[str, str]]] = {}
+    for row in rows_of_runs:
+        runs.setdefault((int(row["scenes"]), row["start"], row["lr"]), []).append(row)
+    keys = ("area_f1", "moment_f1_macro_all", "moment_kappa", "false_alarms")
+    return markdown(
+        ("labelled squares", "start", "learning rate", "runs", "area F1", "moment F1",
+         "moment kappa", "unchanged pixels called changed"),
+        [
+            (squares, start, rate or "–", len(rows),
+             *(mean_sd([row[key] for row in rows]) for key in keys))
+            for (squares, start, rate), rows in sorted(runs.items())
+        ],
+    )  # fmt: skip

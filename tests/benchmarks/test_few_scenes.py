@@ -56,7 +56,7 @@ def test_squares_of_one_half_are_learnt_from_and_the_other_half_is_scored(
     assert {words[words.index("--epochs") + 1] for words in trained} == {8}  # a step each
     west, east = (1, 50), (51, 100)
     for seed, own, other in ((1, west, east), (2, east, west)):
-        root = tmp_path / f"runs/w_3_{seed}/data/Images_Dynamic"
+        root = tmp_path / f"runs/w_3_{seed}_lr0.0001/data/Images_Dynamic"
         learnt, (scored,) = (read_scenes(root / split, DYNAMIC) for split in ("train", "test"))
         assert len(learnt) == 3
         for part, (first, last) in ((scored, other), *((square, own) for square in learnt)):

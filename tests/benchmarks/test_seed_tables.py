@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from benchmarks.ablations import VARIANTS
-from benchmarks.seed_tables import IDEA, RECIPE, ablation_table, mean_sd, method_rows, seed_table
+from benchmarks.seed_tables import (
+    IDEA,
+    RECIPE,
+    ablation_table,
+    mean_sd,
+    method_rows,
+    seed_table,
+    squares_table,
+)
 
 
 def row(variant: str, seed: int, area_f1: float, steps: int = 400) -> dict[str, str]:
@@ -54,3 +62,21 @@ def test_seeds_that_did_not_run_are_said_not_to() -> None:
     assert cells(table, "seed 1")[0] == "85.82"
     assert cells(table, "seed 2")[0] == "not run"
     assert cells(table, "mean of 1")[0] == "85.8"
+
+
+def test_squares_are_means_over_the_runs_of_a_start() -> None:
+    rest = {"moment_f1_macro_all": "0.4", "moment_kappa": "0.3", "false_alarms": "0.01"}
+    given = [
+        ("4", "anew", "0.001", "0.5"), ("0", "w.pth", "", "0.8"), ("4", "anew", "0.001", "0.7"),
+        ("4", "w.pth", "0.001", "0.9"),
+    ]  # fmt: skip
+    rows = [
+        {"scenes": scenes, "start": start, "lr": rate, "area_f1": score, **rest}
+        for scenes, start, rate, score in given
+    ]
+    lines = squares_table(rows).splitlines()[2:]
+    assert [[cell.strip() for cell in line.split("|")[1:6]] for line in lines] == [
+        ["0", "w.pth", "–", "1", "80.0"],
+        ["4", "anew", "0.001", "2", "60.0 ± 14.1"],
+        ["4", "w.pth", "0.001", "1", "90.0"],
+    ]
