@@ -5,9 +5,9 @@
 
 Cuts a labelled scene of six dates into squares. Train_Dynamic.py learns from 1, 4 and 8 squares of
 one half, from shipped weights and anew, for the same number of steps; Test_Dynamic.py scores the
-last weights on the other half, and the shipped ones as they are (0 squares). Odd seeds learn in the
-west, even ones in the east. No square is kept back: the decision's offset is chosen on those learnt
-from. A row per run goes into benchmarks/results/few_scenes.csv; a run that has its row is not made
+best weights on the other half, and the shipped ones as they are (0 squares). Odd seeds learn in the
+west, even ones in the east. No square is kept back: the best epoch and the decision's offset are
+chosen on those learnt from. A row per run goes into benchmarks/results/few_scenes.csv; a run that has its row is not made
 again.
 """
 
@@ -148,7 +148,7 @@ def _run(settings: Settings, start: Path | None, squares: int, seed: int) -> dic
             "--epochs", settings.steps, "--batch-size", squares, "--lr", settings.lr,
             *(SAME_SIZE if start is None else ("--checkpoint", start)),
         )  # fmt: skip
-        weights = folder / "train/last.pth"
+        weights = folder / "train/best.pth"
     run_program_measured(
         "Test_Dynamic.py", *common, "--checkpoint", weights, "--output-dir", folder / "test"
     )
