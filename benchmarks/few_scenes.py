@@ -7,8 +7,8 @@ Cuts a labelled scene of six dates into squares. Train_Dynamic.py learns from 1,
 one half, from shipped weights and anew, for the same number of steps; Test_Dynamic.py scores the
 best weights on the other half, and the shipped ones as they are (0 squares). Odd seeds learn in the
 west, even ones in the east. No square is kept back: the best epoch and the decision's offset are
-chosen on those learnt from. A row per run goes into benchmarks/results/few_scenes.csv; a run that has its row is not made
-again.
+chosen on those learnt from. A row per run goes into benchmarks/results/few_scenes.csv; a run that
+has its row is not made again.
 """
 
 from __future__ import annotations
