@@ -6,6 +6,7 @@ Property tests draw the same examples in every run, and keep none on disk.
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,11 @@ def predict(
         return int(left.value.code or 0), shown.out, shown.err
 
     return call
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is heeded here and by children, also where the shell that started this ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

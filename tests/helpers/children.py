@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
 import traceback
@@ -14,14 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-__all__ = ["forked", "heed_interrupts", "in_child", "in_two_ranks"]
+__all__ = ["forked", "in_child", "in_two_ranks"]
 
 forked = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-
-
-def heed_interrupts() -> None:
-    """For a child that is to get Ctrl-C: tests may run where the shell has it ignored."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def in_child(action: Callable[[], Any], **environment: str) -> int:

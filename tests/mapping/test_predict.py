@@ -22,7 +22,7 @@ from mapping import load_model, predict_series
 from mapping.products.files import POLYGONS
 from models import CTMA
 from models.weights.checkpoint import Checkpoint, save_checkpoint
-from tests.helpers.children import forked, heed_interrupts, in_child
+from tests.helpers.children import forked, in_child
 from tests.helpers.cities import CURVE, DATES, Outcome, summary_of, values, write_city
 from tests.helpers.cities import write_weights as weights_file
 from tests.helpers.scene_files import write_raster
@@ -310,7 +310,6 @@ def test_a_stopped_run_leaves_no_half_file_and_goes_on_to_the_same_bytes(
     with subprocess.Popen(
         [sys.executable, str(REPOSITORY / "Predict.py"), *map(str, flags), "--output-dir", folder],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=QUICK,
-        preexec_fn=heed_interrupts,
     ) as program:  # fmt: skip
         rows = folder / ".unfinished/rows.done"
         while program.poll() is None and stored(rows) <= 60:

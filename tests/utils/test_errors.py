@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from tests.helpers.children import heed_interrupts
 from utils.errors import run_program
 from utils.settings import REPOSITORY
 
@@ -33,7 +32,6 @@ def test_a_program_that_is_stopped_closes_what_is_open_and_says_so(sent: int, co
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM],
         cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=heed_interrupts,
     ) as program:  # fmt: skip
         assert program.stdout is not None
         assert program.stdout.readline() == "running\n"

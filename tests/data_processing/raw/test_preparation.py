@@ -20,7 +20,6 @@ from data_processing.raw.plan import Gap, Plan, RunSettings, SceneTask
 from data_processing.raw.preparation import prepare
 from data_processing.scenes.spec import DYNAMIC
 from data_processing.scenes.writing import write_scene
-from tests.helpers.children import heed_interrupts
 from utils.errors import DataError, UserError
 from utils.files import read_json, write_json
 from utils.settings import REPOSITORY
@@ -217,7 +216,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, how: int) -> No
         pytest.skip("no such signals")
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, str(tmp_path)], cwd=REPOSITORY, stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, preexec_fn=heed_interrupts,
+        stdout=subprocess.DEVNULL,
     )  # fmt: skip
     folder = tmp_path / "Images_Dynamic/test"
     while not (folder / "Scene02").is_dir():
