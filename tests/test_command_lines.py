@@ -24,7 +24,10 @@ PROGRAMS = sorted(
     if path.name != "__init__.py"
 )
 # Seconds to import, and of no use to a wrong flag.
-HEAVY = ("accelerate", "matplotlib", "scipy", "skimage", "sklearn", "torch")
+HEAVY = (
+    "accelerate", "dask", "matplotlib", "onnxruntime", "pandas", "scipy", "skimage",
+    "sklearn", "torch", "xarray", "zarr",
+)  # fmt: skip
 # Runs a program with one line of flags after another; says of each how it left, what it wrote and
 # which heavy modules were there by then.
 WATCHER = f"""
