@@ -14,10 +14,10 @@ has its row is not made again.
 from __future__ import annotations
 
 import datetime
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from rasterio.transform import Affine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.fine_tuning import ANEW, Run, compare_starts
+from benchmarks.fine_tuning import ANEW, Run, compare_starts, link
 from benchmarks.measuring import RESULTS, run_program_measured
 from benchmarks.real_areas import Area, read_scene
 from data_processing.rasters.header import RasterInfo
@@ -137,10 +137,11 @@ def _run(settings: Settings, start: Path | None, squares: int, seed: int) -> dic
     common = ("--data-root", root, "--num-workers", 0, "--overwrite")
     pool = sorted((settings.output_dir / learnt / "squares").iterdir())
     order = np.random.default_rng(seed).permutation(len(pool))[:squares]
-    _link(root, "test", [settings.output_dir / scored / "half/Scene01"])
+    images = root / DYNAMIC.images_root
+    link(settings.output_dir / scored / "half/Scene01", images / "test/Scene01")
     if squares:
-        for split in ("train", "val"):
-            _link(root, split, [pool[number] for number in order])
+        for split, number in product(("train", "val"), order):
+            link(pool[number], images / split / pool[number].name)
         run_program_measured("data_processing/Dynamic_Fsplit.py", "--data-root", root)
         run_program_measured("data_processing/Dynamic_create_xys.py", "--data-root", root, *PATCHES)
         seconds, _ = run_program_measured(
@@ -161,15 +162,6 @@ def _run(settings: Settings, start: Path | None, squares: int, seed: int) -> dic
         "false_alarms": round(report["area"]["fpr"], 4),
         "training_seconds": round(seconds),
     }
-
-
-def _link(root: Path, split: str, scenes: Sequence[Path]) -> None:
-    """Scenes of a split as links, under their own names."""
-    for scene in scenes:
-        target = root / DYNAMIC.images_root / split / scene.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists():
-            os.symlink(scene.resolve(), target)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from utils.files import read_json, sha256, write_csv_rows
 from utils.progress import say
 from utils.settings import read_settings
 
-__all__ = ["ANEW", "Run", "Settings", "chosen", "compare_starts", "main"]
+__all__ = ["ANEW", "Run", "Settings", "chosen", "compare_starts", "link", "main"]
 
 # ──────────────────────────────────────── settings ────────────────────────────────────────
 
@@ -158,11 +158,15 @@ def _subset(data_root: Path, root: Path, names: Sequence[str]) -> Path:
     for name in names:
         for part in (FIRST, LAST, "label"):
             for split in ("train", "val"):
-                target = root / split / part / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if not target.exists():
-                    os.symlink((data_root / "train" / part / name).resolve(), target)
+                link(data_root / "train" / part / name, root / split / part / name)
     return root
+
+
+def link(path: Path, target: Path) -> None:
+    """A link to a file or folder, with the folders above it, where there is none yet."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.exists():
+        os.symlink(path.resolve(), target)
 
 
 if __name__ == "__main__":

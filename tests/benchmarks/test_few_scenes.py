@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from benchmarks import few_scenes
 from benchmarks.real_areas import Area, read_scenes
 from data_processing.scenes.spec import DYNAMIC
+from tests.helpers.recorded_programs import record_programs
 from utils.errors import UserError
 from utils.files import read_csv_rows
 
@@ -31,11 +31,7 @@ def scene() -> Area:
 def test_squares_of_one_half_are_learnt_from_and_the_other_half_is_scored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(
-        few_scenes, "run_program_measured", lambda *words: calls.append(words) or (1.2, 0.1)
-    )
-    monkeypatch.setattr(few_scenes, "read_json", lambda path: REPORT)
+    calls = record_programs(few_scenes, REPORT, monkeypatch)
     monkeypatch.setattr(few_scenes, "read_scene", lambda folder, spec: scene())
     (tmp_path / "w.pth").touch()
     flags = ["--scene", "s", "--output-dir", str(tmp_path / "runs"), "--checkpoint",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from benchmarks import fine_tuning
 from tests.helpers.pair_files import write_pairs
+from tests.helpers.recorded_programs import record_programs
 from utils.errors import UserError
 from utils.files import read_csv_rows
 
@@ -18,11 +18,7 @@ REPORT = {"area": {"f1": 0.5, "precision": 0.4, "recall": 0.7}, "pairs": {"a": {
 def test_every_number_of_pairs_is_trained_on_from_both_starts_and_only_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(
-        fine_tuning, "run_program_measured", lambda *words: calls.append(words) or (1.2, 0.1)
-    )
-    monkeypatch.setattr(fine_tuning, "read_json", lambda path: REPORT)
+    calls = record_programs(fine_tuning, REPORT, monkeypatch)
     root = write_pairs(tmp_path / "pairs", ("train", "val"), 2)
     (tmp_path / "w.pth").touch()
     flags = ["--data-root", str(root), "--output-dir", str(tmp_path / "runs"), "--checkpoint",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from benchmarks import takeover
 from data_processing.scenes.spec import own_spec
+from tests.helpers.recorded_programs import record_programs
 from utils.files import read_csv_rows
 
 REPORT = {
@@ -22,11 +22,7 @@ REPORT = {
 def test_every_pair_of_runs_gets_a_row_and_others_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(
-        takeover, "run_program_measured", lambda *words: calls.append(words) or (1.2, 0.1)
-    )
-    monkeypatch.setattr(takeover, "read_json", lambda path: REPORT)
+    calls = record_programs(takeover, REPORT, monkeypatch)
     monkeypatch.setattr(takeover, "custom_spec", lambda root: own_spec(["a", "b"], 3))
     monkeypatch.setattr(takeover, "find_scenes", lambda *given: [Path("scene")])
     (tmp_path / "w.pth").touch()
